@@ -1,0 +1,253 @@
+//! The machine behind traits of few verbs. `linux` is the real one, `fake` lives in memory; the same laws hold on both.
+
+pub mod fake;
+pub mod linux;
+
+use std::{collections::BTreeMap, future::Future, net::IpAddr};
+
+use futures_util::Stream;
+use piccolo_schema::{ContainerSpec, NetworkSpec};
+use serde::{Deserialize, Serialize};
+
+/// A verb that did not do what it says.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct HostError {
+    /// The cause in PascalCase, which becomes the reason of the condition.
+    pub reason: Reason,
+    /// One sentence that says what happened and what to do. Holds no secret.
+    pub message: String,
+}
+
+/// Why a verb failed, as far as people and programs act on it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// The engine can't be reached.
+    EngineUnavailable,
+    /// The registry has no such image, or there is no way to it.
+    ImageMissing,
+    /// Another program holds the port.
+    PortTaken,
+    /// No space is left.
+    DiskFull,
+    /// The daemon, or the engine, may not do this.
+    PermissionDenied,
+    /// The directory or file to be mounted does not exist.
+    MountSourceMissing,
+    /// Something that is not ours has the name.
+    NameTaken,
+    /// It is gone since it was seen; the next look will tell.
+    Gone,
+    /// It is in use.
+    InUse,
+    /// The engine refused what the manifest asks.
+    Refused,
+    /// It took too long.
+    TimedOut,
+    /// Anything else.
+    Failed,
+}
+
+/// The container engine, as far as containers and their images go.
+///
+/// Every verb may be repeated and may be dropped half-way: the engine finishes or forgets what it began, and the next
+/// observation shows which.
+pub trait Engine: Send + Sync + 'static {
+    /// Lists all containers, ours and others', and the images that are here.
+    fn containers(&self) -> impl Future<Output = Result<EngineView, HostError>> + Send;
+    /// Waits until a container or image may have changed.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+    /// Pulls an image.
+    fn pull(&self, image: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec.
+    fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Starts a container.
+    fn start(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Stops a container and kills it after the grace period that it was made with.
+    fn stop(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Lets a paused container go on.
+    fn unpause(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Gives a container another name.
+    fn rename(&self, id: &str, name: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Changes what the engine can change in place.
+    fn update(&self, id: &str, limits: &Limits) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes a stopped container, not its volumes.
+    fn remove(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Follows what a container writes. `tail` is the number of lines to begin with, all when `None`.
+    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> impl Stream<Item = Result<bytes::Bytes, HostError>> + Send + 'static;
+}
+
+/// The container engine, as far as networks go.
+pub trait Networks: Send + Sync + 'static {
+    /// Lists all networks of the engine.
+    fn networks(&self) -> impl Future<Output = Result<Vec<NetworkSeen>, HostError>> + Send;
+    /// Waits until a network may have changed.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+    /// Makes a bridge network, stamped with its spec.
+    fn create_network(&self, name: &str, spec: &NetworkSpec) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes a network that nothing is attached to.
+    fn remove_network(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+}
+
+/// What the engine has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineView {
+    /// Every container, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerSeen>,
+    /// Every name by which an image can be run without pulling: `nginx:1.27`, `nginx@sha256:…`, in familiar form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// The names of all networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+}
+
+/// A container as the engine shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerSeen {
+    /// The engine's identifier.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Our stamp; none on a container that is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<Stamp>,
+    /// What it is doing.
+    pub state: State,
+    /// What its health check says, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// The exit code of its last end, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// Identifier of the image that it was made from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
+    /// What it is limited to now, which a hand may have changed.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether it is still attached to the network that it was made on.
+    #[serde(default = "attached", skip_serializing_if = "Clone::clone")]
+    pub attached: bool,
+}
+
+/// What is written on each container that we make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stamp {
+    /// The name of the manifest.
+    pub subject: String,
+    /// The spec that the container was made from. A spec that this version can't read is `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<ContainerSpec>>,
+}
+
+/// What the engine changes without making the container anew.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Bytes of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Billionths of a core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nano_cpus: Option<i64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<i64>,
+    /// When the engine starts it again.
+    pub restart: piccolo_schema::container::Restart,
+}
+
+/// What a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Between two tries of the engine to start it.
+    Restarting,
+    /// Being removed.
+    Removing,
+    /// Ended.
+    Exited,
+    /// Half removed; nothing but removal works.
+    Dead,
+}
+
+/// What a health check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Health {
+    /// Too early to say.
+    Starting,
+    /// It passed.
+    Healthy,
+    /// It failed too often.
+    Unhealthy,
+}
+
+/// A network as the engine shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSeen {
+    /// The engine's identifier.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The spec that we made it from; none on a network that is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<NetworkSpec>,
+    /// The address ranges that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<String>,
+    /// The machine's addresses on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<IpAddr>,
+    /// Names of the containers on it, by identifier.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attached: BTreeMap<String, String>,
+}
+
+impl HostError {
+    /// Returns an error of this cause.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// Returns true if the same verb may succeed later without anybody changing the manifest.
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self.reason, Reason::Refused)
+    }
+}
+
+impl Reason {
+    /// Returns the word in PascalCase.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EngineUnavailable => "EngineUnavailable",
+            Self::ImageMissing => "ImageMissing",
+            Self::PortTaken => "PortTaken",
+            Self::DiskFull => "DiskFull",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::MountSourceMissing => "MountSourceMissing",
+            Self::NameTaken => "NameTaken",
+            Self::Gone => "Gone",
+            Self::InUse => "InUse",
+            Self::Refused => "Refused",
+            Self::TimedOut => "TimedOut",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+fn attached() -> bool {
+    true
+}

@@ -1,0 +1,285 @@
+//! `Container`: a container run by the local engine.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, duration::Duration, quantity::Bytes};
+
+/// A container that the machine keeps as it is declared here.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "piccolo.os",
+    version = "v1alpha1",
+    kind = "Container",
+    plural = "containers",
+    singular = "container",
+    shortname = "ct",
+    category = "all",
+    derive = "PartialEq",
+    status = "ContainerStatus",
+    doc = "A container run by the local engine and kept as it is declared.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1)
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The image, by tag or digest: `nginx:1.27`, `registry.lan:5000/app@sha256:…`. It is pulled when it is missing.
+    #[schemars(regex(pattern = r"^[a-z0-9][A-Za-z0-9._/:@-]*$"), length(max = 512))]
+    pub image: String,
+    /// The arguments, in place of the image's own (`CMD`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The program that the arguments are given to, in place of the image's own (`ENTRYPOINT`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Environment variables, beside those that the image sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Ports of the container that are reachable from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Labels for other tools. Keys that begin with `piccolo.os/` are the machine's own and are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When the engine starts the container again after it ended.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Directories, files and named volumes that the container sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Directories kept in memory, empty at each start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<Tmpfs>,
+    /// The most memory it may use, `256Mi`. The kernel ends a process that asks for more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    /// The most processor time it may use, in cores: `0.5` is half of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 4096.0))]
+    pub cpus: Option<f64>,
+    /// The most processes and threads it may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_194_304))]
+    pub pids: Option<i64>,
+    /// How the engine finds out whether the container does its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// The user, and group, that it runs as: `1000`, `1000:1000` or a name of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$"))]
+    pub user: Option<String>,
+    /// Linux capabilities added to or taken from the engine's default set.
+    #[serde(default, skip_serializing_if = "Capabilities::is_default")]
+    pub capabilities: Capabilities,
+    /// Makes the container's own file system read-only; mounts and tmpfs stay as they are declared.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_only_root: bool,
+    /// Containers that must be there before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// The network it joins: the name of a Network manifest, or `bridge`, `host` or `none` of the engine. On a network
+    /// of a manifest containers reach each other by name. `bridge` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub network: Option<String>,
+    /// Runs a small first process that passes signals on and reaps what is left over. Useful for programs that ignore
+    /// SIGTERM as process 1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init: bool,
+    /// The signal that asks it to stop, `SIGTERM` when neither this nor the image says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^SIG[A-Z0-9+-]{2,12}$"))]
+    pub stop_signal: Option<String>,
+    /// How long it may take to stop before it is killed, `10s` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_period: Option<Duration>,
+    /// Whether it should run. With `false` it is made but kept stopped.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub running: bool,
+}
+
+/// A port of the container that is reachable from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
+    /// The port that the program in the container listens on.
+    #[schemars(range(min = 1, max = 65535))]
+    pub container_port: u16,
+    /// The port of the machine that leads to it.
+    #[schemars(range(min = 1, max = 65535))]
+    pub host_port: u16,
+    /// The address of the machine that it is bound to. Every address, IPv4 and IPv6, when left out; `127.0.0.1` keeps it
+    /// to the machine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<std::net::IpAddr>,
+    /// The protocol.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// When the engine starts a container again after it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// Never: the container runs once and has then done its work.
+    No,
+    /// When it ended with an error.
+    OnFailure,
+    /// Always.
+    #[default]
+    Always,
+}
+
+/// A directory, file or named volume that the container sees. Exactly one of `hostPath` and `volume` is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mount {
+    /// Where it appears in the container, an absolute path.
+    #[schemars(regex(pattern = r"^/"))]
+    pub path: String,
+    /// A directory or file of the machine, an absolute path. It must exist: nothing is made up in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^/"))]
+    pub host_path: Option<String>,
+    /// A named volume of the engine. It is made when it is missing and never erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}$"))]
+    pub volume: Option<String>,
+    /// Keeps the container from writing to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_only: bool,
+}
+
+/// A directory kept in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tmpfs {
+    /// Where it appears in the container, an absolute path.
+    #[schemars(regex(pattern = r"^/"))]
+    pub path: String,
+    /// The most it may hold, `64Mi`; half of the memory when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+}
+
+/// A command that the engine runs in the container again and again; exit code 0 means healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthCheck {
+    /// The program and its arguments. For a shell write `["sh", "-c", "…"]`.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// The time between two checks, `30s` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// How long one check may take, `30s` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// How long failures don't count after a start, `0s` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Duration>,
+    /// How many failures in a row make it unhealthy, 3 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub retries: Option<u16>,
+}
+
+/// Linux capabilities, without `CAP_`: `NET_ADMIN`, or `ALL`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Capabilities {
+    /// Capabilities given beyond the default set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[A-Z][A-Z_]+$")))]
+    pub add: Vec<String>,
+    /// Capabilities taken from the default set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = r"^[A-Z][A-Z_]+$")))]
+    pub drop: Vec<String>,
+}
+
+/// A container that must be there before this one starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dependency {
+    /// The name of its manifest.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub container: String,
+    /// What is waited for.
+    #[serde(default)]
+    pub condition: DependencyCondition,
+}
+
+/// What is waited for in a container that another one depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DependencyCondition {
+    /// It runs.
+    #[default]
+    Started,
+    /// It runs and its health check passes.
+    Healthy,
+}
+
+/// How a container stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// The engine's word: `created`, `running`, `paused`, `restarting`, `exited` or `dead`; `absent` when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The engine's word on health: `starting`, `healthy` or `unhealthy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// The engine's identifier of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    /// The identifier of the image that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The exit code of its last end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How it stands in the words of the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Capabilities {
+    fn is_default(&self) -> bool {
+        self.add.is_empty() && self.drop.is_empty()
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}

@@ -1,0 +1,83 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A container run by the local engine.
+    Container,
+    /// A network that containers join.
+    Network,
+}
+
+/// A word that names no kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKind(pub String);
+
+impl Kind {
+    /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
+    pub const ALL: &'static [Self] = &[Self::Network, Self::Container];
+
+    /// Returns the kind as a manifest writes it, `Container`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "Container",
+            Self::Network => "Network",
+        }
+    }
+
+    /// Returns the word of the API path, `containers`.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Container => "containers",
+            Self::Network => "networks",
+        }
+    }
+
+    /// Returns the word for one of them, `container`.
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Network => "network",
+        }
+    }
+
+    /// Returns the abbreviation that command lines take, `ct`.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Container => "ct",
+            Self::Network => "net",
+        }
+    }
+
+    /// Returns the kind that a person means by `container`, `containers`, `Container` or `ct`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| {
+            [kind.as_str(), kind.plural(), kind.singular(), kind.short()].iter().any(|w| w.eq_ignore_ascii_case(word))
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    /// Reads the exact word of a manifest.
+    fn from_str(word: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word).ok_or_else(|| UnknownKind(word.to_owned()))
+    }
+}
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown kind `{}`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownKind {}

@@ -1,0 +1,34 @@
+//! What a person may ask of a Piccolo machine.
+//!
+//! One file per kind holds its spec, its status and its rules. [`parse`] turns the text of a manifest into a typed
+//! [`Manifest`] and finds every mistake in it at once. [`json`] gives the JSON Schemas and custom resource definitions
+//! that editors and Kubernetes clients read; the parser checks against the very same schemas, so what an editor
+//! underlines is what the daemon refuses.
+//!
+//! Pure data: no input, no output, no clock.
+
+pub mod condition;
+pub mod container;
+mod desired;
+pub mod duration;
+pub mod image;
+pub mod json;
+mod kind;
+mod manifest;
+pub mod network;
+pub mod parse;
+pub mod quantity;
+
+pub use condition::{Condition, Truth};
+pub use container::{Container, ContainerSpec, ContainerStatus};
+pub use desired::Desired;
+pub use kind::{Kind, UnknownKind};
+pub use manifest::{Declared, Manifest};
+pub use network::{Network, NetworkSpec, NetworkStatus};
+
+/// The API group of every kind.
+pub const GROUP: &str = "piccolo.os";
+/// The version of the kinds in this crate.
+pub const VERSION: &str = "v1alpha1";
+/// What a manifest writes as `apiVersion`.
+pub const API_VERSION: &str = "piccolo.os/v1alpha1";

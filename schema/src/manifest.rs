@@ -1,0 +1,71 @@
+use serde::Serialize;
+
+use crate::{Container, Kind, Network};
+
+/// One wanted thing, of whichever kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Manifest {
+    /// A container.
+    Container(Box<Container>),
+    /// A network.
+    Network(Box<Network>),
+}
+
+/// A kind's own type, as it is found inside a [`Manifest`].
+pub trait Declared: Clone + Send + Sync + 'static {
+    /// The kind.
+    const KIND: Kind;
+    /// Returns `metadata.name`.
+    fn name(&self) -> &str;
+    /// Returns the manifest as this type if it is of this kind.
+    fn of(manifest: &Manifest) -> Option<&Self>;
+}
+
+impl Manifest {
+    /// Returns the kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Container(_) => Kind::Container,
+            Self::Network(_) => Kind::Network,
+        }
+    }
+
+    /// Returns `metadata.name`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Container(it) => it.name(),
+            Self::Network(it) => it.name(),
+        }
+    }
+}
+
+impl Declared for Container {
+    const KIND: Kind = Kind::Container;
+
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Container(it) => Some(it),
+            Manifest::Network(_) => None,
+        }
+    }
+}
+
+impl Declared for Network {
+    const KIND: Kind = Kind::Network;
+
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Network(it) => Some(it),
+            Manifest::Container(_) => None,
+        }
+    }
+}
