@@ -1,0 +1,1 @@
+//! JSON Schemas and custom resource definitions.
