@@ -60,7 +60,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Pulls an image.
     fn pull(&self, image: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec.
-    fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> impl Future<Output = Result<(), HostError>> + Send;
+    fn create(
+        &self,
+        name: &str,
+        subject: &str,
+        spec: &ContainerSpec,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Stops a container and kills it after the grace period that it was made with.
@@ -74,7 +79,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a stopped container, not its volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Follows what a container writes. `tail` is the number of lines to begin with, all when `None`.
-    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> impl Stream<Item = Result<bytes::Bytes, HostError>> + Send + 'static;
+    fn logs(
+        &self,
+        name: &str,
+        follow: bool,
+        tail: Option<u32>,
+    ) -> impl Stream<Item = Result<bytes::Bytes, HostError>> + Send + 'static;
 }
 
 /// The container engine, as far as networks go.
