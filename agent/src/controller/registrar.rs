@@ -1,0 +1,95 @@
+//! From manifests to objects: gives each manifest its identity and generation before a controller sees it.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use piccolo_schema::Kind;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::journal;
+use crate::{
+    manifests::{Declaration, Problem, Snapshot},
+    store::{Declared, Writer},
+};
+
+/// A snapshot of the manifests with the generation of each.
+#[derive(Debug, Default)]
+pub struct Registered {
+    /// The manifests.
+    pub snapshot: Arc<Snapshot>,
+    generations: BTreeMap<Kind, BTreeMap<String, Declared>>,
+}
+
+impl Registered {
+    /// Returns the generation of a manifest.
+    pub(super) fn declared(&self, kind: Kind, name: &str) -> Option<&Declared> {
+        self.generations.get(&kind)?.get(name)
+    }
+
+    /// Returns why the file of a manifest is not understood any more, if so.
+    pub(super) fn stale(&self, kind: Kind, name: &str) -> Option<(&'static str, String)> {
+        let declaration = self.snapshot.declared.get(&(kind, name.to_owned()))?;
+        declaration.stale.as_ref().map(|problem| (problem.reason, problem.message.clone()))
+    }
+}
+
+/// Carries manifests from the directory to the store and on to the controllers.
+#[derive(Debug)]
+pub struct Registrar {
+    store: Arc<Writer>,
+    manifests: watch::Receiver<Arc<Snapshot>>,
+    registered: watch::Sender<Arc<Registered>>,
+    problems: BTreeMap<PathBuf, Problem>,
+}
+
+impl Registrar {
+    /// Makes a registrar, and the end at which controllers listen.
+    pub fn new(store: Arc<Writer>, manifests: watch::Receiver<Arc<Snapshot>>) -> (Self, watch::Receiver<Arc<Registered>>) {
+        let (registered, listen) = watch::channel(Arc::default());
+        (Self { store, manifests, registered, problems: BTreeMap::new() }, listen)
+    }
+
+    /// Registers every snapshot until the shutdown. Dropping the future loses nothing: the next snapshot is whole.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let snapshot = self.manifests.borrow_and_update().clone();
+            self.register(snapshot);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.manifests.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn register(&mut self, snapshot: Arc<Snapshot>) {
+        let before = self.registered.borrow().clone();
+        let mut generations: BTreeMap<Kind, BTreeMap<String, Declared>> = BTreeMap::new();
+        for ((kind, name), declaration) in &snapshot.declared {
+            let known = before.snapshot.declared.get(&(*kind, name.clone())).filter(|it| same(it, declaration));
+            let declared = known
+                .and_then(|_| before.declared(*kind, name).cloned())
+                .unwrap_or_else(|| self.store.declare(&declaration.manifest));
+            generations.entry(*kind).or_default().insert(name.clone(), declared);
+        }
+        self.store.retain(|kind, name| snapshot.declared.contains_key(&(kind, name.to_owned())));
+        self.journal_problems(&snapshot);
+        self.registered.send_replace(Arc::new(Registered { snapshot, generations }));
+    }
+
+    /// Says each new problem once, and once that it is gone.
+    fn journal_problems(&mut self, snapshot: &Snapshot) {
+        let now: BTreeMap<PathBuf, Problem> = snapshot.problems.iter().map(|it| (it.path.clone(), it.clone())).collect();
+        for problem in now.values().filter(|it| self.problems.get(&it.path) != Some(it)) {
+            journal::rejected(&self.store, problem);
+        }
+        for problem in self.problems.values().filter(|it| !now.contains_key(&it.path)) {
+            journal::accepted(&self.store, problem);
+        }
+        self.store.problems(now.len());
+        self.problems = now;
+    }
+}
+
+fn same(before: &Declaration, now: &Declaration) -> bool {
+    Arc::ptr_eq(&before.manifest, &now.manifest)
+}

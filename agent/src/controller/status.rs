@@ -1,0 +1,94 @@
+//! What a pass says of each subject.
+
+use piccolo_schema::{Condition, Declared, Desired};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Controller,
+    condition::{self, Outcome},
+    journal,
+    registrar::Registered,
+};
+use crate::{
+    clock,
+    host::HostError,
+    reconcile::{Reconciler, Step, Waiting},
+};
+
+impl<R: Reconciler> Controller<R> {
+    /// Reports one subject. `todo` are the steps that the plan has for it, from a look that began at `began`.
+    pub(super) fn report(
+        &mut self,
+        manifest: &R::Manifest,
+        observed: &R::Observed,
+        todo: Option<&[R::Step]>,
+        waiting: Option<&Waiting>,
+        registered: &Registered,
+        began: Instant,
+    ) {
+        let name = manifest.name();
+        let report = R::report(manifest, observed);
+        let Some(subject) = self.subjects.get_mut(name) else { return };
+        let generation = subject.generation;
+        let seen_in_time = subject.ended.is_none_or(|ended| ended <= began);
+        let first = todo.and_then(<[_]>::first).map(ToString::to_string);
+        let settled = todo.is_none() && waiting.is_none() && subject.under_way.is_none() && seen_in_time;
+        if settled {
+            subject.settle();
+        }
+        let outcome = match (&subject.failure, &subject.under_way, waiting, first) {
+            _ if settled => Outcome::Settled(&report),
+            (Some((step, error)), ..) => Outcome::Failed { step, error, failures: subject.backoff.failures() },
+            (None, Some(step), ..) | (None, None, None, Some(ref step)) => Outcome::Working(step.clone()),
+            (None, None, Some(waiting), _) => Outcome::Waiting(waiting),
+            (None, None, None, None) => Outcome::Working("looking again".to_owned()),
+        };
+        let now = clock::now_text();
+        let ready = condition::ready(&outcome, generation, subject.condition("Ready"), &now);
+        match &outcome {
+            Outcome::Settled(_) => journal::settled(&self.shared.store, Self::kind(), name, subject, &ready),
+            Outcome::Waiting(waiting) => journal::waiting(&self.shared.store, Self::kind(), name, subject, waiting),
+            _ => {}
+        }
+        let stale = registered.stale(Self::kind(), name);
+        let stale = stale.as_ref().map(|(reason, message)| (*reason, message.as_str()));
+        let accepted = condition::accepted(stale, generation, subject_condition(&subject.conditions, "Accepted"), &now);
+        subject.conditions = vec![ready, accepted];
+        let status = status(report.fields, generation, &subject.conditions);
+        self.shared.store.report(Self::kind(), name, status);
+    }
+
+    /// Reports that nothing of this kind can be seen: what was known is kept, but nothing is claimed to be so.
+    pub(super) fn report_unseen(&mut self, error: &HostError) {
+        let registered = self.shared.registered.borrow_and_update().clone();
+        let desired: Desired<R::Manifest> = registered.snapshot.desired();
+        let now = clock::now_text();
+        for manifest in &desired.manifests {
+            let name = manifest.name();
+            let subject = self.subjects.entry(name.to_owned()).or_default();
+            if let Some(declared) = registered.declared(Self::kind(), name) {
+                subject.meet(declared);
+            }
+            let generation = subject.generation;
+            let ready = condition::ready(&Outcome::Unseen(error), generation, subject.condition("Ready"), &now);
+            subject.conditions.retain(|condition| condition.r#type != "Ready");
+            subject.conditions.insert(0, ready);
+            let status = status(json!({}), generation, &subject.conditions);
+            self.shared.store.report(Self::kind(), name, status);
+        }
+        self.shared.store.blind(Self::kind(), error.reason.as_str(), &error.message);
+    }
+}
+
+fn subject_condition<'a>(conditions: &'a [Condition], name: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.r#type == name)
+}
+
+fn status(mut fields: Value, generation: i64, conditions: &[Condition]) -> Value {
+    if let Some(map) = fields.as_object_mut() {
+        map.insert("observedGeneration".to_owned(), json!(generation));
+        map.insert("conditions".to_owned(), json!(conditions));
+    }
+    fields
+}

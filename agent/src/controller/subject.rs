@@ -1,0 +1,69 @@
+//! What the controller remembers of one subject between two passes.
+
+use piccolo_schema::Condition;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use crate::{host::HostError, store::Declared};
+
+/// One subject between two passes. All of it can be forgotten: the next pass finds out again.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    /// The generation that the rest speaks of.
+    pub(super) generation: i64,
+    /// The generation in which it was last settled.
+    pub(super) settled: Option<i64>,
+    /// The first of the steps under way.
+    pub(super) under_way: Option<String>,
+    /// When the last steps ended. What was seen before then says nothing about this subject.
+    pub(super) ended: Option<Instant>,
+    /// The steps that were applied last without a settled pass after them.
+    pub(super) repeated: Vec<String>,
+    /// The step that failed last, and why.
+    pub(super) failure: Option<(String, HostError)>,
+    /// Failures in a row.
+    pub(super) backoff: Backoff,
+    /// No new try before then.
+    pub(super) rests_until: Option<Instant>,
+    /// The reason that was journalled last, so that it is said once.
+    pub(super) said: Option<String>,
+    /// The conditions that were reported last.
+    pub(super) conditions: Vec<Condition>,
+}
+
+impl Subject {
+    /// Starts anew when the manifest changed: what failed before may work now.
+    pub(super) fn meet(&mut self, declared: &Declared) {
+        if self.generation != declared.generation {
+            self.generation = declared.generation;
+            self.settled = self.settled.or(declared.settled_generation);
+            self.settle();
+        }
+    }
+
+    /// Forgets failures.
+    pub(super) fn settle(&mut self) {
+        self.failure = None;
+        self.backoff = Backoff::default();
+        self.rests_until = None;
+        self.repeated.clear();
+    }
+
+    /// Notes a failure and how long the subject rests.
+    pub(super) fn fail(&mut self, step: String, error: HostError, now: Instant) {
+        self.rests_until = Some(now + self.backoff.failed(fastrand::f64()));
+        self.failure = Some((step, error));
+    }
+
+    /// Returns true if new steps may start, given what was seen at `seen`.
+    pub(super) fn is_free(&self, seen: Instant, now: Instant) -> bool {
+        self.under_way.is_none()
+            && self.ended.is_none_or(|ended| ended <= seen)
+            && self.rests_until.is_none_or(|until| until <= now)
+    }
+
+    /// Returns the condition of this type that was reported last.
+    pub(super) fn condition(&self, name: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.r#type == name)
+    }
+}

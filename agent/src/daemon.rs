@@ -1,0 +1,110 @@
+//! The daemon put together: rooms are opened, wired and closed here. Decides nothing.
+
+mod notify;
+mod seams;
+mod sockets;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    api,
+    controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
+    host::linux::Docker,
+    manifests::Manifests,
+    reconcile::{Reconciler, container::Containers, network::Networks},
+    store::{self, Event},
+};
+
+/// Where the daemon finds and keeps things.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "piccolod", version, about = "Keeps this machine as its manifests ask")]
+pub struct Options {
+    /// The directory of the manifests.
+    #[arg(long, env = "PICCOLO_CONFIG_DIR", default_value = "/etc/piccolo")]
+    pub config_dir: PathBuf,
+    /// The directory of what the daemon remembers. It can be deleted without harm.
+    #[arg(long, env = "PICCOLO_STATE_DIR", default_value = "/var/lib/piccolo")]
+    pub state_dir: PathBuf,
+    /// The socket of the API, for programs on this machine.
+    #[arg(long, env = "PICCOLO_SOCKET", default_value = "/run/piccolo/api.sock")]
+    pub socket: PathBuf,
+    /// The loopback address of the API.
+    #[arg(long, env = "PICCOLO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// The socket of the container engine.
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    pub docker: String,
+}
+
+/// Runs the daemon until `shutdown`, then lets every room end in order.
+///
+/// # Errors
+/// When a directory, a socket or the store can't be opened. Trouble with the engine or with manifests is no error: it is
+/// reported, and tried again.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (writer, reader) = store::open(&options.state_dir.join("store"))
+        .await
+        .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
+    let writer = Arc::new(writer);
+    writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
+    let listener = sockets::tcp(options.listen).await?;
+    let socket = sockets::unix(&options.socket)?;
+    let manifests = Manifests::open(options.config_dir.clone(), shutdown.clone())
+        .await
+        .with_context(|| format!("can't watch {}", options.config_dir.display()))?;
+
+    let mut tasks = JoinSet::new();
+    let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
+    tasks.spawn(registrar.run(shutdown.clone()));
+    let docker = Arc::new(Docker::new(&options.docker).context("the address of the engine is wrong")?);
+    let shared = Shared {
+        store: writer.clone(),
+        registered,
+        lanes: Arc::new(Lanes::default()),
+        bells: Arc::new(Bells::default()),
+        shutdown: shutdown.clone(),
+    };
+    let mut controllers = Controllers::default();
+    controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
+    controllers.spawn(&mut tasks, Containers(docker.clone()), &shared);
+
+    let state = api::State {
+        manifests,
+        store: reader,
+        preview: Arc::new(seams::Previews(controllers.previews)),
+        logs: Arc::new(seams::EngineLogs(docker)),
+    };
+    tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
+    info!(socket = %options.socket.display(), listen = %listener.local_addr()?, "answering");
+    notify::ready();
+    let served = api::serve(api::router(state), Some(socket), Some(listener), shutdown.clone()).await;
+    shutdown.cancel();
+    notify::stopping();
+    while tasks.join_next().await.is_some() {}
+    writer.event(Event::new("Stopped", "piccolod stopped"));
+    writer.close().await.context("can't write the store")?;
+    // A file that is left behind would be taken for a daemon that does not answer.
+    drop(std::fs::remove_file(&options.socket));
+    served.context("the API ended")
+}
+
+/// The controllers' ends that others hold.
+#[derive(Default)]
+struct Controllers {
+    previews: Vec<Arc<dyn KindPreview>>,
+    pulses: Vec<Pulse>,
+}
+
+impl Controllers {
+    fn spawn<R: Reconciler>(&mut self, tasks: &mut JoinSet<()>, reconciler: R, shared: &Shared) {
+        let (controller, pulse) = Controller::new(Arc::new(reconciler), shared.clone());
+        self.previews.push(Arc::new(controller.preview()));
+        self.pulses.push(pulse);
+        tasks.spawn(controller.run());
+    }
+}
