@@ -54,9 +54,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
     let listener = sockets::tcp(options.listen).await?;
     let socket = sockets::unix(&options.socket)?;
-    let manifests = Manifests::open(options.config_dir.clone(), shutdown.clone())
-        .await
-        .with_context(|| format!("can't watch {}", options.config_dir.display()))?;
+    let manifests = Manifests::open(options.config_dir.clone()).await;
 
     let mut tasks = JoinSet::new();
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
@@ -87,7 +85,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     notify::stopping();
     while tasks.join_next().await.is_some() {}
     writer.event(Event::new("Stopped", "piccolod stopped"));
-    writer.close().await.context("can't write the store")?;
+    writer.close().await;
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
     served.context("the API ended")

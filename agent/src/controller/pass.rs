@@ -10,11 +10,17 @@ use super::{Controller, Done, journal, preview, removal, worker};
 use crate::{
     host::{HostError, Reason},
     reconcile::{Plan, Reconciler, Step, Waiting},
+    store::Tally,
 };
 
 impl<R: Reconciler> Controller<R> {
     pub(super) const fn kind() -> Kind {
         R::Manifest::KIND
+    }
+
+    /// Returns the name under which the health of this kind is listed.
+    pub(super) const fn component() -> &'static str {
+        R::Manifest::KIND.plural()
     }
 
     /// Plans what was seen by a look that began at `began`, starts what may start, and reports.
@@ -44,7 +50,8 @@ impl<R: Reconciler> Controller<R> {
         let declared = |name: &str| desired.manifests.binary_search_by(|it| it.name().cmp(name)).is_ok();
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));
         self.looks.retry(self.subjects.values().filter(|it| it.under_way.is_none()).filter_map(|it| it.rests_until).min());
-        self.shared.store.passed(Self::kind());
+        self.shared.store.count(Tally::Pass);
+        self.shared.store.health(Self::component(), true, "can be seen");
         self.seen.send_replace(Some(observed));
     }
 
@@ -81,7 +88,7 @@ impl<R: Reconciler> Controller<R> {
     }
 
     fn publish(&self, plan: &Plan<R::Step>, held: Option<&removal::Held>, complete: bool) {
-        self.shared.store.plan(preview::view(Self::kind(), plan, held, complete));
+        self.shared.store.plan(Self::kind(), preview::view(Self::kind(), plan, held, complete));
     }
 
     fn journal_held(&mut self, held: Option<removal::Held>) {

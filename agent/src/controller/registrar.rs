@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use piccolo_schema::Kind;
+use piccolo_schema::{Kind, Manifest};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -68,10 +69,12 @@ impl Registrar {
             let known = before.snapshot.declared.get(&(*kind, name.clone())).filter(|it| same(it, declaration));
             let declared = known
                 .and_then(|_| before.declared(*kind, name).cloned())
-                .unwrap_or_else(|| self.store.declare(&declaration.manifest));
+                .unwrap_or_else(|| self.store.declare(*kind, name, &value(&declaration.manifest)));
             generations.entry(*kind).or_default().insert(name.clone(), declared);
         }
-        self.store.retain(|kind, name| snapshot.declared.contains_key(&(kind, name.to_owned())));
+        for (kind, name) in self.store.declared().into_iter().filter(|it| !snapshot.declared.contains_key(it)) {
+            self.store.undeclare(kind, &name);
+        }
         self.journal_problems(&snapshot);
         self.registered.send_replace(Arc::new(Registered { snapshot, generations }));
     }
@@ -85,9 +88,15 @@ impl Registrar {
         for problem in self.problems.values().filter(|it| !now.contains_key(&it.path)) {
             journal::accepted(&self.store, problem);
         }
-        self.store.problems(now.len());
+        let message = if now.is_empty() { "every file is understood".to_owned() } else { format!("{} file(s) can't be used", now.len()) };
+        self.store.health("manifests", now.is_empty(), message);
         self.problems = now;
     }
+}
+
+/// Returns the manifest as the API shows it.
+fn value(manifest: &Manifest) -> Value {
+    serde_json::to_value(manifest).unwrap_or_default()
 }
 
 fn same(before: &Declaration, now: &Declaration) -> bool {

@@ -77,7 +77,7 @@ impl<R: Reconciler> Controller<R> {
             let status = status(json!({}), generation, &subject.conditions);
             self.shared.store.report(Self::kind(), name, status);
         }
-        self.shared.store.blind(Self::kind(), error.reason.as_str(), &error.message);
+        self.shared.store.health(Self::component(), false, error.message.clone());
     }
 }
 
