@@ -1,6 +1,7 @@
 //! The agent: manifests in, a machine kept so.
 
 pub mod clock;
+pub mod controller;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;

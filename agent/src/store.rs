@@ -21,7 +21,8 @@ use serde_json::Value;
 use tokio::sync::{Notify, broadcast};
 
 pub use self::view::{
-    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, PlanView, Severity, StepView, WaitingView,
+    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView, Tally,
+    WaitingView,
 };
 use self::{journal::Journal, mirror::Mirror};
 
@@ -39,6 +40,12 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 /// The pen: the controller's side of the store. There is one.
@@ -115,6 +122,16 @@ impl Writer {
     /// Shows how a part of the agent stands. In memory only.
     pub fn health(&self, component: &'static str, ok: bool, message: impl Into<String>) {
         self.shared.mirror().healths.insert(component, Health { ok, message: message.into() });
+    }
+
+    /// Counts something for the metrics.
+    pub fn count(&self, tally: Tally) {
+        self.shared.mirror().count(tally);
+    }
+
+    /// Returns the identity of every object.
+    pub fn declared(&self) -> Vec<(Kind, String)> {
+        self.shared.mirror().objects.keys().cloned().collect()
     }
 
     /// Writes what is left and closes the files.

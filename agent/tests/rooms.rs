@@ -69,7 +69,8 @@ fn only_the_controller_holds_the_pen() {
 fn packages_stay_in_their_rooms() {
     for (file, text) in sources() {
         for (package, room) in PACKAGES {
-            let named = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{package}::")));
+            let named =
+                text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{package}::")));
             let entry = ENTRIES.iter().any(|entry| file.starts_with(entry));
             assert!(!named || file.starts_with(room) || entry, "{file} names {package}, which belongs in {room}");
         }

@@ -36,9 +36,5 @@ fn log() {
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = under_systemd.then(|| tracing_journald::layer().ok()).flatten();
     let terminal = journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
-    tracing_subscriber::registry()
-        .with(journal.map(Layer::boxed))
-        .with(terminal.map(Layer::boxed))
-        .with(filter)
-        .init();
+    tracing_subscriber::registry().with(journal.map(Layer::boxed)).with(terminal.map(Layer::boxed)).with(filter).init();
 }

@@ -37,9 +37,22 @@ pub(super) fn ready(outcome: &Outcome<'_>, generation: i64, before: Option<&Cond
 }
 
 /// Says whether the file of a manifest is understood. `problem` is why not; what it said before is kept meanwhile.
-pub(super) fn accepted(problem: Option<(&str, &str)>, generation: i64, before: Option<&Condition>, now: &str) -> Condition {
+pub(super) fn accepted(
+    problem: Option<(&str, &str)>,
+    generation: i64,
+    before: Option<&Condition>,
+    now: &str,
+) -> Condition {
     match problem {
-        None => condition("Accepted", Truth::True, "Valid".into(), "The manifest is understood".into(), generation, before, now),
+        None => condition(
+            "Accepted",
+            Truth::True,
+            "Valid".into(),
+            "The manifest is understood".into(),
+            generation,
+            before,
+            now,
+        ),
         Some((reason, message)) => {
             let message = format!("{message}; the last version that was understood stays in force");
             condition("Accepted", Truth::False, reason.into(), message, generation, before, now)

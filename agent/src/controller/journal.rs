@@ -56,7 +56,11 @@ pub(super) fn settled(store: &Writer, kind: Kind, name: &str, subject: &mut Subj
     store.settled(kind, name, subject.generation);
     // After a restart of the daemon a machine that stood well is no news.
     if !first {
-        store.event(Event::new("Settled", format!("{} ({})", ready.message, ready.reason)).about(kind, name).at(subject.generation));
+        store.event(
+            Event::new("Settled", format!("{} ({})", ready.message, ready.reason))
+                .about(kind, name)
+                .at(subject.generation),
+        );
     }
 }
 

@@ -49,7 +49,8 @@ impl<R: Reconciler> Controller<R> {
         }
         let declared = |name: &str| desired.manifests.binary_search_by(|it| it.name().cmp(name)).is_ok();
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));
-        self.looks.retry(self.subjects.values().filter(|it| it.under_way.is_none()).filter_map(|it| it.rests_until).min());
+        self.looks
+            .retry(self.subjects.values().filter(|it| it.under_way.is_none()).filter_map(|it| it.rests_until).min());
         self.shared.store.count(Tally::Pass);
         self.shared.store.health(Self::component(), true, "can be seen");
         self.seen.send_replace(Some(observed));
@@ -81,9 +82,9 @@ impl<R: Reconciler> Controller<R> {
         let applied = move |step: &R::Step| journal::applied(&store, kind, step, generation);
         let (reconciler, lanes) = (self.reconciler.clone(), self.shared.lanes.clone());
         let (steps, shutdown) = (steps.to_vec(), self.shared.shutdown.clone());
-        let task = self.tasks.spawn(async move {
-            Done::Worked(worker::work(reconciler, steps, lanes, shutdown, applied).await)
-        });
+        let task = self
+            .tasks
+            .spawn(async move { Done::Worked(worker::work(reconciler, steps, lanes, shutdown, applied).await) });
         self.workers.insert(task.id(), name.to_owned());
     }
 

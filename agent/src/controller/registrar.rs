@@ -45,7 +45,10 @@ pub struct Registrar {
 
 impl Registrar {
     /// Makes a registrar, and the end at which controllers listen.
-    pub fn new(store: Arc<Writer>, manifests: watch::Receiver<Arc<Snapshot>>) -> (Self, watch::Receiver<Arc<Registered>>) {
+    pub fn new(
+        store: Arc<Writer>,
+        manifests: watch::Receiver<Arc<Snapshot>>,
+    ) -> (Self, watch::Receiver<Arc<Registered>>) {
         let (registered, listen) = watch::channel(Arc::default());
         (Self { store, manifests, registered, problems: BTreeMap::new() }, listen)
     }
@@ -81,14 +84,19 @@ impl Registrar {
 
     /// Says each new problem once, and once that it is gone.
     fn journal_problems(&mut self, snapshot: &Snapshot) {
-        let now: BTreeMap<PathBuf, Problem> = snapshot.problems.iter().map(|it| (it.path.clone(), it.clone())).collect();
+        let now: BTreeMap<PathBuf, Problem> =
+            snapshot.problems.iter().map(|it| (it.path.clone(), it.clone())).collect();
         for problem in now.values().filter(|it| self.problems.get(&it.path) != Some(it)) {
             journal::rejected(&self.store, problem);
         }
         for problem in self.problems.values().filter(|it| !now.contains_key(&it.path)) {
             journal::accepted(&self.store, problem);
         }
-        let message = if now.is_empty() { "every file is understood".to_owned() } else { format!("{} file(s) can't be used", now.len()) };
+        let message = if now.is_empty() {
+            "every file is understood".to_owned()
+        } else {
+            format!("{} file(s) can't be used", now.len())
+        };
         self.store.health("manifests", now.is_empty(), message);
         self.problems = now;
     }

@@ -17,7 +17,7 @@ const MOST_PERCENT: usize = 30;
 
 /// Removals that wait for a confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(super) struct Held {
     /// What the confirmation names; another set of names has another one.
     pub id: String,
     /// The subjects, sorted.

@@ -9,11 +9,12 @@ use super::{
     condition::{self, Outcome},
     journal,
     registrar::Registered,
+    subject::Subject,
 };
 use crate::{
     clock,
     host::HostError,
-    reconcile::{Reconciler, Step, Waiting},
+    reconcile::{Reconciler, Waiting},
 };
 
 impl<R: Reconciler> Controller<R> {
@@ -37,23 +38,18 @@ impl<R: Reconciler> Controller<R> {
         if settled {
             subject.settle();
         }
-        let outcome = match (&subject.failure, &subject.under_way, waiting, first) {
-            _ if settled => Outcome::Settled(&report),
-            (Some((step, error)), ..) => Outcome::Failed { step, error, failures: subject.backoff.failures() },
-            (None, Some(step), ..) | (None, None, None, Some(ref step)) => Outcome::Working(step.clone()),
-            (None, None, Some(waiting), _) => Outcome::Waiting(waiting),
-            (None, None, None, None) => Outcome::Working("looking again".to_owned()),
-        };
         let now = clock::now_text();
+        let outcome = if settled { Outcome::Settled(&report) } else { unsettled(subject, waiting, first) };
+        let waits = matches!(outcome, Outcome::Waiting(_));
         let ready = condition::ready(&outcome, generation, subject.condition("Ready"), &now);
-        match &outcome {
-            Outcome::Settled(_) => journal::settled(&self.shared.store, Self::kind(), name, subject, &ready),
-            Outcome::Waiting(waiting) => journal::waiting(&self.shared.store, Self::kind(), name, subject, waiting),
-            _ => {}
+        match waiting.filter(|_| waits) {
+            Some(waiting) => journal::waiting(&self.shared.store, Self::kind(), name, subject, waiting),
+            None if settled => journal::settled(&self.shared.store, Self::kind(), name, subject, &ready),
+            None => {}
         }
         let stale = registered.stale(Self::kind(), name);
         let stale = stale.as_ref().map(|(reason, message)| (*reason, message.as_str()));
-        let accepted = condition::accepted(stale, generation, subject_condition(&subject.conditions, "Accepted"), &now);
+        let accepted = condition::accepted(stale, generation, subject.condition("Accepted"), &now);
         subject.conditions = vec![ready, accepted];
         let status = status(report.fields, generation, &subject.conditions);
         self.shared.store.report(Self::kind(), name, status);
@@ -81,8 +77,16 @@ impl<R: Reconciler> Controller<R> {
     }
 }
 
-fn subject_condition<'a>(conditions: &'a [Condition], name: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|condition| condition.r#type == name)
+/// Says what keeps a subject from being settled: its last failure first, then its work, then what it waits for.
+fn unsettled<'a>(subject: &'a Subject, waiting: Option<&'a Waiting>, first: Option<String>) -> Outcome<'a> {
+    let failure = subject.failure.as_ref().filter(|_| first.is_some());
+    match (failure, &subject.under_way, waiting, first) {
+        (Some((step, error)), ..) => Outcome::Failed { step, error, failures: subject.backoff.failures() },
+        (None, Some(step), ..) => Outcome::Working(step.clone()),
+        (None, None, Some(waiting), _) => Outcome::Waiting(waiting),
+        (None, None, None, Some(step)) => Outcome::Working(step),
+        (None, None, None, None) => Outcome::Working("another look".to_owned()),
+    }
 }
 
 fn status(mut fields: Value, generation: i64, conditions: &[Condition]) -> Value {

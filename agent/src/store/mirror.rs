@@ -12,7 +12,7 @@ use super::{
     history::History,
     journal::Journal,
     object::{self, Record, Stamp},
-    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView},
+    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView, Tally},
 };
 use crate::clock;
 
@@ -32,6 +32,9 @@ pub(super) struct Mirror {
     pub(super) dirty: BTreeSet<Key>,
     pub(super) syncs: u64,
     pub(super) sync_failures: u64,
+    passes: u64,
+    steps_applied: u64,
+    steps_failed: u64,
     version: u64,
 }
 
@@ -47,6 +50,9 @@ impl Mirror {
             dirty: BTreeSet::new(),
             syncs: 0,
             sync_failures: 0,
+            passes: 0,
+            steps_applied: 0,
+            steps_failed: 0,
             version: reserved,
         }
     }
@@ -126,6 +132,14 @@ impl Mirror {
         self.journal.append(event);
     }
 
+    pub(super) fn count(&mut self, tally: Tally) {
+        match tally {
+            Tally::Pass => self.passes += 1,
+            Tally::Applied => self.steps_applied += 1,
+            Tally::Failed => self.steps_failed += 1,
+        }
+    }
+
     pub(super) fn list(&self, kind: Kind) -> Vec<Arc<Value>> {
         let of_kind = self.objects.range((kind, String::new())..).take_while(|((it, _), _)| *it == kind);
         of_kind.map(|(_, record)| Arc::clone(&record.object)).collect()
@@ -143,6 +157,9 @@ impl Mirror {
             last_event: self.journal.next() - 1,
             syncs: self.syncs,
             sync_failures: self.sync_failures,
+            passes: self.passes,
+            steps_applied: self.steps_applied,
+            steps_failed: self.steps_failed,
         }
     }
 

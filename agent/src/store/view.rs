@@ -157,6 +157,17 @@ pub struct Health {
     pub message: String,
 }
 
+/// What is counted for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// A pass of a controller.
+    Pass,
+    /// A step that was applied.
+    Applied,
+    /// A step that failed.
+    Failed,
+}
+
 /// Figures of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -172,6 +183,12 @@ pub struct Counters {
     pub syncs: u64,
     /// How often that failed.
     pub sync_failures: u64,
+    /// Passes of all controllers since the start.
+    pub passes: u64,
+    /// Steps that were applied since the start.
+    pub steps_applied: u64,
+    /// Steps that failed since the start.
+    pub steps_failed: u64,
 }
 
 impl Event {
