@@ -95,8 +95,9 @@ pub async fn open(dir: &Path) -> Result<(Writer, Reader), StoreError> {
         Opened::Unavailable(error) => (None, Contents::default(), Some(Trouble::Unavailable(error))),
     };
     let shared = Arc::new(Shared::new(contents));
+    shared.health("store", true, "what is remembered is on disk");
     match trouble {
-        None => shared.health("store", true, "what is remembered is on disk"),
+        None => {}
         Some(Trouble::Rebuilt(event)) => shared.mirror().event(event),
         Some(Trouble::Unavailable(error)) => shared.unavailable(&error),
     }
@@ -117,7 +118,7 @@ enum Trouble {
 impl Shared {
     fn new(contents: Contents) -> Self {
         // A new store begins where no older one can have come to, so that no version is ever given twice.
-        let fresh = || u64::try_from(clock::now().as_millisecond()).unwrap_or(1);
+        let fresh = || u64::try_from(clock::now().as_microsecond()).unwrap_or(1);
         let reserved = contents.reserved.unwrap_or_else(fresh);
         let journal = Journal::new(contents.first_event, contents.events);
         let mirror = Mutex::new(Mirror::new(contents.objects, journal, reserved));

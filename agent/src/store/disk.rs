@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File},
     io,
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -22,6 +23,8 @@ pub(super) struct Disk {
     db: sled::Db,
     /// The file that sled writes to. sled does not sync it, so we do.
     file: File,
+    /// Tells which write was the last. A database whose end is lost opens as it was before, and looks whole.
+    mark: File,
     ledger: Ledger,
 }
 
@@ -83,7 +86,8 @@ impl Disk {
             sled::Config::new().path(dir).cache_capacity(CACHE).mode(sled::Mode::LowSpace).flush_every_ms(None);
         let db = config.open()?;
         let file = File::open(dir.join("db"))?;
-        let mut disk = Self { db, file, ledger: Ledger::default() };
+        let mark = File::options().create(true).read(true).write(true).truncate(false).open(dir.join("last-write"))?;
+        let mut disk = Self { db, file, mark, ledger: Ledger::default() };
         if is_new {
             disk.write(&Batch { objects: Vec::new(), first_event: 1, events: Vec::new(), reserved: 0 })?;
             sync_directories(dir)?;
@@ -119,22 +123,31 @@ impl Disk {
             self.ledger.event(*id, sum)?;
             writes.insert(&key, record);
         }
-        let header = serde_json::to_vec(&self.ledger.next_header(batch.reserved)).map_err(|_| BadRecord)?;
-        writes.insert(codec::HEADER, codec::encode(codec::HEADER, &header).0);
+        let header = self.ledger.next_header(batch.reserved);
+        let json = serde_json::to_vec(&header).map_err(|_| BadRecord)?;
+        writes.insert(codec::HEADER, codec::encode(codec::HEADER, &json).0);
         self.db.apply_batch(writes)?;
-        self.sync()
+        self.sync()?;
+        // Not synced: an old mark only says less.
+        Ok(self.mark.write_all_at(&header.writes.to_be_bytes(), 0)?)
     }
 
     /// Forgets everything on disk.
     pub(super) fn clear(&mut self) -> Result<(), DiskError> {
         self.db.clear()?;
-        self.ledger = Ledger::default();
+        self.ledger.clear();
         Ok(())
     }
 
     fn sync(&self) -> Result<(), DiskError> {
         self.db.flush()?;
         Ok(self.file.sync_data()?)
+    }
+
+    /// Returns the number of the last write, 0 when that is not known.
+    fn marked(&self) -> u64 {
+        let mut number = [0; 8];
+        self.mark.read_exact_at(&mut number, 0).map_or(0, |()| u64::from_be_bytes(number))
     }
 
     fn read(&mut self) -> Result<Contents, DiskError> {
@@ -157,6 +170,9 @@ impl Disk {
             }
         }
         let header = header.filter(|header| self.ledger.matches(header)).ok_or(DiskError::Incomplete)?;
+        if header.writes < self.marked() {
+            return Err(DiskError::Incomplete);
+        }
         contents.first_event = header.first_event;
         contents.reserved = Some(header.reserved).filter(|it| *it > 0);
         Ok(contents)

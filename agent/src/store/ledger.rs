@@ -69,6 +69,11 @@ impl Ledger {
         old..self.first_event
     }
 
+    /// Forgets all records, not how often they were written.
+    pub(super) fn clear(&mut self) {
+        *self = Self { writes: self.writes, ..Self::default() };
+    }
+
     /// Returns the header of the next write.
     pub(super) fn next_header(&mut self, reserved: u64) -> Header {
         self.writes += 1;
