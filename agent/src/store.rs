@@ -4,27 +4,43 @@
 //! changed, one batch and one sync for a whole burst. A store that does not check out to the last record is set aside
 //! and begun anew.
 
+mod codec;
+mod disk;
 mod history;
 mod journal;
+mod ledger;
 mod mirror;
 mod object;
+mod open;
+mod persist;
 mod view;
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use piccolo_schema::Kind;
 use serde_json::Value;
-use tokio::sync::{Notify, broadcast};
+use tokio::{
+    sync::{Notify, broadcast, oneshot},
+    task::JoinHandle,
+};
 
 pub use self::view::{
     Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView, Tally,
     WaitingView,
 };
-use self::{journal::Journal, mirror::Mirror};
+use self::{
+    disk::{Contents, DiskError},
+    journal::Journal,
+    mirror::Mirror,
+    open::Opened,
+    persist::Persist,
+};
+use crate::clock;
 
 /// A store that can't be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +64,11 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// The pen: the controller's side of the store. There is one.
+/// The pen: the controller's side of the store. There is one. What is not closed is written all the same, but nobody
+/// can wait for it.
 pub struct Writer {
     shared: Arc<Shared>,
+    persist: Mutex<Option<Persisting>>,
 }
 
 /// The glasses: everybody else's side of the store.
@@ -65,18 +83,69 @@ struct Shared {
     wake: Notify,
 }
 
+struct Persisting {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Opens the store in this directory, or begins a new one there. Beside it stand its lock and damaged stores.
+///
+/// Files that can't be used at present, on a full disk for instance, are no error: everything is then kept in memory and
+/// tried again. Dropped half-way it leaves no store open for longer than it takes to open.
+pub async fn open(dir: &Path) -> Result<(Writer, Reader), StoreError> {
+    let lock = open::lock(dir)?;
+    let (disk, contents, trouble) = match open::open(dir).await {
+        Opened::Good(disk, contents) => (Some(disk), contents, None),
+        Opened::Rebuilt(disk, aside, cause) => {
+            (Some(disk), Contents::default(), Some(Trouble::Rebuilt(persist::rebuilt(&aside, &cause))))
+        }
+        Opened::Unavailable(error) => (None, Contents::default(), Some(Trouble::Unavailable(error))),
+    };
+    let shared = Arc::new(Shared::new(contents));
+    shared.health("store", true, "what is remembered is on disk");
+    match trouble {
+        None => {}
+        Some(Trouble::Rebuilt(event)) => shared.mirror().event(event),
+        Some(Trouble::Unavailable(error)) => shared.unavailable(&error),
+    }
+    // A new store must reserve its versions, and what could not be opened must be tried again.
+    shared.wake.notify_one();
+    let (close, closed) = oneshot::channel();
+    let persist = Persist { shared: Arc::clone(&shared), dir: dir.to_owned(), disk, _lock: lock };
+    let task = tokio::spawn(persist.run(closed));
+    let writer = Writer { shared: Arc::clone(&shared), persist: Mutex::new(Some(Persisting { close, task })) };
+    Ok((writer, Reader { shared }))
+}
+
+enum Trouble {
+    Rebuilt(Event),
+    Unavailable(DiskError),
+}
+
 impl Shared {
+    fn new(contents: Contents) -> Self {
+        // A new store begins where no older one can have come to, so that no version is ever given twice.
+        let fresh = || u64::try_from(clock::now().as_microsecond()).unwrap_or(1);
+        let reserved = contents.reserved.unwrap_or_else(fresh);
+        let journal = Journal::new(contents.first_event, contents.events);
+        let mirror = Mutex::new(Mirror::new(contents.objects, journal, reserved));
+        Self { mirror, wake: Notify::new() }
+    }
+
     /// Every change of the mirror is complete before anything in it can panic, so a poisoned lock is still good.
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
         self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Opens the store in this directory, or begins a new one there.
-pub async fn open(_dir: &Path) -> Result<(Writer, Reader), StoreError> {
-    let mirror = Mirror::new(BTreeMap::new(), Journal::new(1, std::collections::VecDeque::new()), 1000);
-    let shared = Arc::new(Shared { mirror: Mutex::new(mirror), wake: Notify::new() });
-    Ok((Writer { shared: Arc::clone(&shared) }, Reader { shared }))
+    fn health(&self, component: &'static str, ok: bool, message: impl Into<String>) {
+        self.mirror().healths.insert(component, Health { ok, message: message.into() });
+    }
+
+    fn unavailable(&self, error: &DiskError) {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        tracing::warn!(error = cause, "nothing can be written to the store; everything is kept in memory");
+        self.health("store", false, format!("kept in memory only, tried again each minute: {cause}"));
+    }
 }
 
 impl Writer {
@@ -121,7 +190,7 @@ impl Writer {
 
     /// Shows how a part of the agent stands. In memory only.
     pub fn health(&self, component: &'static str, ok: bool, message: impl Into<String>) {
-        self.shared.mirror().healths.insert(component, Health { ok, message: message.into() });
+        self.shared.health(component, ok, message);
     }
 
     /// Counts something for the metrics.
@@ -134,8 +203,16 @@ impl Writer {
         self.shared.mirror().objects.keys().cloned().collect()
     }
 
-    /// Writes what is left and closes the files.
-    pub async fn close(&self) {}
+    /// Writes what is left and closes the files. Later changes stay in memory. Dropped half-way, the rest is written
+    /// all the same while the runtime lives.
+    pub async fn close(&self) {
+        let persisting = self.persist.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Persisting { close, task }) = persisting {
+            // The task has already ended when nobody hears this.
+            let _ = close.send(());
+            let _ = task.await;
+        }
+    }
 }
 
 impl Reader {

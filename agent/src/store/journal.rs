@@ -64,7 +64,7 @@ impl Journal {
             events.reverse();
             return events;
         };
-        let skip = usize::try_from((since + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let skip = usize::try_from(since.saturating_add(1).saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.lines.iter().skip(skip).filter_map(|line| wanted(line, query)).take(query.limit()).collect()
     }
 

@@ -9,6 +9,7 @@ use piccolo_schema::Kind;
 use serde_json::Value;
 
 use super::{
+    disk::Batch,
     history::History,
     journal::Journal,
     object::{self, Record, Stamp},
@@ -63,7 +64,7 @@ impl Mirror {
 
     /// Returns the version up to which the disk must count as given.
     pub(super) fn reserved(&self) -> u64 {
-        (self.version / BLOCK + 1) * BLOCK
+        (self.version / BLOCK + 2) * BLOCK
     }
 
     pub(super) fn declare(&mut self, kind: Kind, name: &str, manifest: &Value) -> Declared {
@@ -143,6 +144,21 @@ impl Mirror {
     pub(super) fn list(&self, kind: Kind) -> Vec<Arc<Value>> {
         let of_kind = self.objects.range((kind, String::new())..).take_while(|((it, _), _)| *it == kind);
         of_kind.map(|(_, record)| Arc::clone(&record.object)).collect()
+    }
+
+    /// Takes what the disk does not know yet, with the events from this number on.
+    pub(super) fn take_batch(&mut self, next_event: u64) -> Batch {
+        let dirty = std::mem::take(&mut self.dirty);
+        let json = |key: &Key| self.objects.get(key).and_then(|record| serde_json::to_vec(record).ok());
+        let objects = dirty.into_iter().map(|key| (json(&key), key)).map(|(json, key)| (key, json)).collect();
+        let first_event = self.journal.first();
+        let new = next_event.max(first_event)..self.journal.next();
+        let events = new.filter_map(|id| Some((id, self.journal.line(id)?.into()))).collect();
+        Batch { objects, first_event, events, reserved: self.reserved() }
+    }
+
+    pub(super) fn mark_all_dirty(&mut self) {
+        self.dirty = self.objects.keys().cloned().collect();
     }
 
     pub(super) fn counters(&self) -> Counters {
