@@ -226,6 +226,57 @@ pub struct NetworkSeen {
     pub attached: BTreeMap<String, String>,
 }
 
+impl Limits {
+    /// Returns the limits that a spec asks for.
+    pub fn of(spec: &ContainerSpec) -> Self {
+        Self {
+            memory: spec.memory.map(piccolo_schema::quantity::Bytes::get),
+            // A float becomes the nearest integer here and never leaves its range: the schema allows up to 4096 cores.
+            nano_cpus: spec.cpus.map(|cores| (cores * 1e9).round() as i64),
+            pids: spec.pids,
+            restart: spec.restart,
+        }
+    }
+}
+
+impl ContainerSeen {
+    /// Returns the name of the manifest that it is stamped with, if it is ours.
+    pub fn subject(&self) -> Option<&str> {
+        self.stamp.as_ref().map(|stamp| stamp.subject.as_str())
+    }
+}
+
+impl State {
+    /// Returns true while there are processes in it, or the engine is about to start them again.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
+    /// Returns the engine's word, `running`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Health {
+    /// Returns the engine's word, `healthy`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 impl HostError {
     /// Returns an error of this cause.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {

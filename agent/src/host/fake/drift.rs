@@ -1,0 +1,215 @@
+//! What hands, programs and accidents do to a machine behind the daemon's back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use piccolo_schema::container::Restart;
+
+use super::{FakeEngine, world::World};
+use crate::host::{ContainerSeen, Health, Limits, NetworkSeen, State};
+
+impl FakeEngine {
+    /// Puts an image on the machine.
+    pub fn load_image(&self, image: &str) {
+        self.by_hand(|world| {
+            world.images.insert(image.to_owned());
+        });
+    }
+
+    /// Takes an image from the machine.
+    pub fn remove_image(&self, image: &str) {
+        self.by_hand(|world| {
+            world.images.remove(image);
+        });
+    }
+
+    /// Puts an image into the registry, or takes it out.
+    pub fn publish(&self, image: &str, published: bool) {
+        self.by_hand(|world| {
+            if published {
+                world.unpublished.remove(image);
+            } else {
+                world.unpublished.insert(image.to_owned());
+            }
+        });
+    }
+
+    /// Kills a container; an engine takes that as a wish and does not start it again.
+    pub fn kill(&self, name: &str) {
+        self.change_live(name, |it| {
+            it.state = State::Exited;
+            it.exit_code = Some(137);
+        });
+    }
+
+    /// Ends a container's program. The engine starts it again where the restart policy says so.
+    pub fn exit(&self, name: &str, code: i64) {
+        self.change_live(name, |it| {
+            it.exit_code = Some(code);
+            it.state = match it.limits.restart {
+                Restart::Always => State::Restarting,
+                Restart::OnFailure if code != 0 => State::Restarting,
+                _ => State::Exited,
+            };
+        });
+    }
+
+    /// Freezes a container.
+    pub fn pause(&self, name: &str) {
+        self.change(name, |it| {
+            if it.state == State::Running {
+                it.state = State::Paused;
+            }
+        });
+    }
+
+    /// Starts a container, whatever ports it has.
+    pub fn start_by_hand(&self, name: &str) {
+        self.change(name, |it| {
+            if matches!(it.state, State::Created | State::Exited) {
+                it.state = State::Running;
+            }
+        });
+    }
+
+    /// Removes a container by force.
+    pub fn remove_by_hand(&self, name: &str) {
+        self.by_hand(|world| world.containers.retain(|_, it| it.name != name));
+    }
+
+    /// Removes a container half.
+    pub fn break_down(&self, name: &str) {
+        self.change(name, |it| {
+            it.state = State::Dead;
+            it.health = None;
+        });
+    }
+
+    /// Gives a container another name, if that is free.
+    pub fn rename_by_hand(&self, name: &str, to: &str) {
+        self.by_hand(|world| {
+            if world.find(to).is_none()
+                && let Some(it) = world.named(name)
+            {
+                to.clone_into(&mut it.name);
+            }
+        });
+    }
+
+    /// Changes a container's limits.
+    pub fn limit(&self, name: &str, limits: Limits) {
+        self.change(name, |it| it.limits = limits);
+    }
+
+    /// Takes a container off its network.
+    pub fn detach(&self, name: &str) {
+        self.change(name, |it| it.attached = false);
+    }
+
+    /// Makes a container's stamp unreadable.
+    pub fn smudge_stamp(&self, name: &str) {
+        self.change(name, |it| {
+            if let Some(stamp) = &mut it.stamp {
+                stamp.spec = None;
+            }
+        });
+    }
+
+    /// Says what a container's health check says.
+    pub fn set_health(&self, name: &str, health: Health) {
+        self.change_live(name, |it| it.health = Some(health));
+    }
+
+    /// Runs a container that is not ours, if the name is free.
+    pub fn run_foreign(&self, name: &str) {
+        self.by_hand(|world| {
+            if world.find(name).is_some() {
+                return;
+            }
+            let id = world.id();
+            let seen = ContainerSeen {
+                id: id.clone(),
+                name: name.to_owned(),
+                stamp: None,
+                state: State::Running,
+                health: None,
+                exit_code: None,
+                image_id: String::new(),
+                limits: Limits::default(),
+                attached: true,
+            };
+            world.containers.insert(id, Arc::new(seen));
+        });
+    }
+
+    /// Makes a network that is not ours, if the name is free.
+    pub fn add_foreign_network(&self, name: &str) {
+        self.by_hand(|world| {
+            if world.networks.values().any(|network| network.name == name) {
+                return;
+            }
+            let network = NetworkSeen {
+                id: world.id(),
+                name: name.to_owned(),
+                stamp: None,
+                subnets: Vec::new(),
+                gateways: Vec::new(),
+                attached: BTreeMap::new(),
+            };
+            world.networks.insert(network.id.clone(), network);
+        });
+    }
+
+    /// Removes a network and takes what is on it off first.
+    pub fn remove_network_by_hand(&self, name: &str) {
+        self.by_hand(|world| {
+            world.networks.retain(|_, network| network.name != name);
+            world.forget_network(name);
+        });
+    }
+
+    /// Adds to what a container wrote.
+    pub fn write_log(&self, name: &str, line: &str) {
+        self.by_hand(|world| world.logs.entry(name.to_owned()).or_default().push(Bytes::from(format!("{line}\n"))));
+    }
+
+    /// Lets some time pass: health checks pass, what was to start again starts.
+    pub fn let_time_pass(&self) {
+        self.by_hand(|world| {
+            for it in world.containers.values_mut() {
+                if it.state == State::Restarting || it.health == Some(Health::Starting) {
+                    let it = Arc::make_mut(it);
+                    it.state = if it.state == State::Restarting { State::Running } else { it.state };
+                    it.health = it.health.map(|_| Health::Healthy);
+                }
+            }
+        });
+    }
+
+    fn change_live(&self, name: &str, change: impl FnOnce(&mut ContainerSeen)) {
+        self.change(name, |it| {
+            if it.state.is_live() {
+                change(it);
+            }
+        });
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut ContainerSeen)) {
+        self.by_hand(|world| {
+            if let Some(it) = world.named(name) {
+                change(it);
+            }
+        });
+    }
+
+    fn by_hand(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.lock().world);
+        self.tell();
+    }
+}
+
+impl World {
+    fn named(&mut self, name: &str) -> Option<&mut ContainerSeen> {
+        self.containers.values_mut().find(|it| it.name == name).map(Arc::make_mut)
+    }
+}

@@ -1,0 +1,127 @@
+use std::{collections::BTreeMap, future::pending, time::Duration};
+
+use crate::host::{HostError, Reason};
+
+/// A verb of the engine, to say which one goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Lists containers.
+    Containers,
+    /// Pulls an image.
+    Pull,
+    /// Makes a container.
+    Create,
+    /// Starts a container.
+    Start,
+    /// Stops a container.
+    Stop,
+    /// Lets a container go on.
+    Unpause,
+    /// Renames a container.
+    Rename,
+    /// Changes limits.
+    Update,
+    /// Removes a container.
+    Remove,
+    /// Lists networks.
+    Networks,
+    /// Makes a network.
+    CreateNetwork,
+    /// Removes a network.
+    RemoveNetwork,
+}
+
+/// On which side of its effect a verb goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing happened.
+    Before,
+    /// It happened, but the answer is lost.
+    After,
+}
+
+/// How a verb goes wrong.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Fail(HostError),
+    Hang,
+}
+
+/// What is to go wrong.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// For each verb, how many uses are left before it goes wrong, and how.
+    due: Vec<(Verb, u32, When, Outcome)>,
+    random: Option<(fastrand::Rng, f64)>,
+    delays: BTreeMap<Verb, Duration>,
+}
+
+/// What happens to one use of a verb.
+#[derive(Default)]
+pub(super) struct Order {
+    pub(super) delay: Option<Duration>,
+    pub(super) before: Option<Outcome>,
+    pub(super) after: Option<Outcome>,
+}
+
+impl Outcome {
+    /// Returns the error, or never returns.
+    pub(super) async fn happen(self) -> HostError {
+        match self {
+            Self::Fail(error) => error,
+            Self::Hang => pending().await,
+        }
+    }
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, verb: Verb, nth: u32, when: When, outcome: Outcome) {
+        self.due.push((verb, nth, when, outcome));
+    }
+
+    pub(super) fn at_random(&mut self, seed: u64, probability: f64) {
+        self.random = Some((fastrand::Rng::with_seed(seed), probability));
+    }
+
+    pub(super) fn delay(&mut self, verb: Verb, time: Duration) {
+        self.delays.insert(verb, time);
+    }
+
+    /// Says what happens to this use of a verb.
+    pub(super) fn order(&mut self, verb: Verb) -> Order {
+        let mut order = Order { delay: self.delays.get(&verb).copied(), ..Order::default() };
+        self.due.retain_mut(|(which, left, when, outcome)| {
+            if *which != verb {
+                return true;
+            }
+            if *left > 0 {
+                *left -= 1;
+                return true;
+            }
+            order.put(*when, outcome.clone());
+            false
+        });
+        if let Some((rng, probability)) = self.random.as_mut().filter(|_| verb.changes())
+            && rng.f64() < *probability
+        {
+            let when = if rng.bool() { When::Before } else { When::After };
+            order.put(when, Outcome::Fail(HostError::new(Reason::Failed, "It failed at random.")));
+        }
+        order
+    }
+}
+
+impl Order {
+    fn put(&mut self, when: When, outcome: Outcome) {
+        match when {
+            When::Before => self.before = Some(outcome),
+            When::After => self.after = Some(outcome),
+        }
+    }
+}
+
+impl Verb {
+    const fn changes(self) -> bool {
+        !matches!(self, Self::Containers | Self::Networks)
+    }
+}

@@ -1,0 +1,126 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use piccolo_schema::ContainerSpec;
+
+use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
+
+/// All there is on the machine.
+///
+/// Things are shared between a world and the older ones kept for stale looks, and copied when they change.
+#[derive(Clone, Default)]
+pub(super) struct World {
+    /// Containers by identifier.
+    pub(super) containers: BTreeMap<String, Arc<ContainerSeen>>,
+    /// Networks by identifier.
+    pub(super) networks: BTreeMap<String, NetworkSeen>,
+    /// Images that are here.
+    pub(super) images: BTreeSet<String>,
+    /// Images that the registry does not have.
+    pub(super) unpublished: BTreeSet<String>,
+    pub(super) logs: BTreeMap<String, Vec<Bytes>>,
+    pub(super) mutations: u64,
+    pub(super) interruptions: BTreeMap<String, u64>,
+    pub(super) trespasses: Vec<String>,
+    made: u64,
+}
+
+impl World {
+    /// Returns what a look shows.
+    pub(super) fn view(&self) -> EngineView {
+        let mut containers: Vec<ContainerSeen> = self.containers.values().map(|it| it.as_ref().clone()).collect();
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        EngineView {
+            containers,
+            images: self.images.iter().cloned().collect(),
+            networks: self.networks.values().map(|network| network.name.clone()).collect(),
+        }
+    }
+
+    /// Returns the networks with those on them. As with a real engine, only what is live counts as being on a network.
+    pub(super) fn networks(&self) -> Vec<NetworkSeen> {
+        let with_attached = |network: &NetworkSeen| NetworkSeen { attached: self.on(&network.name), ..network.clone() };
+        self.networks.values().map(with_attached).collect()
+    }
+
+    /// Returns a new identifier.
+    pub(super) fn id(&mut self) -> String {
+        self.made += 1;
+        format!("{:012x}", self.made)
+    }
+
+    /// Finds a container by identifier or name, as an engine does.
+    pub(super) fn find(&self, id_or_name: &str) -> Option<&Arc<ContainerSeen>> {
+        self.containers.get(id_or_name).or_else(|| self.containers.values().find(|it| it.name == id_or_name))
+    }
+
+    /// Finds a container that a verb is about to change, and notes it if it is not ours.
+    pub(super) fn ours(&mut self, verb: &str, id_or_name: &str) -> Result<&mut ContainerSeen, HostError> {
+        let found = self.find(id_or_name).map(|it| (it.id.clone(), it.stamp.is_none()));
+        let (id, foreign) = found.ok_or_else(|| gone(id_or_name))?;
+        if foreign {
+            self.trespasses.push(format!("{verb} {id_or_name}"));
+        }
+        self.containers.get_mut(&id).map(Arc::make_mut).ok_or_else(|| gone(id_or_name))
+    }
+
+    /// Counts an effect, and whom it interrupted.
+    pub(super) fn count(&mut self, interrupted: Option<String>) {
+        self.mutations += 1;
+        if let Some(subject) = interrupted {
+            *self.interruptions.entry(subject).or_default() += 1;
+        }
+    }
+
+    /// Returns an error if a live container other than this one has one of these ports.
+    pub(super) fn ports_are_free(&self, id: &str, spec: &ContainerSpec) -> Result<(), HostError> {
+        let others = self.containers.values().filter(|other| other.id != id && other.state.is_live());
+        for held in others.filter_map(|other| spec_of(other)).flat_map(|spec| &spec.ports) {
+            let clash = spec.ports.iter().any(|port| {
+                (port.host_port, port.protocol) == (held.host_port, held.protocol)
+                    && (port.host_ip.is_none() || held.host_ip.is_none() || port.host_ip == held.host_ip)
+            });
+            if clash {
+                let message = format!("Port {} of the machine is taken.", held.host_port);
+                return Err(HostError::new(Reason::PortTaken, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an error if the network that a spec names is not there.
+    pub(super) fn network_is_there(&self, spec: &ContainerSpec) -> Result<(), HostError> {
+        match spec.network.as_deref() {
+            None | Some("bridge" | "host" | "none") => Ok(()),
+            Some(name) if self.networks.values().any(|network| network.name == name) => Ok(()),
+            Some(name) => Err(HostError::new(Reason::Failed, format!("There is no network `{name}`."))),
+        }
+    }
+
+    fn on(&self, network: &str) -> BTreeMap<String, String> {
+        let is_on = |it: &&Arc<ContainerSeen>| {
+            it.attached
+                && it.state.is_live()
+                && spec_of(it).is_some_and(|spec| spec.network.as_deref() == Some(network))
+        };
+        self.containers.values().filter(is_on).map(|it| (it.id.clone(), it.name.clone())).collect()
+    }
+}
+
+/// Returns the spec that a container was made from.
+pub(super) fn spec_of(container: &ContainerSeen) -> Option<&ContainerSpec> {
+    container.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref())
+}
+
+/// Returns the error for a thing that is not there.
+pub(super) fn gone(what: &str) -> HostError {
+    HostError::new(Reason::Gone, format!("There is no `{what}`."))
+}
+
+/// Returns the error for a container that is in no state for a verb.
+pub(super) fn not_while(state: State) -> HostError {
+    HostError::new(Reason::Failed, format!("That can't be done while it is {}.", state.as_str()))
+}

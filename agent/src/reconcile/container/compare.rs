@@ -1,0 +1,127 @@
+//! What it takes to turn a container into what its manifest asks.
+
+use piccolo_schema::{ContainerSpec, container::Capabilities};
+
+use crate::host::{ContainerSeen, Limits, State};
+
+/// The way from a container to its manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// It is as asked.
+    None,
+    /// These fields are changed in place.
+    InPlace(Vec<&'static str>),
+    /// A new container takes its place, for this reason.
+    Anew(String),
+}
+
+/// Measures a container against a spec. Whether it runs is no part of it.
+pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec) -> Gap {
+    let Some(made_from) = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref()) else {
+        return Gap::Anew("its stamp can't be read".to_owned());
+    };
+    if matches!(seen.state, State::Dead | State::Removing) {
+        return Gap::Anew("half removed".to_owned());
+    }
+    let limits = Limits::of(desired);
+    let mut fields = fixed_fields_changed(made_from, desired);
+    fields.extend(limits_to_lift(&seen.limits, &limits));
+    if !fields.is_empty() {
+        return Gap::Anew(format!("{} changed", fields.join(", ")));
+    }
+    if !seen.attached {
+        return Gap::Anew("detached from its network".to_owned());
+    }
+    match limits_changed(&seen.limits, &limits) {
+        fields if fields.is_empty() => Gap::None,
+        fields => Gap::InPlace(fields),
+    }
+}
+
+/// Names the fields that the engine fixes when it makes a container and that differ.
+fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> Vec<&'static str> {
+    // Taken apart by name, so that a field added to the spec has to be placed here before the crate compiles.
+    let ContainerSpec {
+        image,
+        command,
+        entrypoint,
+        env,
+        ports,
+        labels,
+        restart: _,
+        mounts,
+        tmpfs,
+        memory: _,
+        cpus: _,
+        pids: _,
+        health_check,
+        user,
+        capabilities,
+        read_only_root,
+        depends_on: _,
+        network,
+        init,
+        stop_signal,
+        stop_grace_period,
+        running: _,
+    } = made_from;
+    [
+        ("image", same_image(image, &desired.image)),
+        ("command", *command == desired.command),
+        ("entrypoint", *entrypoint == desired.entrypoint),
+        ("env", *env == desired.env),
+        ("ports", same_set(ports, &desired.ports)),
+        ("labels", *labels == desired.labels),
+        ("mounts", same_set(mounts, &desired.mounts)),
+        ("tmpfs", same_set(tmpfs, &desired.tmpfs)),
+        ("healthCheck", *health_check == desired.health_check),
+        ("user", *user == desired.user),
+        ("capabilities", same_capabilities(capabilities, &desired.capabilities)),
+        ("readOnlyRoot", *read_only_root == desired.read_only_root),
+        ("network", network_of(network.as_ref()) == network_of(desired.network.as_ref())),
+        ("init", *init == desired.init),
+        ("stopSignal", *stop_signal == desired.stop_signal),
+        ("stopGracePeriod", *stop_grace_period == desired.stop_grace_period),
+    ]
+    .into_iter()
+    .filter_map(|(field, same)| (!same).then_some(field))
+    .collect()
+}
+
+/// Names the limits that are set, should not be, and that the engine can't lift from a container that exists.
+fn limits_to_lift(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
+    let lifts = [
+        ("memory", observed.memory.is_some() && desired.memory.is_none()),
+        ("cpus", observed.nano_cpus.is_some() && desired.nano_cpus.is_none()),
+    ];
+    lifts.into_iter().filter_map(|(field, lift)| lift.then_some(field)).collect()
+}
+
+fn limits_changed(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
+    [
+        ("memory", observed.memory == desired.memory),
+        ("cpus", observed.nano_cpus == desired.nano_cpus),
+        ("pids", observed.pids == desired.pids),
+        ("restart", observed.restart == desired.restart),
+    ]
+    .into_iter()
+    .filter_map(|(field, same)| (!same).then_some(field))
+    .collect()
+}
+
+fn same_image(one: &str, other: &str) -> bool {
+    one == other
+}
+
+/// Returns true if both hold the same things; the order in which a person lists them means nothing to the engine.
+fn same_set<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+    one.len() == other.len() && one.iter().all(|it| other.contains(it)) && other.iter().all(|it| one.contains(it))
+}
+
+fn same_capabilities(one: &Capabilities, other: &Capabilities) -> bool {
+    same_set(&one.add, &other.add) && same_set(&one.drop, &other.drop)
+}
+
+fn network_of(network: Option<&String>) -> &str {
+    network.map_or("bridge", String::as_str)
+}

@@ -1,0 +1,113 @@
+//! What is observed, sorted for look-ups.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use piccolo_schema::ContainerSpec;
+
+use super::compare::{Gap, gap};
+use crate::host::{ContainerSeen, EngineView, State};
+
+/// Networks that every engine has and no manifest makes.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+/// An [`EngineView`] with its indices.
+pub(super) struct Machine<'a> {
+    names: BTreeMap<&'a str, &'a ContainerSeen>,
+    subjects: BTreeMap<&'a str, Vec<&'a ContainerSeen>>,
+    images: BTreeSet<&'a str>,
+    networks: BTreeSet<&'a str>,
+}
+
+/// The containers of one subject, by the part they play.
+#[derive(Default)]
+pub(super) struct Standing<'a> {
+    /// The one that is as the manifest asks, or can be made so in place.
+    pub(super) kept: Option<&'a ContainerSeen>,
+    /// The one that does the work until its replacement does; none when one is kept.
+    pub(super) old: Option<&'a ContainerSeen>,
+    /// The rest, which has no business here.
+    pub(super) spare: Vec<&'a ContainerSeen>,
+}
+
+impl<'a> Machine<'a> {
+    /// Sorts a view.
+    pub(super) fn new(view: &'a EngineView) -> Self {
+        let mut subjects: BTreeMap<&str, Vec<&ContainerSeen>> = BTreeMap::new();
+        for container in &view.containers {
+            if let Some(subject) = container.subject() {
+                subjects.entry(subject).or_default().push(container);
+            }
+        }
+        for containers in subjects.values_mut() {
+            containers.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Self {
+            names: view.containers.iter().map(|container| (container.name.as_str(), container)).collect(),
+            subjects,
+            images: view.images.iter().map(String::as_str).collect(),
+            networks: view.networks.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Returns every subject that has containers here, with them.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = (&'a str, &[&'a ContainerSeen])> {
+        self.subjects.iter().map(|(subject, containers)| (*subject, containers.as_slice()))
+    }
+
+    /// Returns the containers of one subject, sorted by name.
+    pub(super) fn of(&self, subject: &str) -> &[&'a ContainerSeen] {
+        self.subjects.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whoever has this name and is not of this subject.
+    pub(super) fn stranger(&self, name: &str, subject: &str) -> Option<&'a ContainerSeen> {
+        self.names.get(name).copied().filter(|container| container.subject() != Some(subject))
+    }
+
+    /// Returns true if the image can be run without pulling it.
+    pub(super) fn has_image(&self, image: &str) -> bool {
+        self.images.contains(image)
+    }
+
+    /// Returns true if the engine has the network.
+    pub(super) fn has_network(&self, network: &str) -> bool {
+        BUILT_IN.contains(&network) || self.networks.contains(network)
+    }
+
+    /// Says which container of a subject is kept, which is replaced, and which are too many.
+    pub(super) fn standing(&self, subject: &str, spec: &ContainerSpec) -> Standing<'a> {
+        let containers = self.of(subject);
+        let rank = |seen: &ContainerSeen| (seen.state.is_live(), seen.name == subject);
+        let kept = best(containers, |seen| {
+            (!matches!(gap(seen, spec), Gap::Anew(_))).then(|| (seen.name == subject, seen.state.is_live()))
+        });
+        let old = match kept {
+            Some(_) => None,
+            None => best(containers, |seen| Some(rank(seen))),
+        };
+        let chosen = kept.or(old).map(|seen| &seen.id);
+        let spare = containers.iter().copied().filter(|seen| Some(&seen.id) != chosen).collect();
+        Standing { kept, old, spare }
+    }
+
+    /// Returns the container of a subject that is just being removed.
+    pub(super) fn leaving(&self, subject: &str) -> Option<&'a ContainerSeen> {
+        self.of(subject).iter().copied().find(|seen| seen.state == State::Removing)
+    }
+}
+
+/// Returns the container that ranks highest, the first by name among equals.
+fn best<'a, R: Ord>(
+    containers: &[&'a ContainerSeen],
+    rank: impl Fn(&ContainerSeen) -> Option<R>,
+) -> Option<&'a ContainerSeen> {
+    let mut best: Option<(R, &ContainerSeen)> = None;
+    for container in containers.iter().copied() {
+        if let Some(rank) = rank(container)
+            && best.as_ref().is_none_or(|(highest, _)| rank > *highest)
+        {
+            best = Some((rank, container));
+        }
+    }
+    best.map(|(_, container)| container)
+}

@@ -1,0 +1,78 @@
+//! How a container stands.
+
+use piccolo_schema::{Container, ContainerSpec, ContainerStatus, Declared, container::Restart};
+
+use super::machine::Machine;
+use crate::{
+    host::{ContainerSeen, EngineView, Health, State},
+    reconcile::Report,
+};
+
+/// Says how the container of a manifest stands.
+pub(super) fn report(manifest: &Container, observed: &EngineView) -> Report {
+    let standing = Machine::new(observed).standing(manifest.name(), &manifest.spec);
+    let seen = standing.kept.or(standing.old);
+    let (ready, reason, message) = match seen {
+        Some(seen) => verdict(seen, &manifest.spec),
+        None => (false, "Absent", "There is no container.".to_owned()),
+    };
+    let fields = serde_json::to_value(status(seen)).unwrap_or_default();
+    Report { ready, reason: reason.to_owned(), message, fields }
+}
+
+/// Returns true if it ended and its restart policy leaves it at that.
+pub(super) fn has_done_its_work(seen: &ContainerSeen, spec: &ContainerSpec) -> bool {
+    seen.state == State::Exited
+        && match spec.restart {
+            Restart::No => true,
+            Restart::OnFailure => seen.exit_code == Some(0),
+            Restart::Always => false,
+        }
+}
+
+fn verdict(seen: &ContainerSeen, spec: &ContainerSpec) -> (bool, &'static str, String) {
+    let code = seen.exit_code.unwrap_or_default();
+    match (seen.state, seen.health) {
+        (State::Created | State::Exited, _) if !spec.running => {
+            (true, "Stopped", "It is stopped, as asked.".to_owned())
+        }
+        (State::Running, None) => (true, "Running", "It runs.".to_owned()),
+        (State::Running, Some(Health::Healthy)) => (true, "Healthy", "It runs and its health check passes.".to_owned()),
+        (State::Running, Some(Health::Starting)) => {
+            (false, "Starting", "It runs; its health check has not passed yet.".to_owned())
+        }
+        (State::Running, Some(Health::Unhealthy)) => {
+            (false, "Unhealthy", "It runs, but its health check fails; see its logs.".to_owned())
+        }
+        (State::Restarting, _) => (
+            false,
+            "CrashLooping",
+            format!("It ends with exit code {code} and is started again and again; see its logs."),
+        ),
+        (State::Exited, _) if has_done_its_work(seen, spec) && code == 0 => {
+            (true, "Completed", "It ran to its end.".to_owned())
+        }
+        (State::Exited, _) if has_done_its_work(seen, spec) => {
+            (false, "ExitedWithError", format!("It ended with exit code {code}; see its logs."))
+        }
+        (State::Exited, _) => (false, "Exited", format!("It ended with exit code {code}.")),
+        (State::Created, _) => (false, "Created", "It is made but was not started yet.".to_owned()),
+        (State::Paused, _) => (false, "Paused", "It is frozen.".to_owned()),
+        (State::Removing, _) => (false, "Removing", "The engine is removing it.".to_owned()),
+        (State::Dead, _) => (false, "Dead", "The engine could not remove it whole.".to_owned()),
+    }
+}
+
+fn status(seen: Option<&ContainerSeen>) -> ContainerStatus {
+    let Some(seen) = seen else {
+        return ContainerStatus { state: Some("absent".to_owned()), ..ContainerStatus::default() };
+    };
+    ContainerStatus {
+        state: Some(seen.state.as_str().to_owned()),
+        health: seen.health.map(|health| health.as_str().to_owned()),
+        container_id: Some(seen.id.clone()),
+        image_id: Some(seen.image_id.clone()).filter(|id| !id.is_empty()),
+        exit_code: seen.exit_code,
+        ..ContainerStatus::default()
+    }
+}

@@ -1,0 +1,194 @@
+//! The plan for one container.
+
+use piccolo_schema::ContainerSpec;
+
+use super::{
+    compare::{Gap, gap},
+    machine::{Machine, Standing},
+    plan::take_down,
+    report,
+    step::{Act, ContainerStep},
+};
+use crate::{
+    host::{ContainerSeen, Limits, State},
+    reconcile::{Plan, Waiting},
+};
+
+/// One manifest, the machine around it, and the plan for it as far as it has come.
+pub(super) struct Subject<'a> {
+    name: &'a str,
+    next: String,
+    spec: &'a ContainerSpec,
+    machine: &'a Machine<'a>,
+    /// Says what keeps it from starting, if anything does.
+    gate: &'a dyn Fn() -> Option<Waiting>,
+    acts: Vec<Act>,
+}
+
+/// The plan goes up to here; what is missing is said in the answer.
+type Halt = Result<(), Waiting>;
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(
+        name: &'a str,
+        spec: &'a ContainerSpec,
+        machine: &'a Machine<'a>,
+        gate: &'a dyn Fn() -> Option<Waiting>,
+    ) -> Self {
+        Self { name, next: format!("{name}.next"), spec, machine, gate, acts: Vec::new() }
+    }
+
+    /// Adds the steps of this subject, and what it waits for.
+    pub(super) fn plan(mut self, plan: &mut Plan<ContainerStep>) {
+        let halt = self.decide();
+        let subject = self.name;
+        plan.steps.extend(self.acts.into_iter().map(|act| ContainerStep {
+            subject: subject.to_owned(),
+            removal: false,
+            act,
+        }));
+        plan.waiting.extend(halt.err());
+    }
+
+    fn decide(&mut self) -> Halt {
+        if let Some(leaving) = self.machine.leaving(self.name) {
+            let message = format!("The engine is removing `{}`; this goes on once it is gone.", leaving.name);
+            return Err(self.wait("Removing", message));
+        }
+        let Standing { kept, old, spare } = self.machine.standing(self.name, self.spec);
+        match (kept, old) {
+            (Some(kept), _) => self.keep(kept, &spare),
+            (None, Some(old)) if old.state != State::Dead => self.replace(old, &spare),
+            (None, dead) => self.make(dead.into_iter().chain(spare).collect()),
+        }
+    }
+
+    /// Plans for a container that is what the manifest asks, or becomes it in place.
+    fn keep(&mut self, kept: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
+        if let Gap::InPlace(fields) = gap(kept, self.spec) {
+            let (id, name) = (kept.id.clone(), kept.name.clone());
+            self.acts.push(Act::Update { id, name, limits: Limits::of(self.spec), fields });
+        }
+        if !kept.state.is_live() && spare.iter().any(|other| other.state.is_live()) {
+            self.pass_gate()?;
+        }
+        self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
+        let named = self.name_back(kept);
+        match (kept.state, self.spec.running) {
+            (State::Running | State::Restarting, false) => self.acts.push(Act::stop(kept)),
+            (State::Paused, false) => self.acts.extend([Act::unpause(kept), Act::stop(kept)]),
+            (State::Paused, true) => self.acts.push(Act::unpause(kept)),
+            (State::Created | State::Exited, true) if !report::has_done_its_work(kept, self.spec) => {
+                named?;
+                return self.start(&kept.id);
+            }
+            _ => {}
+        }
+        named
+    }
+
+    /// Plans a new container beside one that won't do, and the change from one to the other.
+    fn replace(&mut self, old: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
+        self.name_is_free(self.name)?;
+        self.name_is_free(&self.next)?;
+        self.pull();
+        self.network_is_there()?;
+        self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
+        if old.name == self.next {
+            self.acts.push(Act::rename(old, self.name));
+        }
+        let why = match gap(old, self.spec) {
+            Gap::Anew(why) => why,
+            Gap::None | Gap::InPlace(_) => String::new(),
+        };
+        self.create(self.next.clone(), why);
+        if old.state.is_live() {
+            self.pass_gate()?;
+        }
+        let name = if old.name == self.next { self.name } else { &old.name };
+        let renamed = ContainerSeen { name: name.to_owned(), ..old.clone() };
+        self.acts.extend(take_down(&renamed));
+        self.acts.push(Act::Rename { id: self.next.clone(), name: self.next.clone(), to: self.name.to_owned() });
+        self.start_if_wanted()
+    }
+
+    /// Plans a container where there is none, or none that is whole.
+    fn make(&mut self, remains: Vec<&ContainerSeen>) -> Halt {
+        self.name_is_free(self.name)?;
+        self.pull();
+        self.acts.extend(remains.into_iter().flat_map(take_down));
+        self.network_is_there()?;
+        self.create(self.name.to_owned(), String::new());
+        self.start_if_wanted()
+    }
+
+    /// Gives a container its name back that a hand, or a crash in a replacement, has left it without.
+    fn name_back(&mut self, kept: &ContainerSeen) -> Halt {
+        if kept.name == self.name {
+            return Ok(());
+        }
+        let taken = self.name_is_free(self.name);
+        if taken.is_ok() {
+            self.acts.push(Act::rename(kept, self.name));
+        } else if kept.name != self.next && self.name_is_free(&self.next).is_ok() {
+            // Two of ours may have each other's names. One of them has to step aside before either can have its own.
+            self.acts.push(Act::rename(kept, &self.next));
+        }
+        taken
+    }
+
+    fn pull(&mut self) {
+        if !self.machine.has_image(&self.spec.image) {
+            self.acts.push(Act::Pull { image: self.spec.image.clone() });
+        }
+    }
+
+    fn create(&mut self, name: String, why: String) {
+        self.acts.push(Act::Create { name, spec: Box::new(self.spec.clone()), why });
+    }
+
+    fn start_if_wanted(&mut self) -> Halt {
+        if self.spec.running { self.start(self.name) } else { Ok(()) }
+    }
+
+    fn start(&mut self, id: &str) -> Halt {
+        self.network_is_there()?;
+        self.pass_gate()?;
+        self.acts.push(Act::Start { id: id.to_owned(), name: self.name.to_owned() });
+        Ok(())
+    }
+
+    /// Passes if nothing keeps it from starting, or if it is not to start at all.
+    fn pass_gate(&self) -> Halt {
+        if !self.spec.running {
+            return Ok(());
+        }
+        (self.gate)().map_or(Ok(()), Err)
+    }
+
+    fn network_is_there(&self) -> Halt {
+        match &self.spec.network {
+            Some(network) if !self.machine.has_network(network) => {
+                let message = format!("The engine has no network `{network}`; add a Network manifest of this name.");
+                Err(self.wait("NetworkMissing", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn name_is_free(&self, name: &str) -> Halt {
+        let Some(stranger) = self.machine.stranger(name, self.name) else { return Ok(()) };
+        let message = match stranger.subject() {
+            Some(subject) => format!("The container of `{subject}` is called `{name}` for the moment."),
+            None => format!(
+                "A container that is not Piccolo's is called `{name}` and is left alone; remove or rename it, or give \
+                 this manifest another name."
+            ),
+        };
+        Err(self.wait("NameTaken", message))
+    }
+
+    fn wait(&self, reason: &str, message: String) -> Waiting {
+        Waiting { subject: self.name.to_owned(), reason: reason.to_owned(), message }
+    }
+}

@@ -1,0 +1,98 @@
+//! Golden plans: `plans/<kind>/<case>/{desired.toml,observed.toml,plan.txt}`.
+//!
+//! To add a case is to add a folder. `PICCOLO_BLESS=1 cargo test --test plans` writes the answers down; read them before
+//! you commit them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use piccolo_agent::{
+    host::{EngineView, NetworkSeen, fake::FakeEngine},
+    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks},
+};
+use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
+#[derive(Deserialize)]
+struct Wanted<S> {
+    #[serde(default = "yes")]
+    complete: bool,
+    #[serde(default)]
+    consented: BTreeSet<String>,
+    #[serde(flatten, bound(deserialize = "S: Deserialize<'de>"))]
+    manifests: BTreeMap<String, S>,
+}
+
+/// The form of `observed.toml` for networks.
+#[derive(Deserialize)]
+struct SeenNetworks {
+    #[serde(default)]
+    networks: Vec<NetworkSeen>,
+}
+
+#[test]
+fn container_plans_are_as_written_down() {
+    let cases = each_case("container", |desired, observed| {
+        let desired = read_desired::<ContainerSpec, Container>(desired, Container::new);
+        let observed = toml::from_str::<EngineView>(observed).unwrap();
+        describe(&Containers::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 35, "{cases} cases are too few");
+}
+
+#[test]
+fn network_plans_are_as_written_down() {
+    let cases = each_case("network", |desired, observed| {
+        let desired = read_desired::<NetworkSpec, Network>(desired, Network::new);
+        let observed = toml::from_str::<SeenNetworks>(observed).unwrap().networks;
+        describe(&Networks::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 6, "{cases} cases are too few");
+}
+
+fn each_case(kind: &str, plan: impl Fn(&str, &str) -> String) -> usize {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans").join(kind);
+    let bless = std::env::var_os("PICCOLO_BLESS").is_some();
+    let mut cases: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let read = |file: &str| fs::read_to_string(case.join(file)).unwrap_or_default();
+        let planned = plan(&read("desired.toml"), &read("observed.toml"));
+        if bless {
+            fs::write(case.join("plan.txt"), &planned).unwrap();
+        } else if planned != read("plan.txt") {
+            wrong.push(format!("{}\n--- written down\n{}--- planned\n{planned}", case.display(), read("plan.txt")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cases.len()
+}
+
+fn read_desired<S: DeserializeOwned, M>(text: &str, new: impl Fn(&str, S) -> M) -> Desired<M> {
+    let wanted: Wanted<S> = toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let manifests = wanted.manifests.into_iter().map(|(name, spec)| new(&name, spec)).collect();
+    Desired { manifests, complete: wanted.complete, consented: wanted.consented }
+}
+
+/// Writes a plan as a person reads it: a line for each step with what it costs, then what is waited for.
+fn describe<S: Step>(plan: &Plan<S>) -> String {
+    if plan.is_settled() {
+        return "settled\n".to_owned();
+    }
+    let steps = plan.steps.iter().map(|step| match step.disruption() {
+        Disruption::None => format!("{step}\n"),
+        disruption => format!("{step} [{disruption}]\n"),
+    });
+    let waiting = plan.waiting.iter().map(|it| format!("{} waits: {}: {}\n", it.subject, it.reason, it.message));
+    steps.chain(waiting).collect()
+}
+
+fn yes() -> bool {
+    true
+}
