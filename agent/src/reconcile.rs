@@ -3,8 +3,8 @@
 //! `observe` says what is, `plan` says the difference in words, `apply` says one word at a time to the machine, and a
 //! second, empty plan is the proof.
 
-// pub mod container;
-// pub mod network;
+pub mod container;
+pub mod network;
 
 use std::{fmt::Display, future::Future};
 

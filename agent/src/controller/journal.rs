@@ -50,12 +50,12 @@ pub(super) fn settled(store: &Writer, kind: Kind, name: &str, subject: &mut Subj
     if subject.said.as_deref() == Some(&said) {
         return;
     }
-    let first = subject.said.is_none() && subject.settled == Some(subject.generation);
+    let news = subject.acted || subject.settled != Some(subject.generation) || subject.said.is_some();
     subject.said = Some(said);
     subject.settled = Some(subject.generation);
     store.settled(kind, name, subject.generation);
     // After a restart of the daemon a machine that stood well is no news.
-    if !first {
+    if news {
         store.event(
             Event::new("Settled", format!("{} ({})", ready.message, ready.reason))
                 .about(kind, name)

@@ -76,6 +76,8 @@ impl<R: Reconciler> Controller<R> {
             return;
         }
         journal::planned(&self.shared.store, Self::kind(), name, subject, &words);
+        subject.acted = true;
+        subject.said = None;
         subject.under_way = words.first().cloned();
         subject.repeated = words;
         let (store, kind, generation) = (self.shared.store.clone(), Self::kind(), subject.generation);

@@ -75,7 +75,10 @@ impl Registrar {
                 .unwrap_or_else(|| self.store.declare(*kind, name, &value(&declaration.manifest)));
             generations.entry(*kind).or_default().insert(name.clone(), declared);
         }
-        for (kind, name) in self.store.declared().into_iter().filter(|it| !snapshot.declared.contains_key(it)) {
+        // What is missing may stand in a file that can't be read at present.
+        let complete = |kind: &Kind| snapshot.complete.get(kind).copied().unwrap_or(false);
+        let gone = self.store.declared().into_iter().filter(|it| complete(&it.0) && !snapshot.declared.contains_key(it));
+        for (kind, name) in gone {
             self.store.undeclare(kind, &name);
         }
         self.journal_problems(&snapshot);

@@ -13,6 +13,8 @@ pub(super) struct Subject {
     pub(super) generation: i64,
     /// The generation in which it was last settled.
     pub(super) settled: Option<i64>,
+    /// Whether anything was done for it since the daemon started.
+    pub(super) acted: bool,
     /// The first of the steps under way.
     pub(super) under_way: Option<String>,
     /// When the last steps ended. What was seen before then says nothing about this subject.

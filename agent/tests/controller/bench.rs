@@ -36,6 +36,8 @@ impl Bench {
 
     async fn over(world: Arc<World>, directory: Arc<TempDir>) -> Self {
         let (writer, reader) = store::open(&directory.path().join("store")).await.unwrap();
+        // From here on time passes by itself; the store's own threads know nothing of that.
+        tokio::time::pause();
         let writer = Arc::new(writer);
         let (snapshots, manifests) = watch::channel(Arc::default());
         let (registrar, registered) = Registrar::new(writer.clone(), manifests);
@@ -63,6 +65,7 @@ impl Bench {
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
+        tokio::time::resume();
         self.writer.close().await;
     }
 
