@@ -1,0 +1,269 @@
+//! The Docker engine over its socket.
+//!
+//! A look costs one call as long as nothing happened: what the list does not tell is inspected once and remembered until
+//! an event names the container or the list shows it otherwise. Events are hints; after any break of their stream all
+//! that is remembered is dropped.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bollard::{
+    API_DEFAULT_VERSION, Docker as Client,
+    query_parameters::{
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RenameContainerOptionsBuilder,
+    },
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
+use piccolo_schema::ContainerSpec;
+use tokio::sync::Notify;
+
+use super::{cache::Cache, create, error, events, seen};
+use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
+
+/// How long an ordinary call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a stop may take: the longest grace period that a manifest can ask for, and a little.
+const STOP_PATIENCE: Duration = Duration::from_secs(3600 + 60);
+/// How long a pull may go without a word from the registry.
+const PULL_PATIENCE: Duration = Duration::from_secs(120);
+/// Inspections side by side.
+const INSPECTIONS: usize = 8;
+
+/// The Docker engine.
+#[derive(Debug)]
+pub struct Docker {
+    socket: String,
+    client: Mutex<Option<Client>>,
+    pub(super) cache: Mutex<Cache>,
+    pub(super) containers_hint: Notify,
+    pub(super) networks_hint: Notify,
+}
+
+/// An address that is no unix socket.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not the address of a unix socket; write it as unix:///var/run/docker.sock")]
+pub struct BadAddress(String);
+
+impl Docker {
+    /// Speaks to the engine at `unix://…`, which need not be there yet. Must be called within a runtime: the engine's
+    /// events are followed until the last owner is gone.
+    ///
+    /// # Errors
+    /// When the address is no unix socket.
+    pub fn open(address: &str) -> Result<Arc<Self>, BadAddress> {
+        let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
+        let docker = Arc::new(Self {
+            socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
+            client: Mutex::default(),
+            cache: Mutex::default(),
+            containers_hint: Notify::new(),
+            networks_hint: Notify::new(),
+        });
+        tokio::spawn(events::follow(Arc::downgrade(&docker)));
+        Ok(docker)
+    }
+
+    /// Returns a connection that speaks a version of the API that the engine knows.
+    pub(super) async fn client(&self) -> Result<Client, HostError> {
+        if let Some(client) = lock(&self.client).clone() {
+            return Ok(client);
+        }
+        let client = Client::connect_with_unix(&self.socket, PATIENCE.as_secs(), API_DEFAULT_VERSION)
+            .map_err(|error| error::translate(&error))?;
+        let client = client.negotiate_version().await.map_err(|error| error::translate(&error))?;
+        *lock(&self.client) = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Forgets everything that may have changed unseen.
+    pub(super) fn forget(&self) {
+        lock(&self.cache).clear();
+        // Another engine may come up at the same socket.
+        *lock(&self.client) = None;
+    }
+
+    async fn list(&self, client: &Client) -> Result<Vec<ContainerSeen>, HostError> {
+        lock(&self.cache).age();
+        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let summaries = client.list_containers(Some(options)).await.map_err(|error| error::translate(&error))?;
+        let looks = summaries.into_iter().map(|summary| self.complete(client, summary));
+        let mut containers: Vec<ContainerSeen> =
+            stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
+        containers.sort_by(|one, other| one.name.cmp(&other.name));
+        lock(&self.cache).keep(&containers);
+        Ok(containers)
+    }
+
+    /// Adds to a line of the list what only an inspection tells. `None` if it is gone meanwhile.
+    async fn complete(
+        &self,
+        client: &Client,
+        summary: bollard::models::ContainerSummary,
+    ) -> Result<Option<ContainerSeen>, HostError> {
+        let Some((listed, status)) = seen::listed(summary) else { return Ok(None) };
+        if listed.stamp.is_none() {
+            return Ok(Some(listed));
+        }
+        let (known, epoch) = lock(&self.cache).get(&listed, &status);
+        if let Some(known) = known {
+            return Ok(Some(known));
+        }
+        match client.inspect_container(&listed.id, None).await {
+            Ok(inspected) => {
+                let whole = seen::inspected(listed, &inspected);
+                lock(&self.cache).put(&whole, status, epoch);
+                Ok(Some(whole))
+            }
+            Err(error) => match error::translate(&error) {
+                gone if gone.reason == Reason::Gone => Ok(None),
+                other => Err(other),
+            },
+        }
+    }
+
+    async fn images(&self, client: &Client) -> Result<Vec<String>, HostError> {
+        let (known, epoch) = lock(&self.cache).images();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let none = None::<bollard::query_parameters::ListImagesOptions>;
+        let images = client.list_images(none).await.map_err(|error| error::translate(&error))?;
+        let names = seen::image_names(images);
+        lock(&self.cache).put_images(names.clone(), epoch);
+        Ok(names)
+    }
+
+    async fn network_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
+        let (known, epoch) = lock(&self.cache).networks();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let networks = client.list_networks(None).await.map_err(|error| error::translate(&error))?;
+        let mut names: Vec<String> = networks.into_iter().filter_map(|network| network.name).collect();
+        names.sort();
+        lock(&self.cache).put_networks(names.clone(), epoch);
+        Ok(names)
+    }
+
+    /// Returns true if the container of this name is just the one that is wanted.
+    async fn is_made(&self, client: &Client, name: &str, wanted: &bollard::models::ContainerCreateBody) -> bool {
+        let found = client.inspect_container(name, None).await.ok();
+        let labels = found.and_then(|found| found.config).and_then(|config| config.labels).unwrap_or_default();
+        let wanted = wanted.labels.as_ref();
+        [super::CONTAINER_LABEL, super::SPEC_LABEL]
+            .iter()
+            .all(|label| labels.contains_key(*label) && labels.get(*label) == wanted.and_then(|all| all.get(*label)))
+    }
+}
+
+impl Engine for Docker {
+    async fn containers(&self) -> Result<EngineView, HostError> {
+        let client = self.client().await?;
+        let containers = self.list(&client).await?;
+        Ok(EngineView {
+            containers,
+            images: self.images(&client).await?,
+            networks: self.network_names(&client).await?,
+        })
+    }
+
+    async fn changed(&self) {
+        self.containers_hint.notified().await;
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), HostError> {
+        let client = self.client().await?;
+        let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        let mut progress = std::pin::pin!(client.create_image(Some(options), None, None));
+        loop {
+            match tokio::time::timeout(PULL_PATIENCE, progress.next()).await {
+                Err(_) => {
+                    let message = format!("The registry sent nothing of {image} for {} s", PULL_PATIENCE.as_secs());
+                    return Err(HostError::new(Reason::TimedOut, message));
+                }
+                Ok(None) => return Ok(()),
+                Ok(Some(Err(error))) => return Err(error::pull(image, &error)),
+                Ok(Some(Ok(info))) => {
+                    if let Some(detail) = info.error_detail {
+                        return Err(error::pull_text(image, &detail.message.unwrap_or_default()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
+        let client = self.client().await?;
+        let body = create::body(subject, spec)?;
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
+        let error = error::translate(&error);
+        if error.reason == Reason::NameTaken && self.is_made(&client, name, &body).await {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    async fn start(&self, id: &str) -> Result<(), HostError> {
+        error::done_is_fine(self.client().await?.start_container(id, None).await)
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), HostError> {
+        let client = self.client().await?.with_timeout(STOP_PATIENCE);
+        error::gone_is_fine(error::done_is_fine(client.stop_container(id, None).await))
+    }
+
+    async fn unpause(&self, id: &str) -> Result<(), HostError> {
+        match error::done_is_fine(self.client().await?.unpause_container(id).await) {
+            Err(error) if error.message.contains("is not paused") => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn rename(&self, id: &str, name: &str) -> Result<(), HostError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        let result = self.client().await?.rename_container(id, options).await;
+        match error::done_is_fine(result) {
+            Err(error) if error.message.contains("same name as its current name") => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn update(&self, id: &str, limits: &Limits) -> Result<(), HostError> {
+        error::done_is_fine(self.client().await?.update_container(id, create::update(limits)).await)
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), HostError> {
+        error::gone_is_fine(error::done_is_fine(self.client().await?.remove_container(id, None).await))
+    }
+
+    fn logs(
+        &self,
+        name: &str,
+        follow: bool,
+        tail: Option<u32>,
+    ) -> impl Stream<Item = Result<Bytes, HostError>> + Send + 'static {
+        let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+        let options = LogsOptionsBuilder::new().follow(follow).stdout(true).stderr(true).tail(&tail).build();
+        // The connection is made when the first part is asked for; the stream must not borrow the engine.
+        let client = lock(&self.client).clone().ok_or_else(|| {
+            HostError::new(Reason::EngineUnavailable, "The engine can't be reached at present")
+        });
+        let name = name.to_owned();
+        stream::once(future::ready(client))
+            .map_ok(move |client| {
+                let parts = client.logs(&name, Some(options.clone()));
+                parts.map(|part| part.map(|it| it.into_bytes()).map_err(|error| error::translate(&error)))
+            })
+            .try_flatten()
+    }
+}
+
+/// Locks even after a panic elsewhere: what is kept here is whole after every single change.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

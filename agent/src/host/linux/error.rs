@@ -1,0 +1,170 @@
+//! From the engine's errors to named causes and sentences that say what to do. Pure.
+
+use bollard::errors::Error;
+
+use crate::host::{HostError, Reason};
+
+/// What an engine writes when something is the matter, and what that means to us. First come, first served.
+const SIGNS: &[(&str, Reason, &str)] = &[
+    ("no space left on device", Reason::DiskFull, "The disk is full; free some space"),
+    ("disk quota exceeded", Reason::DiskFull, "The disk quota is used up; free some space"),
+    ("port is already allocated", Reason::PortTaken, "Another container publishes the port; choose another hostPort"),
+    ("address already in use", Reason::PortTaken, "Another program holds the port; stop it or choose another hostPort"),
+    ("bind source path does not exist", Reason::MountSourceMissing, "A hostPath does not exist; make it or mend the path"),
+    ("no such image", Reason::ImageMissing, "The image is not here; it is pulled again"),
+    ("is already in use by container", Reason::NameTaken, "A container that is not ours has the name"),
+    ("active endpoints", Reason::InUse, "Containers are still attached"),
+    ("pool overlaps", Reason::Refused, "Another network uses these addresses; choose another subnet"),
+    ("permission denied", Reason::PermissionDenied, "The engine may not do this"),
+    ("operation not permitted", Reason::PermissionDenied, "The engine may not do this"),
+];
+
+/// What stands in a failed pull, and what that means.
+const PULL_SIGNS: &[(&str, Reason, &str)] = &[
+    ("no space left on device", Reason::DiskFull, "The disk is full; free some space"),
+    ("connection refused", Reason::ImageMissing, "The registry does not answer; is it running and the address right?"),
+    ("no such host", Reason::ImageMissing, "The registry's name is not known; mend the name or the network"),
+    ("i/o timeout", Reason::ImageMissing, "The registry does not answer; is there a network?"),
+    ("unauthorized", Reason::PermissionDenied, "The registry wants a login for this image"),
+    ("access denied", Reason::ImageMissing, "The registry has no such image, or wants a login for it"),
+    ("manifest unknown", Reason::ImageMissing, "The registry has no such image; check name and tag"),
+    ("not found", Reason::ImageMissing, "The registry has no such image; check name and tag"),
+    ("toomanyrequests", Reason::ImageMissing, "The registry limits how often you may pull; it is tried again later"),
+];
+
+/// Names the cause of an error of any call but a pull.
+pub(super) fn translate(error: &Error) -> HostError {
+    match error {
+        Error::DockerResponseServerError { status_code, message } => answered(*status_code, message),
+        Error::SocketNotFoundError(path) => unavailable(&format!("there is no socket {path}")),
+        Error::RequestTimeoutError => HostError::new(Reason::TimedOut, "The engine did not answer in time"),
+        Error::IOError { err } if err.kind() == std::io::ErrorKind::PermissionDenied => denied(),
+        other => broken(other),
+    }
+}
+
+/// Names the cause of a failed pull.
+pub(super) fn pull(image: &str, error: &Error) -> HostError {
+    match error {
+        Error::DockerResponseServerError { message, .. } => pull_text(image, message),
+        Error::DockerStreamError { error } => pull_text(image, error),
+        other => translate(other),
+    }
+}
+
+/// Names the cause of a failed pull by what the engine wrote.
+pub(super) fn pull_text(image: &str, text: &str) -> HostError {
+    let (reason, hint) = sign(PULL_SIGNS, text).unwrap_or((Reason::ImageMissing, "The pull failed"));
+    HostError::new(reason, format!("{hint} ({image}: {})", clean(text)))
+}
+
+/// Takes "it is so already" as done.
+pub(super) fn done_is_fine(result: Result<(), Error>) -> Result<(), HostError> {
+    match result {
+        Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+        other => other.map_err(|error| translate(&error)),
+    }
+}
+
+/// Takes "it is gone already" as done.
+pub(super) fn gone_is_fine(result: Result<(), HostError>) -> Result<(), HostError> {
+    match result {
+        Err(error) if error.reason == Reason::Gone || error.message.contains("already in progress") => Ok(()),
+        other => other,
+    }
+}
+
+fn answered(status: u16, text: &str) -> HostError {
+    if let Some((reason, hint)) = sign(SIGNS, text) {
+        return HostError::new(reason, format!("{hint} ({})", clean(text)));
+    }
+    match status {
+        404 => HostError::new(Reason::Gone, format!("It is gone meanwhile ({})", clean(text))),
+        409 => HostError::new(Reason::InUse, format!("The engine can't do this now ({})", clean(text))),
+        400 => HostError::new(Reason::Refused, format!("The engine refuses what the manifest asks ({})", clean(text))),
+        _ => HostError::new(Reason::Failed, format!("The engine failed ({})", clean(text))),
+    }
+}
+
+/// An error below the engine's own answers: the connection.
+fn broken(error: &Error) -> HostError {
+    let mut causes = Vec::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return denied();
+        }
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    causes.dedup();
+    unavailable(&causes.join(": "))
+}
+
+fn unavailable(why: &str) -> HostError {
+    let hint = "The container engine can't be reached; is Docker installed and running?";
+    HostError::new(Reason::EngineUnavailable, format!("{hint} ({})", clean(why)))
+}
+
+fn denied() -> HostError {
+    let hint = "The daemon may not use the engine's socket; run it as root or add it to the group docker";
+    HostError::new(Reason::PermissionDenied, hint)
+}
+
+fn sign(signs: &[(&str, Reason, &'static str)], text: &str) -> Option<(Reason, &'static str)> {
+    let text = text.to_lowercase();
+    signs.iter().find(|(sign, ..)| text.contains(sign)).map(|(_, reason, hint)| (*reason, *hint))
+}
+
+/// Keeps one line, a bounded length, and nobody's password.
+fn clean(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| match (word.find("://"), word.find('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}{}", &word[..scheme + 3], &word[at + 1..]),
+        _ => word.to_owned(),
+    });
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(400) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(status: u16, text: &str) -> Reason {
+        translate(&Error::DockerResponseServerError { status_code: status, message: text.to_owned() }).reason
+    }
+
+    #[test]
+    fn causes_are_told_apart() {
+        assert_eq!(reason(500, "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated"), Reason::PortTaken);
+        assert_eq!(reason(500, "listen tcp4 0.0.0.0:80: bind: address already in use"), Reason::PortTaken);
+        assert_eq!(reason(500, "write /var/lib/docker/x: no space left on device"), Reason::DiskFull);
+        assert_eq!(reason(400, "invalid mount config for type \"bind\": bind source path does not exist: /x"), Reason::MountSourceMissing);
+        assert_eq!(reason(409, "Conflict. The container name \"/web\" is already in use by container \"1f\""), Reason::NameTaken);
+        assert_eq!(reason(404, "No such image: nginx:9"), Reason::ImageMissing);
+        assert_eq!(reason(404, "No such container: 1f"), Reason::Gone);
+        assert_eq!(reason(400, "invalid CPU"), Reason::Refused);
+        assert_eq!(translate(&Error::SocketNotFoundError("/x".into())).reason, Reason::EngineUnavailable);
+    }
+
+    #[test]
+    fn a_failed_pull_says_what_to_check() {
+        let error = pull_text("localhost:5000/x:1", "manifest for localhost:5000/x:1 not found: manifest unknown");
+        assert_eq!(error.reason, Reason::ImageMissing);
+        assert!(error.message.contains("check name and tag"), "{error}");
+        let refused = pull_text("x", "dial tcp 127.0.0.1:5000: connect: connection refused");
+        assert!(refused.message.contains("is it running"), "{refused}");
+    }
+
+    #[test]
+    fn passwords_and_floods_are_cut() {
+        let text = clean("Get \"https://me:secret@registry.lan/v2/\": \n denied");
+        assert!(!text.contains("secret") && text.contains("registry.lan"), "{text}");
+        assert!(clean(&"x".repeat(5000)).chars().count() <= 401);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the engine says of itself. Every word is a hint to look again, nothing more.
+
+use std::{sync::Weak, time::Duration};
+
+use bollard::models::{EventMessage, EventMessageTypeEnum};
+use futures_util::StreamExt;
+use tracing::{debug, info};
+
+use super::docker::{Docker, lock};
+
+/// The rest before the first try to reach the engine again.
+const FIRST_REST: Duration = Duration::from_millis(200);
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Follows the engine's events until nobody owns it any more. When the stream breaks everything that is remembered is
+/// dropped, and both kinds are told to look: first to see that the engine is gone, then that it is back.
+pub(super) async fn follow(docker: Weak<Docker>) {
+    let mut rest = FIRST_REST;
+    while let Some(engine) = docker.upgrade() {
+        if let Ok(client) = engine.client().await {
+            let mut events = std::pin::pin!(client.events(None));
+            hint_all(&engine);
+            drop(engine);
+            info!("following the engine's events");
+            while let Some(Ok(event)) = events.next().await {
+                let Some(engine) = docker.upgrade() else { return };
+                heed(&engine, &event);
+                rest = FIRST_REST;
+            }
+            debug!("the engine's events ended");
+            if let Some(engine) = docker.upgrade() {
+                engine.forget();
+                hint_all(&engine);
+            }
+        } else {
+            drop(engine);
+        }
+        tokio::time::sleep(rest).await;
+        rest = (rest * 2).min(LONGEST_REST);
+    }
+}
+
+fn hint_all(engine: &Docker) {
+    engine.containers_hint.notify_one();
+    engine.networks_hint.notify_one();
+}
+
+/// Forgets what an event may have changed, and asks for a look.
+fn heed(engine: &Docker, event: &EventMessage) {
+    let action = event.action.as_deref().unwrap_or_default();
+    let actor = event.actor.as_ref();
+    let id = actor.and_then(|actor| actor.id.as_deref()).unwrap_or_default();
+    match event.typ {
+        // A health check or a command in a container says nothing that anybody asked for, again and again.
+        Some(EventMessageTypeEnum::CONTAINER) if action.starts_with("exec_") || action == "top" => return,
+        Some(EventMessageTypeEnum::CONTAINER) => lock(&engine.cache).forget_container(id),
+        Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
+        Some(EventMessageTypeEnum::NETWORK) => {
+            lock(&engine.cache).forget_networks();
+            let container = actor.and_then(|actor| actor.attributes.as_ref()?.get("container"));
+            if let Some(container) = container {
+                lock(&engine.cache).forget_container(container);
+            }
+            engine.networks_hint.notify_one();
+        }
+        _ => return,
+    }
+    engine.containers_hint.notify_one();
+}

@@ -1,0 +1,93 @@
+//! The engine's networks.
+
+use bollard::models::NetworkInspect;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
+use super::{NETWORK_LABEL, SPEC_LABEL, create, docker::Docker, error};
+use crate::host::{HostError, NetworkSeen, Networks, Reason};
+use piccolo_schema::NetworkSpec;
+
+/// Inspections side by side.
+const INSPECTIONS: usize = 4;
+
+impl Networks for Docker {
+    async fn networks(&self) -> Result<Vec<NetworkSeen>, HostError> {
+        let client = self.client().await?;
+        let all = client.list_networks(None).await.map_err(|error| error::translate(&error))?;
+        let looks = all.into_iter().filter_map(|network| Some((network.id?, network.name?, network.labels))).map(
+            |(id, name, labels)| {
+                let ours = labels.is_some_and(|labels| labels.contains_key(NETWORK_LABEL));
+                let client = &client;
+                async move {
+                    // The list does not tell who is attached; of others' networks nobody asks.
+                    if !ours {
+                        return Ok(Some(foreign(id, name)));
+                    }
+                    match client.inspect_network(&id, None).await {
+                        Ok(network) => Ok(seen(network)),
+                        Err(error) => match error::translate(&error) {
+                            gone if gone.reason == Reason::Gone => Ok(None),
+                            other => Err(other),
+                        },
+                    }
+                }
+            },
+        );
+        let mut seen: Vec<NetworkSeen> =
+            stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
+        seen.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(seen)
+    }
+
+    async fn changed(&self) {
+        self.networks_hint.notified().await;
+    }
+
+    async fn create_network(&self, name: &str, spec: &NetworkSpec) -> Result<(), HostError> {
+        let client = self.client().await?;
+        // The engine lets two networks have one name; the planner saw none of this name, but time has passed since.
+        if let Ok(found) = client.inspect_network(name, None).await
+            && found.name.as_deref() == Some(name)
+        {
+            return match seen(found).and_then(|found| found.stamp) {
+                Some(made) if made == *spec => Ok(()),
+                _ => Err(HostError::new(Reason::NameTaken, format!("There is a network `{name}` already"))),
+            };
+        }
+        let created = client.create_network(create::network(name, spec)?).await;
+        created.map(drop).map_err(|error| error::translate(&error))
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), HostError> {
+        error::gone_is_fine(error::done_is_fine(self.client().await?.remove_network(id).await))
+    }
+}
+
+fn foreign(id: String, name: String) -> NetworkSeen {
+    NetworkSeen { id, name, stamp: None, subnets: Vec::new(), gateways: Vec::new(), attached: Default::default() }
+}
+
+fn seen(network: NetworkInspect) -> Option<NetworkSeen> {
+    let labels = network.labels.unwrap_or_default();
+    let ranges = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let attached = network.containers.unwrap_or_default();
+    // A stamp that can't be read is still ours: it differs from whatever is declared.
+    let stamp = labels.contains_key(NETWORK_LABEL).then(|| {
+        labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()).unwrap_or_else(|| NetworkSpec {
+            subnet: Some("unreadable".to_owned()),
+            ..NetworkSpec::default()
+        })
+    });
+    Some(NetworkSeen {
+        id: network.id?,
+        name: network.name?,
+        stamp,
+        subnets: ranges.iter().filter_map(|range| range.subnet.clone()).collect(),
+        // An engine may write the gateway with the width of its subnet.
+        gateways: ranges
+            .iter()
+            .filter_map(|range| range.gateway.as_deref()?.split('/').next()?.parse().ok())
+            .collect(),
+        attached: attached.into_iter().map(|(id, it)| (id, it.name.unwrap_or_default())).collect(),
+    })
+}

@@ -1,0 +1,150 @@
+//! From the engine's words to ours. Pure.
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthStatusEnum, HostConfig, ImageSummary,
+    RestartPolicyNameEnum,
+};
+use piccolo_schema::{container::Restart, image::Reference};
+
+use super::{CONTAINER_LABEL, SPEC_LABEL};
+use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
+
+/// Reads a line of the list, and the part of its status text that does not move with the time.
+pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String)> {
+    let labels = summary.labels.unwrap_or_default();
+    // A link shows a container under further names, which have another slash.
+    let name = summary.names?.into_iter().filter_map(|name| Some(name.strip_prefix('/')?.to_owned()));
+    let name = name.into_iter().find(|name| !name.contains('/'))?;
+    let stamp = labels.get(CONTAINER_LABEL).map(|subject| Stamp {
+        subject: subject.clone(),
+        spec: labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()),
+    });
+    let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let wanted = stamp.as_ref().and_then(|stamp| stamp.spec.as_ref()?.network.clone());
+    let attached = stamp.is_none() || networks.contains_key(wanted.as_deref().unwrap_or("bridge"));
+    let seen = ContainerSeen {
+        id: summary.id?,
+        name,
+        stamp,
+        state: state(summary.state?)?,
+        health: None,
+        exit_code: None,
+        image_id: summary.image_id.unwrap_or_default(),
+        limits: Limits::default(),
+        attached,
+    };
+    Some((seen, lasting(&summary.status.unwrap_or_default())))
+}
+
+/// Adds what an inspection tells.
+pub(super) fn inspected(mut seen: ContainerSeen, inspected: &ContainerInspectResponse) -> ContainerSeen {
+    if let Some(state) = &inspected.state {
+        let health = state.health.as_ref().and_then(|health| health.status);
+        seen.health = health.and_then(self::health).filter(|_| seen.state == State::Running);
+        seen.exit_code = state.exit_code.filter(|_| seen.state == State::Exited);
+    }
+    seen.limits = inspected.host_config.as_ref().map(limits).unwrap_or_default();
+    seen
+}
+
+/// Returns every name by which these images can be run, sorted.
+pub(super) fn image_names(images: Vec<ImageSummary>) -> Vec<String> {
+    let all = images.into_iter().flat_map(|image| image.repo_tags.into_iter().chain(image.repo_digests));
+    let mut names: Vec<String> = all
+        .filter(|name| !name.contains("<none>"))
+        .map(|name| Reference::parse(&name).map_or(name, |reference| reference.to_string()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn limits(config: &HostConfig) -> Limits {
+    let policy = config.restart_policy.as_ref().and_then(|policy| policy.name);
+    Limits {
+        memory: config.memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        nano_cpus: config.nano_cpus.filter(|cpus| *cpus > 0),
+        pids: config.pids_limit.filter(|pids| *pids > 0),
+        restart: match policy {
+            Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED) => Restart::Always,
+            Some(RestartPolicyNameEnum::ON_FAILURE) => Restart::OnFailure,
+            _ => Restart::No,
+        },
+    }
+}
+
+const fn state(state: ContainerSummaryStateEnum) -> Option<State> {
+    Some(match state {
+        ContainerSummaryStateEnum::CREATED => State::Created,
+        ContainerSummaryStateEnum::RUNNING => State::Running,
+        ContainerSummaryStateEnum::PAUSED => State::Paused,
+        ContainerSummaryStateEnum::RESTARTING => State::Restarting,
+        ContainerSummaryStateEnum::REMOVING => State::Removing,
+        ContainerSummaryStateEnum::EXITED => State::Exited,
+        ContainerSummaryStateEnum::DEAD => State::Dead,
+        _ => return None,
+    })
+}
+
+const fn health(status: HealthStatusEnum) -> Option<Health> {
+    match status {
+        HealthStatusEnum::STARTING => Some(Health::Starting),
+        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+        _ => None,
+    }
+}
+
+/// Returns what stands in brackets: `Up 3 minutes (healthy)` is the same as `Up 4 minutes (healthy)`.
+fn lasting(status: &str) -> String {
+    let bracket = status.find('(').and_then(|start| Some(&status[start..=start + status[start..].find(')')?]));
+    bracket.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn summary(labels: &[(&str, &str)]) -> ContainerSummary {
+        ContainerSummary {
+            id: Some("1f".into()),
+            names: Some(vec!["/other/db".into(), "/web".into()]),
+            state: Some(ContainerSummaryStateEnum::RUNNING),
+            status: Some("Up 3 minutes (healthy)".into()),
+            labels: Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            network_settings: Some(bollard::models::ContainerSummaryNetworkSettings {
+                networks: Some(HashMap::from([("bridge".to_owned(), bollard::models::EndpointSettings::default())])),
+            }),
+            ..ContainerSummary::default()
+        }
+    }
+
+    #[test]
+    fn a_foreign_container_has_no_stamp() {
+        let (seen, status) = listed(summary(&[])).unwrap_or_else(|| unreachable!());
+        assert_eq!((seen.name.as_str(), seen.stamp, status.as_str()), ("web", None, "(healthy)"));
+    }
+
+    #[test]
+    fn a_stamp_that_cannot_be_read_is_still_ours() {
+        let labels = [(CONTAINER_LABEL, "web"), (SPEC_LABEL, r#"{"image": "x", "fromTheFuture": 1}"#)];
+        let seen = listed(summary(&labels)).map(|(seen, _)| seen.stamp);
+        assert_eq!(seen, Some(Some(Stamp { subject: "web".into(), spec: None })));
+    }
+
+    #[test]
+    fn attached_means_to_the_network_of_the_spec() {
+        let on = |spec: &str| listed(summary(&[(CONTAINER_LABEL, "web"), (SPEC_LABEL, spec)])).map(|(seen, _)| seen.attached);
+        assert_eq!(on(r#"{"image": "x"}"#), Some(true));
+        assert_eq!(on(r#"{"image": "x", "network": "apps"}"#), Some(false));
+    }
+
+    #[test]
+    fn time_does_not_change_a_status() {
+        assert_eq!(lasting("Up 3 seconds"), lasting("Up 2 hours"));
+        assert_eq!(lasting("Exited (137) 3 seconds ago"), "(137)");
+        assert_ne!(lasting("Up 3 minutes (healthy)"), lasting("Up 3 minutes (unhealthy)"));
+    }
+}

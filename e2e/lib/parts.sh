@@ -1,0 +1,95 @@
+# The real parts that the demo and the tests stand on: an engine, a registry, an image. Sourced, not run.
+# Everything is started in a directory of its own and stopped by its process id.
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# need_root: the parts need root, and so does the daemon.
+need_root() { [ "$(id -u)" = 0 ] || die "this needs root: run it with sudo"; }
+
+# need_packages NAME...: installs the Debian packages that are missing, and says which.
+need_packages() {
+  local missing=() name
+  for name in "$@"; do
+    dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || die "missing here: ${missing[*]} (and there is no apt-get to install them)"
+  say "installing from Debian: ${missing[*]}"
+  apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$WORK/apt.log" 2>&1 ||
+    { tail -n 20 "$WORK/apt.log" >&2; die "apt-get could not install ${missing[*]}"; }
+}
+
+# engine_answers SOCKET
+engine_answers() { curl -fs --max-time 5 --unix-socket "$1" http://engine/_ping >/dev/null 2>&1; }
+
+# wait_for SECONDS WHAT COMMAND...: tries until the command succeeds.
+wait_for() {
+  local left=$(($1 * 10)) what=$2
+  shift 2
+  until "$@"; do
+    left=$((left - 1))
+    [ $left -gt 0 ] || die "$what did not come up in time; see $WORK"
+    sleep 0.1
+  done
+}
+
+# start_engine: starts an engine of our own; sets DOCKER_HOST.
+start_engine() {
+  local socket=$WORK/docker.sock
+  say "starting a Docker engine in $WORK"
+  dockerd --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
+    --host "unix://$socket" --userland-proxy=false >"$WORK/dockerd.log" 2>&1 &
+  DOCKERD=$!
+  wait_for 60 "the Docker engine" engine_answers "$socket"
+  export DOCKER_HOST=unix://$socket
+}
+
+# start_registry PORT: starts a registry on loopback; sets REGISTRY.
+start_registry() {
+  REGISTRY=localhost:$1
+  say "starting a registry at $REGISTRY"
+  cat >"$WORK/registry.yml" <<EOF
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $WORK/registry }, delete: { enabled: true } }
+http: { addr: "127.0.0.1:$1" }
+EOF
+  docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
+  REGISTRYD=$!
+  wait_for 20 "the registry" curl -fs -o /dev/null "http://$REGISTRY/v2/"
+}
+
+# make_image TAG...: makes an image of Debian's static busybox and pushes it under each tag, so that pulling is real.
+make_image() {
+  local root=$WORK/image tag
+  mkdir -p "$root"/{bin,etc,tmp,www,proc,sys,dev}
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  "$root/bin/busybox" --list | grep -vx busybox | while read -r applet; do ln -sf busybox "$root/bin/$applet"; done
+  printf 'root:x:0:0:root:/:/bin/sh\nweb:x:1000:1000:web:/:/bin/sh\n' >"$root/etc/passwd"
+  printf 'root:x:0:\nweb:x:1000:\n' >"$root/etc/group"
+  printf '<h1>It runs, and it is kept so</h1>\n' >"$root/www/index.html"
+  for tag in "$@"; do
+    printf '%s\n' "$tag" >"$root/etc/version"
+    tar -C "$root" -c . | docker import -c 'CMD ["sh"]' -c 'ENV PATH=/bin' - "$REGISTRY/busybox:$tag" >/dev/null
+    docker push -q "$REGISTRY/busybox:$tag" >/dev/null
+    docker rmi "$REGISTRY/busybox:$tag" >/dev/null
+  done
+}
+
+# stop_parts: stops what was started here, the engine last.
+stop_parts() {
+  local pid
+  for pid in ${REGISTRYD:-} ${DOCKERD:-}; do
+    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+  done
+  true
+}
+
+# free_port WANTED: prints the port if nobody listens there, else one that is free.
+free_port() {
+  local port=$1
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  echo "$port"
+}
