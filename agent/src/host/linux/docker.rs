@@ -257,7 +257,7 @@ impl Engine for Docker {
         stream::once(future::ready(client))
             .map_ok(move |client| {
                 let parts = client.logs(&name, Some(options.clone()));
-                parts.map(|part| part.map(|it| it.into_bytes()).map_err(|error| error::translate(&error)))
+                parts.map(|part| part.map(bollard::container::LogOutput::into_bytes).map_err(|error| error::translate(&error)))
             })
             .try_flatten()
     }
