@@ -1,14 +1,30 @@
 //! The directory of manifests: the only truth about what is wanted. Nobody else touches it.
+//!
+//! Events of the file system are hints. After each the whole tree is looked at, and only files whose stamp has changed are
+//! read.
 
+mod edit;
 mod error;
+mod merge;
+mod read;
 mod snapshot;
+mod tree;
+mod view;
+mod walk;
+mod watcher;
+mod write;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use piccolo_schema::Kind;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Mutex, watch},
+    task::spawn_blocking,
+};
+use tokio_util::task::AbortOnDropHandle;
 
+use self::{edit::Content, tree::Tree, watcher::Watcher};
 pub use self::{
     error::{Expect, WriteError, Written},
     snapshot::{Declaration, Identity, Problem, Snapshot, reason},
@@ -19,48 +35,111 @@ pub use self::{
 /// Clones are handles to the same directory; the watch ends with the last of them.
 #[derive(Clone)]
 pub struct Manifests {
+    shared: Shared,
+    _watch: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The tree, and the way to tell others about it. Only who holds the tree tells.
+#[derive(Clone)]
+struct Shared {
+    tree: Arc<Mutex<Tree>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Manifests {
     /// Reads the directory and begins to watch it. A directory that is missing or unreadable is a problem in the
     /// snapshot, and looked for again.
-    pub async fn open(_root: PathBuf) -> Self {
-        Self { snapshots: watch::Sender::new(Arc::default()) }
+    pub async fn open(root: PathBuf) -> Self {
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let tree = Tree::new(root.clone());
+        let shared = Shared { tree: Arc::new(Mutex::new(tree)), snapshots: watch::Sender::new(Arc::default()) };
+        // The watch comes first, so that no change falls between it and the first look.
+        let watcher = spawn_blocking(move || Watcher::new(root)).await;
+        let _ = shared.work(|tree| tree.tidy()).await;
+        let watching = shared.clone();
+        let watch = tokio::spawn(async move {
+            if let Ok(watcher) = watcher {
+                watching.follow(watcher).await;
+            }
+        });
+        Self { shared, _watch: Arc::new(AbortOnDropHandle::new(watch)) }
     }
 
     /// Returns what the directory says now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshots.borrow())
+        Arc::clone(&self.shared.snapshots.borrow())
     }
 
     /// Follows what the directory says.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshots.subscribe()
+        self.shared.snapshots.subscribe()
     }
 
     /// Makes or changes a manifest. Of an existing file only what differs is rewritten; comments, order and blank lines
     /// stay. The snapshot shows it before this returns. Dropped half-way, the file is either as before or as asked.
-    pub async fn put(&self, _manifest: &Value, _expect: impl Into<Expect>) -> Result<Written, WriteError> {
-        Err(WriteError::Stopping)
+    pub async fn put(&self, manifest: &Value, expect: impl Into<Expect>) -> Result<Written, WriteError> {
+        let (content, expect) = (Content::from_value(manifest)?, expect.into());
+        self.shared.work(move |tree| tree.put(&content, &expect)).await?
     }
 
     /// Makes or replaces a manifest by this very text. Otherwise as [`Manifests::put`].
     pub async fn put_text(
         &self,
-        _kind: Kind,
-        _name: &str,
-        _toml: &str,
-        _expect: impl Into<Expect>,
+        kind: Kind,
+        name: &str,
+        toml: &str,
+        expect: impl Into<Expect>,
     ) -> Result<Written, WriteError> {
-        Err(WriteError::Stopping)
+        let (content, expect) = (Content::from_text(kind, name, toml)?, expect.into());
+        self.shared.work(move |tree| tree.put(&content, &expect)).await?
     }
 
-    /// Removes a manifest. Whoever asks for this one by name has confirmed its removal.
-    pub async fn delete(&self, _kind: Kind, _name: &str, _expect: impl Into<Expect>) -> Result<(), WriteError> {
-        Err(WriteError::Stopping)
+    /// Removes a manifest. Whoever asks for this one by name has confirmed its removal. Dropped half-way, the file is
+    /// there or gone.
+    pub async fn delete(&self, kind: Kind, name: &str, expect: impl Into<Expect>) -> Result<(), WriteError> {
+        let (name, expect) = (name.to_owned(), expect.into());
+        self.shared.work(move |tree| tree.delete(kind, &name, &expect)).await?
     }
 
-    /// Confirms removals that are held.
-    pub async fn consent(&self, _removals: BTreeSet<(Kind, String)>) {}
+    /// Confirms removals that are held. A confirmation ends when its manifest is declared again.
+    pub async fn consent(&self, removals: BTreeSet<(Kind, String)>) {
+        // Nothing is lost when the agent is shutting down: a confirmation lives in memory only.
+        let _ = self.shared.work(move |tree| tree.consented.extend(removals)).await;
+    }
+}
+
+impl Shared {
+    /// Works on the tree alone, looks at all of it and tells what it says. Once begun it ends, even if nobody waits.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tree) -> T + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let mut tree = Arc::clone(&self.tree).lock_owned().await;
+        let snapshots = self.snapshots.clone();
+        let working = spawn_blocking(move || {
+            let done = work(&mut tree);
+            let snapshot = tree.rescan();
+            snapshots.send_if_modified(|shown| {
+                let is_new = !Arc::ptr_eq(shown, &snapshot);
+                *shown = snapshot;
+                is_new
+            });
+            done
+        });
+        working.await.map_err(|_| WriteError::Stopping)
+    }
+
+    /// Looks again whenever something may have changed. Ends when it is dropped.
+    async fn follow(&self, mut watcher: Watcher) {
+        loop {
+            if watcher.changed().await {
+                let rewatched = spawn_blocking(move || watcher.anew()).await;
+                let Ok(rewatched) = rewatched else { return };
+                watcher = rewatched;
+            }
+            if self.work(|_| ()).await.is_err() {
+                tracing::error!("the manifests could not be read");
+            }
+        }
+    }
 }

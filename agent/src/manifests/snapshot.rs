@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -96,5 +96,11 @@ impl Snapshot {
             && self.consented == other.consented
             && self.problems == other.problems
             && self.declared == other.declared
+    }
+}
+
+impl Problem {
+    pub(super) fn new(path: &Path, reason: &'static str, message: String) -> Self {
+        Self { path: path.to_owned(), kind: None, name: None, reason, diagnostics: Vec::new(), message }
     }
 }
