@@ -1,5 +1,6 @@
 //! The agent: manifests in, a machine kept so.
 
+pub mod api;
 pub mod clock;
 pub mod controller;
 pub mod host;

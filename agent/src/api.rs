@@ -1,0 +1,131 @@
+//! The HTTP door, in the shape of the Kubernetes API.
+//!
+//! Everything is generic over the kinds: names, columns and schemas come from their custom resource definitions. Reads
+//! come from the store, writes go to the manifests' directory and are answered once the store shows them. Every error is
+//! a [`Fault`](fault::Fault), rendered at the edge for the client at hand.
+
+mod body;
+mod confirm;
+mod discovery;
+mod edge;
+mod events;
+mod fault;
+mod guard;
+mod health;
+mod journal;
+mod kinds;
+mod list;
+mod log;
+mod lookup;
+mod metrics;
+mod object;
+mod openapi;
+mod params;
+mod patch;
+mod plan;
+mod selector;
+mod serve;
+mod stream;
+mod table;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::from_fn,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+pub use self::serve::serve;
+use crate::{
+    manifests::{Manifests, Snapshot},
+    store::{self, PlanView},
+};
+
+/// What the routes stand on.
+#[derive(Clone)]
+pub struct State {
+    /// The directory of manifests, to which all writes go.
+    pub manifests: Manifests,
+    /// What the agent remembers, from which all reads come.
+    pub store: store::Reader,
+    /// Plans what is not written yet.
+    pub preview: Arc<dyn Preview>,
+    /// Reads what containers print.
+    pub logs: Arc<dyn Logs>,
+    /// The version of the agent.
+    pub version: &'static str,
+}
+
+/// Says what would be done if the directory said this.
+pub trait Preview: Send + Sync {
+    /// Plans every kind for this snapshot against the machine as it was seen last.
+    fn plan(&self, snapshot: &Snapshot) -> Vec<PlanView>;
+}
+
+/// Reads what containers print.
+pub trait Logs: Send + Sync {
+    /// Returns the last `tail` lines of a container, all of them when none, and with `follow` those to come. An error is
+    /// a sentence for people and ends the stream.
+    fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>>;
+}
+
+/// Where the kinds are found.
+const BASE: &str = "/apis/piccolo.os/v1alpha1";
+
+/// Every path that answers, for near matches and for the description of the API.
+const PATHS: &[&str] = &[
+    "/api",
+    "/api/v1",
+    "/api/v1/events",
+    "/apis",
+    "/apis/piccolo.os",
+    BASE,
+    "/confirm",
+    "/journal",
+    "/livez",
+    "/metrics",
+    "/openapi.json",
+    "/openapi/v3",
+    "/plan",
+    "/problems",
+    "/readyz",
+    "/version",
+];
+
+/// Returns every route of the API.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .merge(discovery::routes())
+        .merge(openapi::routes())
+        .merge(objects())
+        .route("/plan", get(plan::show))
+        .route("/problems", get(plan::problems))
+        .route("/confirm", post(confirm::confirm))
+        .route("/journal", get(journal::read))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/namespaces/{namespace}/events", get(events::list))
+        .fallback(lookup::unknown_path)
+        .layer(from_fn(edge::take_body))
+        .layer(from_fn(guard::same_origin))
+        .layer(from_fn(edge::answer))
+        .with_state(state)
+}
+
+fn objects() -> Router<State> {
+    Router::new()
+        .route(&format!("{BASE}/{{plural}}"), get(list::list).post(write::create))
+        .route(
+            &format!("{BASE}/{{plural}}/{{name}}"),
+            get(object::get).put(write::replace).patch(patch::patch).delete(write::delete),
+        )
+        .route(&format!("{BASE}/{{plural}}/{{name}}/status"), get(object::get))
+        .route(&format!("{BASE}/{{plural}}/{{name}}/log"), get(log::read))
+}

@@ -1,0 +1,73 @@
+//! The plan as it is, and as it would be.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Json,
+    extract::State as Extract,
+    response::{IntoResponse, Response},
+};
+use piccolo_schema::{API_VERSION, Kind, Manifest};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{State, fault};
+use crate::{
+    manifests::{Declaration, Problem, Snapshot},
+    store::PlanView,
+};
+
+/// Answers with the latest plan of every kind and the files that can't be used.
+pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
+    let plans = state.store.plans();
+    let in_order: Vec<_> = Kind::ALL.iter().filter_map(|kind| plans.get(kind)).map(AsRef::as_ref).collect();
+    Json(document(&in_order, &state.manifests.snapshot()))
+}
+
+/// Answers with the files that can't be used.
+pub(super) async fn problems(Extract(state): Extract<State>) -> Json<Value> {
+    let problems = all_problems(&state.manifests.snapshot());
+    Json(json!({ "apiVersion": API_VERSION, "kind": "ProblemList", "items": problems }))
+}
+
+/// Answers with the plan that this manifest would lead to.
+pub(super) fn of_manifest(state: &State, manifest: Manifest) -> Response {
+    let mut snapshot = Snapshot::clone(&state.manifests.snapshot());
+    let identity = (manifest.kind(), manifest.name().to_owned());
+    let path = PathBuf::from(format!("{}/{}.toml", identity.0.plural(), identity.1));
+    let declaration = Declaration { manifest: Arc::new(manifest), path, etag: String::new(), stale: None };
+    snapshot.declared.insert(identity, declaration);
+    preview(state, &snapshot)
+}
+
+/// Answers with the plan that the removal of this manifest would lead to.
+pub(super) fn of_removal(state: &State, kind: Kind, name: &str) -> Response {
+    let mut snapshot = Snapshot::clone(&state.manifests.snapshot());
+    let identity = (kind, name.to_owned());
+    snapshot.declared.remove(&identity);
+    // Whoever removes it by name has confirmed it.
+    snapshot.consented.insert(identity);
+    preview(state, &snapshot)
+}
+
+fn preview(state: &State, snapshot: &Snapshot) -> Response {
+    Json(document(&state.preview.plan(snapshot), snapshot)).into_response()
+}
+
+fn document<P: std::borrow::Borrow<PlanView> + Serialize>(plans: &[P], snapshot: &Snapshot) -> Value {
+    json!({ "apiVersion": API_VERSION, "kind": "Plan", "plans": plans, "problems": all_problems(snapshot) })
+}
+
+fn all_problems(snapshot: &Snapshot) -> Vec<Value> {
+    let stale = snapshot.declared.values().filter_map(|declaration| declaration.stale.as_ref());
+    let hidden = stale.filter(|stale| !snapshot.problems.contains(stale));
+    snapshot.problems.iter().chain(hidden).map(problem).collect()
+}
+
+fn problem(it: &Problem) -> Value {
+    let errors: Value = it.diagnostics.iter().map(fault::diagnostic).collect();
+    json!({
+        "path": it.path.display().to_string(), "kind": it.kind, "name": it.name, "reason": it.reason,
+        "message": it.message, "errors": errors,
+    })
+}

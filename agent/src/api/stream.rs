@@ -1,0 +1,54 @@
+//! Answers that go on: one JSON document a line.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// Tells streams when the server stops.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ending(pub(super) CancellationToken);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ending {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// Sends documents, one a line, until they end, the time is over or the server stops.
+pub(super) fn lines(
+    documents: impl Stream<Item = Value> + Send + 'static,
+    media: &'static str,
+    time: Option<Duration>,
+    ending: Ending,
+) -> Response {
+    let over = async move {
+        tokio::select! {
+            () = ending.0.cancelled_owned() => {}
+            () = sleep(time) => {}
+        }
+    };
+    let lines = documents.take_until(Box::pin(over)).map(|document| {
+        let mut line = document.to_string();
+        line.push('\n');
+        Ok::<_, Infallible>(Bytes::from(line))
+    });
+    ([(header::CONTENT_TYPE, media)], Body::from_stream(lines)).into_response()
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,197 @@
+//! Making, replacing and removing manifests.
+
+use axum::{
+    Json,
+    extract::{Path, State as Extract},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use piccolo_schema::{GROUP, Kind};
+use serde_json::{Value, json};
+
+use super::{
+    BASE, State,
+    body::{self, Content, Wanted},
+    fault::Fault,
+    lookup, object,
+    params::Params,
+    plan,
+};
+use crate::manifests::{Expect, WriteError};
+
+pub(super) async fn create(
+    Extract(state): Extract<State>,
+    Path(plural): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let kind = lookup::kind(&plural)?;
+    let wanted = body::read(&headers, &bytes)?;
+    wanted.check_path(kind, None)?;
+    commit(&state, &params, wanted, Expect::Absent).await
+}
+
+pub(super) async fn replace(
+    Extract(state): Extract<State>,
+    Path((plural, name)): Path<(String, String)>,
+    params: Params,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let kind = lookup::kind(&plural)?;
+    let wanted = body::read(&headers, &bytes)?;
+    wanted.check_path(kind, Some(&name))?;
+    let mut expect = if_match(&headers)?;
+    if let Some(version) = &wanted.version {
+        let etag = same_version(&state, kind, &name, version)?;
+        if expect == Expect::Anything {
+            expect = etag.map_or(Expect::Absent, Expect::Etag);
+        }
+    }
+    commit(&state, &params, wanted, expect).await
+}
+
+pub(super) async fn delete(
+    Extract(state): Extract<State>,
+    Path((plural, name)): Path<(String, String)>,
+    params: Params,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let kind = lookup::kind(&plural)?;
+    let options = if bytes.is_empty() { Value::Null } else { body::json(&bytes)? };
+    let expect = if_match(&headers)?;
+    let Some(old) = state.store.get(kind, &name).filter(|_| object::etag(&state, kind, &name).is_some()) else {
+        // Declared but not taken in yet is there as well.
+        if object::etag(&state, kind, &name).is_none() {
+            return Err(lookup::no_such(&state, kind, &name));
+        }
+        return remove(&state, kind, &name, &Value::Null, expect).await;
+    };
+    check_preconditions(&options["preconditions"], &old)?;
+    // kubectl says so in the body, everybody else in the query.
+    if params.dry_run()? || options["dryRun"].as_array().is_some_and(|stages| !stages.is_empty()) {
+        check(&state, kind, &name, &expect)?;
+        return Ok(match params.text("fieldManager").is_some() || options.is_object() {
+            true => removed(kind, &name, &old),
+            false => plan::of_removal(&state, kind, &name),
+        });
+    }
+    remove(&state, kind, &name, &old, expect).await
+}
+
+async fn remove(state: &State, kind: Kind, name: &str, old: &Value, expect: Expect) -> Result<Response, Fault> {
+    state.manifests.delete(kind, name, expect).await?;
+    object::caught_up(state, kind, name).await;
+    Ok(removed(kind, name, old))
+}
+
+fn removed(kind: Kind, name: &str, old: &Value) -> Response {
+    let details = json!({ "name": name, "group": GROUP, "kind": kind.plural(), "uid": old["metadata"]["uid"] });
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
+    Json(status).into_response()
+}
+
+/// Writes a manifest, or says what writing it would do, and answers with the object.
+///
+/// Dropped half-way, the file is either as before or as asked.
+pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expect: Expect) -> Result<Response, Fault> {
+    let (kind, name) = (wanted.manifest.kind(), wanted.manifest.name().to_owned());
+    check(state, kind, &name, &expect)?;
+    if params.dry_run()? {
+        return Ok(match params.text("fieldManager") {
+            // A Kubernetes client: it compares the object that would be.
+            Some(_) => would_be(state, kind, &name, &wanted),
+            None => plan::of_manifest(state, wanted.manifest),
+        });
+    }
+    let created_only = expect == Expect::Absent;
+    let written = match &wanted.content {
+        Content::Tree(tree) => state.manifests.put(tree, expect).await,
+        Content::Text(text) => state.manifests.put_text(kind, &name, text, expect).await,
+    };
+    let written = written.map_err(|error| match error {
+        WriteError::Conflict { current: Some(_) } if created_only => exists(kind, &name),
+        other => other.into(),
+    })?;
+    let shown = object::caught_up(state, kind, &name).await.ok_or_else(|| lookup::no_such(state, kind, &name))?;
+    let mut response = object::answer(&shown, Some(written.etag));
+    if written.created {
+        *response.status_mut() = StatusCode::CREATED;
+        let location = HeaderValue::try_from(format!("{BASE}/{}/{name}", kind.plural()));
+        response.headers_mut().extend(location.ok().map(|location| (header::LOCATION, location)));
+    }
+    Ok(response)
+}
+
+fn would_be(state: &State, kind: Kind, name: &str, wanted: &Wanted) -> Response {
+    let manifest = json!(wanted.manifest);
+    let mut object = state.store.get(kind, name).map_or(Value::Null, |object| Value::clone(&object));
+    let status = if object.is_null() { StatusCode::CREATED } else { StatusCode::OK };
+    if object.is_null() {
+        object = manifest;
+    } else {
+        object["spec"] = manifest["spec"].clone();
+        for key in ["labels", "annotations"] {
+            match manifest["metadata"].get(key) {
+                Some(words) => object["metadata"][key] = words.clone(),
+                None => drop(object["metadata"].as_object_mut().and_then(|metadata| metadata.remove(key))),
+            }
+        }
+    }
+    (status, Json(object)).into_response()
+}
+
+/// Refuses early what the directory would refuse, so that a dry run is refused as well.
+fn check(state: &State, kind: Kind, name: &str, expect: &Expect) -> Result<(), Fault> {
+    let current = object::etag(state, kind, name);
+    match (expect, &current) {
+        (Expect::Absent, Some(_)) => Err(exists(kind, name)),
+        (Expect::Present, None) => Err(WriteError::Conflict { current }.into()),
+        (Expect::Etag(etag), _) if current.as_ref() != Some(etag) => Err(WriteError::Conflict { current }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn exists(kind: Kind, name: &str) -> Fault {
+    let detail = format!("{}.{GROUP} \"{name}\" already exists", kind.plural());
+    Fault::new(StatusCode::CONFLICT, "AlreadyExists", detail).about(kind, name)
+}
+
+/// Refuses a change of an object that has changed since, and returns the fingerprint of the file as it is now.
+pub(super) fn same_version(state: &State, kind: Kind, name: &str, version: &str) -> Result<Option<String>, Fault> {
+    // The fingerprint first: a file that changes after this line makes the write a conflict.
+    let etag = object::etag(state, kind, name);
+    let object = state.store.get(kind, name);
+    let current = object.as_ref().and_then(|object| object["metadata"]["resourceVersion"].as_str());
+    if current == Some(version) {
+        return Ok(etag);
+    }
+    let detail = format!(
+        "Operation cannot be fulfilled on {}.{GROUP} \"{name}\": the object has been modified; please apply your \
+         changes to the latest version and try again",
+        kind.plural()
+    );
+    Err(Fault { etag, ..Fault::conflict(detail).about(kind, name) })
+}
+
+fn check_preconditions(preconditions: &Value, object: &Value) -> Result<(), Fault> {
+    for key in ["uid", "resourceVersion"] {
+        if preconditions[key].as_str().is_some_and(|wanted| object["metadata"][key].as_str() != Some(wanted)) {
+            return Err(Fault::conflict(format!("the object has another {key} than the one to remove")));
+        }
+    }
+    Ok(())
+}
+
+/// Reads `If-Match`, and `If-None-Match: *`.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Expect, Fault> {
+    let text = |name| headers.get(name).map(HeaderValue::to_str).transpose();
+    let unreadable = |_| Fault::bad_request("the precondition is not plain text");
+    if text(header::IF_NONE_MATCH).map_err(unreadable)?.map(str::trim) == Some("*") {
+        return Ok(Expect::Absent);
+    }
+    Ok(Expect::from(text(header::IF_MATCH).map_err(unreadable)?))
+}
