@@ -59,7 +59,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let mut tasks = JoinSet::new();
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
     tasks.spawn(registrar.run(shutdown.clone()));
-    let docker = Arc::new(Docker::new(&options.docker).context("the address of the engine is wrong")?);
+    let docker = Docker::open(&options.docker)?;
     let shared = Shared {
         store: writer.clone(),
         registered,
@@ -76,11 +76,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker)),
+        version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
     info!(socket = %options.socket.display(), listen = %listener.local_addr()?, "answering");
     notify::ready();
-    let served = api::serve(api::router(state), Some(socket), Some(listener), shutdown.clone()).await;
+    api::serve(api::router(state), Some(socket), Some(listener), shutdown.clone()).await;
     shutdown.cancel();
     notify::stopping();
     while tasks.join_next().await.is_some() {}
@@ -88,7 +89,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     writer.close().await;
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
-    served.context("the API ended")
+    Ok(())
 }
 
 /// The controllers' ends that others hold.

@@ -1,8 +1,11 @@
 //! The agent: manifests in, a machine kept so.
+//!
+//! `docs/rooms.md` is the map of these rooms, `tests/rooms.rs` keeps it.
 
 pub mod api;
 pub mod clock;
 pub mod controller;
+pub mod daemon;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;

@@ -1,2 +1,40 @@
-//! The daemon.
-fn main() {}
+//! `piccolod`, the daemon: reads its options, listens for signals, runs.
+
+use clap::Parser;
+use piccolo_agent::daemon::{self, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    log();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("piccolod")
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let ended = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            ended.cancel();
+        });
+        daemon::run(options, shutdown).await
+    })
+}
+
+/// Logs to the journal under systemd, to standard error elsewhere. `RUST_LOG` chooses what.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = under_systemd.then(|| tracing_journald::layer().ok()).flatten();
+    let terminal = journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+    tracing_subscriber::registry().with(journal.map(Layer::boxed)).with(terminal.map(Layer::boxed)).with(filter).init();
+}
