@@ -35,7 +35,7 @@ impl<'a> Dependencies<'a> {
             return wait("DependencyMissing", message);
         }
         if let Some(cycle) = self.cycle(subject) {
-            let message = format!("{} depend on each other in a circle; take one dependency out.", cycle.join(" → "));
+            let message = format!("It depends on itself: {}; take one of these dependencies out.", cycle.join(" → "));
             return wait("DependencyCycle", message);
         }
         let message = spec.depends_on.iter().find_map(|dependency| self.unmet(dependency))?;
