@@ -1,5 +1,7 @@
 //! `Container`: a container run by the local engine.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -34,7 +36,11 @@ use crate::{Condition, duration::Duration, quantity::Bytes};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerSpec {
     /// The image, by tag or digest: `nginx:1.27`, `registry.lan:5000/app@sha256:…`. It is pulled when it is missing.
-    #[schemars(regex(pattern = r"^[a-z0-9][A-Za-z0-9._/:@-]*$"), length(max = 512))]
+    #[schemars(
+        regex(pattern = r"^[a-z0-9][A-Za-z0-9._/:@-]*$"),
+        length(max = 512),
+        extend("patternErrorMessage" = "write it like `nginx:1.27` or `registry.lan:5000/app:1`")
+    )]
     pub image: String,
     /// The arguments, in place of the image's own (`CMD`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,7 +82,10 @@ pub struct ContainerSpec {
     pub health_check: Option<HealthCheck>,
     /// The user, and group, that it runs as: `1000`, `1000:1000` or a name of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$"))]
+    #[schemars(
+        regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$"),
+        extend("patternErrorMessage" = "write a number or a name, and a group after a colon if wanted: `1000:1000`")
+    )]
     pub user: Option<String>,
     /// Linux capabilities added to or taken from the engine's default set.
     #[serde(default, skip_serializing_if = "Capabilities::is_default")]
@@ -90,7 +99,10 @@ pub struct ContainerSpec {
     /// The network it joins: the name of a Network manifest, or `bridge`, `host` or `none` of the engine. On a network
     /// of a manifest containers reach each other by name. `bridge` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    #[schemars(
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
     pub network: Option<String>,
     /// Runs a small first process that passes signals on and reaps what is left over. Useful for programs that ignore
     /// SIGTERM as process 1.
@@ -98,7 +110,10 @@ pub struct ContainerSpec {
     pub init: bool,
     /// The signal that asks it to stop, `SIGTERM` when neither this nor the image says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^SIG[A-Z0-9+-]{2,12}$"))]
+    #[schemars(
+        regex(pattern = r"^SIG[A-Z0-9+-]{2,12}$"),
+        extend("patternErrorMessage" = "write the name of a signal: `SIGTERM`")
+    )]
     pub stop_signal: Option<String>,
     /// How long it may take to stop before it is killed, `10s` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,15 +171,24 @@ pub enum Restart {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mount {
     /// Where it appears in the container, an absolute path.
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
     pub path: String,
     /// A directory or file of the machine, an absolute path. It must exist: nothing is made up in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
     pub host_path: Option<String>,
     /// A named volume of the engine. It is made when it is missing and never erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}$"))]
+    #[schemars(
+        regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}$"),
+        extend("patternErrorMessage" = "write a name of 2 to 63 letters, digits, `_`, `.` and `-`; a path of the machine is a `hostPath`")
+    )]
     pub volume: Option<String>,
     /// Keeps the container from writing to it.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -176,7 +200,10 @@ pub struct Mount {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tmpfs {
     /// Where it appears in the container, an absolute path.
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
     pub path: String,
     /// The most it may hold, `64Mi`; half of the memory when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,11 +238,17 @@ pub struct HealthCheck {
 pub struct Capabilities {
     /// Capabilities given beyond the default set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = r"^[A-Z][A-Z_]+$")))]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
+        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
+    )]
     pub add: Vec<String>,
     /// Capabilities taken from the default set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = r"^[A-Z][A-Z_]+$")))]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
+        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
+    )]
     pub drop: Vec<String>,
 }
 
@@ -224,7 +257,10 @@ pub struct Capabilities {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dependency {
     /// The name of its manifest.
-    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    #[schemars(
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
     pub container: String,
     /// What is waited for.
     #[serde(default)]

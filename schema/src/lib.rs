@@ -6,6 +6,7 @@
 //! underlines is what the daemon refuses.
 //!
 //! Pure data: no input, no output, no clock.
+#![allow(clippy::duplicated_attributes, reason = "every printer column is described in the same words")]
 
 pub mod condition;
 pub mod container;

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::{Container, Kind, Network};
+use crate::{Container, Kind, Network, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,6 +36,16 @@ impl Manifest {
         match self {
             Self::Container(it) => it.name(),
             Self::Network(it) => it.name(),
+        }
+    }
+}
+
+impl Manifest {
+    /// Checks the rules that only show when fields are looked at together.
+    pub fn validate(&self) -> Vec<Violation> {
+        match self {
+            Self::Container(it) => it.validate(),
+            Self::Network(it) => it.validate(),
         }
     }
 }

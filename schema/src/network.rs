@@ -1,5 +1,7 @@
 //! `Network`: a bridge network of the local engine.
 
+mod rules;
+
 use std::net::IpAddr;
 
 use kube::CustomResource;
@@ -34,7 +36,10 @@ use crate::Condition;
 pub struct NetworkSpec {
     /// The addresses of the network, `172.30.0.0/24`. The engine picks a free range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
+    #[schemars(
+        regex(pattern = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"),
+        extend("patternErrorMessage" = "write an address and the number of fixed bits: `172.30.0.0/24`")
+    )]
     pub subnet: Option<String>,
     /// The machine's own address on the network; the first of the subnet when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

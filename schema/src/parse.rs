@@ -1,8 +1,32 @@
-//! Text to manifest.
+//! Text to manifest, with every mistake found at once.
+//!
+//! The text is read as TOML, compared with the shape of its kind, checked against the rules of its kind, and only then
+//! turned into types. The shape is compiled from the JSON Schema that editors read.
 
-use std::fmt;
+mod code;
+mod depth;
+mod diagnostic;
+mod finding;
+mod path;
+mod shape;
+mod spell;
+mod syntax;
+mod text;
+mod tree;
+mod walk;
 
-use crate::{Kind, Manifest};
+use serde_json::Value as Json;
+use toml::de::DeTable;
+
+pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
+use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
+use crate::{Container, Kind, Manifest, Network};
+
+/// The largest text that is read, in bytes.
+pub const LARGEST: usize = 1 << 20;
+
+/// Metadata that the server writes and a request may carry back.
+const SERVER_OWNED: &[&str] = &["uid", "generation", "resourceVersion", "creationTimestamp", "managedFields"];
 
 /// A text that is no manifest.
 #[derive(Clone, Debug)]
@@ -15,54 +39,123 @@ pub struct Rejected {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// One mistake in a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Diagnostic {
+/// A mistake that only shows when fields are looked at together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
     /// The stable code.
     pub code: Code,
-    /// The field, `spec.ports[0].hostPort`.
-    pub path: String,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-    /// Characters to underline.
-    pub length: u32,
-    /// The text of the line.
-    pub source_line: String,
+    /// The field that should be changed.
+    pub path: Path,
     /// What is wrong.
     pub reason: String,
     /// What to do.
-    pub help: Option<String>,
-}
-
-/// The stable code of a mistake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum Code {
-    /// Not TOML.
-    Syntax,
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PIC{:04}", *self as u16 + 1)
-    }
-}
-
-impl Diagnostic {
-    /// Renders it as a compiler does.
-    pub fn render(&self, file: &str) -> String {
-        format!("error[{}]: {}\n --> {file}:{}:{}\n", self.code, self.reason, self.line, self.column)
-    }
+    pub help: String,
 }
 
 /// Reads one manifest.
-pub fn parse(_text: &str) -> Result<Manifest, Rejected> {
-    Err(Rejected { kind: None, name: None, diagnostics: Vec::new() })
+///
+/// # Errors
+/// Every mistake in the text, in its order.
+pub fn parse(text: &str) -> Result<Manifest, Rejected> {
+    let places = Text::new(text);
+    if let Err(finding) = small_enough(text) {
+        return Err(Rejected { kind: None, name: None, diagnostics: finding::place(vec![finding], Some(&places)) });
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let tree = Node::from_toml(table.into_inner(), 0..0);
+    let mut checked = check(&tree);
+    if !errors.is_empty() {
+        syntax::merge(&mut checked.findings, &errors, &places);
+    }
+    checked.finish(Some(&places))
 }
 
 /// Reads one manifest from the body of an API request.
-pub fn parse_value(_value: &serde_json::Value) -> Result<Manifest, Rejected> {
-    Err(Rejected { kind: None, name: None, diagnostics: Vec::new() })
+///
+/// The status, and what the server writes into the metadata, may stand there and are not looked at.
+///
+/// # Errors
+/// Every mistake in the body. They have a path but no line.
+pub fn parse_value(value: &Json) -> Result<Manifest, Rejected> {
+    let mut tree = Node::from_json(value);
+    tree.remove("status");
+    if let Some(metadata) = tree.entry_mut("metadata") {
+        SERVER_OWNED.iter().for_each(|key| metadata.remove(key));
+    }
+    check(&tree).finish(None)
+}
+
+/// What is known of a text after all checks.
+struct Checked {
+    kind: Option<Kind>,
+    name: Option<String>,
+    findings: Vec<Finding>,
+    manifest: Option<Manifest>,
+}
+
+impl Checked {
+    fn finish(self, text: Option<&Text<'_>>) -> Result<Manifest, Rejected> {
+        match self.manifest {
+            Some(manifest) if self.findings.is_empty() => Ok(manifest),
+            _ => {
+                let diagnostics = finding::place(self.findings, text);
+                Err(Rejected { kind: self.kind, name: self.name, diagnostics })
+            }
+        }
+    }
+}
+
+fn check(tree: &Node<'_>) -> Checked {
+    let word = tree.text("kind");
+    let kind = word.and_then(|word| word.parse().ok());
+    // A misspelt kind is judged as the one that was meant; without any, the envelope alone is judged.
+    let likely = kind.or_else(|| Kind::from_word(spell::nearest(word?, Kind::ALL.iter().map(|it| it.as_str()))?));
+    let mut walk = Walk::new(Shape::of(likely.unwrap_or(Kind::Container)));
+    let mut json = walk.check(tree);
+    if let Some(whole) = json.as_object_mut() {
+        whole.entry("spec").or_insert_with(|| Json::Object(serde_json::Map::new()));
+    }
+    let mut findings = walk.findings;
+    if likely.is_none() {
+        findings.retain(|finding| !finding.path.touches(&Path::default().key("spec")));
+    }
+    let name = tree.entry("metadata").and_then(|it| it.node.text("name")).map(str::to_owned);
+    let manifest = likely.and_then(|kind| typed(kind, json, tree, &mut findings));
+    Checked { kind, name, findings, manifest }
+}
+
+/// Turns the checked tree into types and asks the kind's own rules.
+fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -> Option<Manifest> {
+    let result = match kind {
+        Kind::Container => serde_json::from_value::<Container>(json).map(|it| Manifest::Container(Box::new(it))),
+        Kind::Network => serde_json::from_value::<Network>(json).map(|it| Manifest::Network(Box::new(it))),
+    };
+    match result {
+        Ok(manifest) => {
+            let broken: Vec<_> = findings.iter().map(|it| it.path.clone()).collect();
+            let new = manifest.validate().into_iter().filter(|it| !broken.iter().any(|path| path.touches(&it.path)));
+            findings.extend(new.map(|violation| {
+                let Violation { code, path, reason, help } = violation;
+                let span = tree.span_at(path.segments());
+                Finding { code, path, span, reason, help: Some(help) }
+            }));
+            Some(manifest)
+        }
+        Err(error) if findings.is_empty() => {
+            let (path, reason) = (Path::default(), error.to_string());
+            findings.push(Finding { code: Code::WrongForm, path, span: tree.span.clone(), reason, help: None });
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Refuses what can't be a manifest before it is read, so that no text can exhaust memory or stack.
+fn small_enough(text: &str) -> Result<(), Finding> {
+    if text.len() > LARGEST {
+        let reason = format!("the file has {} bytes, a manifest at most {LARGEST}", text.len());
+        let help = Some("move it out of the directory of manifests, or split it".to_owned());
+        return Err(Finding { code: Code::TooLarge, path: Path::default(), span: 0..0, reason, help });
+    }
+    depth::check(text)
 }

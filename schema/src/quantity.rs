@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The form that [`Bytes`] is written in.
-pub const PATTERN: &str = r"^[0-9]{1,16}(Ki|Mi|Gi|Ti|k|M|G|T)?$";
+///
+/// The number of digits is bounded by the unit, so that whatever has this form can be counted in 64 bits.
+pub const PATTERN: &str = r"^([0-9]{1,16}(Ki|k)?|[0-9]{1,13}(Mi|M)|[0-9]{1,10}(Gi|G)|[0-9]{1,7}(Ti|T))$";
 
 const UNITS: [(&str, u64); 8] = [
     ("Ti", 1 << 40),

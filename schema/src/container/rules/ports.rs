@@ -1,0 +1,44 @@
+use std::net::IpAddr;
+
+use super::note;
+use crate::{
+    container::{ContainerSpec, Port},
+    parse::{Code, Path, Violation},
+};
+
+pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
+    if let Some(network @ ("host" | "none")) = spec.network.as_deref()
+        && !spec.ports.is_empty()
+    {
+        let (reason, help) = if network == "host" {
+            (
+                "on the network `host` a container has no ports of its own to publish",
+                "remove `ports`: the program is reachable as it is",
+            )
+        } else {
+            ("without a network no port can be reached", "remove `ports`, or join a network")
+        };
+        note(out, Code::Conflict, Path::spec("ports"), reason, help);
+    }
+    for (index, port) in spec.ports.iter().enumerate() {
+        let earlier = spec.ports[..index].iter().position(|other| clash(port, other));
+        if let Some(earlier) = earlier.filter(|_| port.host_port != 0) {
+            let path = Path::spec("ports").index(index).key("hostPort");
+            let number = port.host_port;
+            let reason = format_args!("port {number} of the machine is already given to `spec.ports[{earlier}]`");
+            note(out, Code::Duplicate, path, reason, "choose another `hostPort`, or another `hostIp`");
+        }
+    }
+}
+
+fn clash(a: &Port, b: &Port) -> bool {
+    a.host_port == b.host_port && a.protocol == b.protocol && overlap(a.host_ip, b.host_ip)
+}
+
+/// Returns true if some address is meant by both. None means every address, `0.0.0.0` every one of IPv4.
+fn overlap(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())),
+        _ => true,
+    }
+}

@@ -1,0 +1,86 @@
+//! What a person may have meant.
+
+use super::{
+    path::{Path, Segment},
+    shape::{Is, Shape},
+};
+
+/// Longer words are not compared: nobody misspells so long a key.
+const LONGEST: usize = 40;
+
+/// Words that other tools use, and what stands for them here.
+const HABITS: &[(&str, &str)] = &[
+    ("volumes", "mounts"),
+    ("binds", "mounts"),
+    ("environment", "env"),
+    ("args", "command"),
+    ("cmd", "command"),
+    ("test", "command"),
+    ("mem", "memory"),
+    ("memlimit", "memory"),
+    ("cpu", "cpus"),
+    ("pidslimit", "pids"),
+    ("health", "healthCheck"),
+    ("capadd", "capabilities"),
+    ("capdrop", "capabilities"),
+    ("networks", "network"),
+    ("networkmode", "network"),
+    ("readonly", "readOnlyRoot"),
+    ("restartpolicy", "restart"),
+    ("stoptimeout", "stopGracePeriod"),
+    ("published", "hostPort"),
+    ("target", "path"),
+    ("destination", "path"),
+    ("source", "hostPath"),
+    ("address", "hostIp"),
+    ("cidr", "subnet"),
+    ("state", "running"),
+];
+
+/// Returns the word that is most likely meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
+    let plain = plain(word);
+    if let Some(same) = known.clone().find(|it| plain == self::plain(it)) {
+        return Some(same);
+    }
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let distance = |it: &&str| strsim::osa_distance(&plain, &self::plain(it));
+    let near = known.clone().map(|it| (distance(&it), it)).filter(|(far, _)| *far <= allowed);
+    if let Some((_, near)) = near.min_by_key(|(far, _)| *far) {
+        return Some(near);
+    }
+    let habit = HABITS.iter().find(|(habit, _)| *habit == plain).map(|(_, ours)| *ours);
+    known.into_iter().find(|it| Some(*it) == habit)
+}
+
+/// Returns the table of the manifest in which a key would be right.
+pub(super) fn home(key: &str, shape: &Shape) -> Option<String> {
+    let mut found = None;
+    search(key, shape, &mut Path::default(), &mut found);
+    found
+}
+
+fn search(key: &str, shape: &Shape, path: &mut Path, found: &mut Option<String>) {
+    match &shape.is {
+        Is::Table(table) => {
+            if found.is_none() && table.get(key).is_some() {
+                *found = Some(path.to_string());
+            }
+            for (name, inner) in &table.keys {
+                path.push(Segment::Key(name.clone()));
+                search(key, inner, path, found);
+                path.pop();
+            }
+        }
+        Is::List { of, .. } => search(key, of, path, found),
+        _ => {}
+    }
+}
+
+/// Returns the word without what people write differently: case, `_`, `-`.
+fn plain(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+}
