@@ -28,7 +28,7 @@ const REST: usize = 100;
 #[derive(Clone, Debug)]
 enum Happening {
     /// A person writes a file.
-    Write(&'static str, ContainerSpec),
+    Write(&'static str, Box<ContainerSpec>),
     /// A person deletes a file.
     Delete(&'static str),
     WriteNetwork(&'static str, NetworkSpec),
@@ -50,7 +50,7 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     let when = || prop_oneof![Just(When::Before), Just(When::After)];
     prop_oneof![
-        4 => (a_name(), spec()).prop_map(|(name, spec)| Happening::Write(name, spec)),
+        4 => (a_name(), spec()).prop_map(|(name, spec)| Happening::Write(name, Box::new(spec))),
         1 => a_name().prop_map(Happening::Delete),
         1 => (a_network(), network_spec()).prop_map(|(name, spec)| Happening::WriteNetwork(name, spec)),
         1 => a_network().prop_map(Happening::DeleteNetwork),
@@ -95,7 +95,7 @@ impl Scene {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Write(name, spec) => drop(self.files.containers.insert(name, spec)),
+            Happening::Write(name, spec) => drop(self.files.containers.insert(name, *spec)),
             Happening::Delete(name) => drop(self.files.containers.remove(name)),
             Happening::WriteNetwork(name, spec) => drop(self.files.networks.insert(name, spec)),
             Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
@@ -239,7 +239,7 @@ proptest! {
         let mut scene = Scene::new(files);
         scene.settle()?;
         let before = scene.engine.interruptions();
-        scene.happen(Happening::Write(name, spec));
+        scene.happen(Happening::Write(name, Box::new(spec)));
         scene.settle()?;
         let mut after = scene.engine.interruptions();
         // Whoever waited for the edited one may start now, for the first time.
