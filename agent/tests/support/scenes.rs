@@ -35,6 +35,8 @@ pub enum Drift {
     BeginRemoval(&'static str),
     BreakDown(&'static str),
     Rename(&'static str, &'static str),
+    /// Two containers get each other's names.
+    Exchange(&'static str, &'static str),
     Limit(&'static str, Option<u64>, Restart),
     Detach(&'static str),
     SmudgeStamp(&'static str),
@@ -67,6 +69,11 @@ impl Drift {
             Self::BeginRemoval(name) => machine.begin_removal(name),
             Self::BreakDown(name) => machine.break_down(name),
             Self::Rename(name, to) => machine.rename_by_hand(name, to),
+            Self::Exchange(one, other) => {
+                machine.rename_by_hand(one, "aside");
+                machine.rename_by_hand(other, one);
+                machine.rename_by_hand("aside", other);
+            }
             Self::Limit(name, memory, restart) => machine.limit(name, Limits { memory, restart, ..Limits::default() }),
             Self::Detach(name) => machine.detach(name),
             Self::SmudgeStamp(name) => machine.smudge_stamp(name),
@@ -107,6 +114,7 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         name().prop_map(Drift::BeginRemoval),
         name().prop_map(Drift::BreakDown),
         (name(), name()).prop_map(|(name, to)| Drift::Rename(name, to)),
+        (name(), name()).prop_map(|(one, other)| Drift::Exchange(one, other)),
         (name(), option::of(1..3u64), restart()).prop_map(|(name, memory, it)| Drift::Limit(name, memory, it)),
         name().prop_map(Drift::Detach),
         name().prop_map(Drift::SmudgeStamp),
