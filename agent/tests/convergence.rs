@@ -186,6 +186,8 @@ impl Scene {
     fn is_as_the_files_say(&self) -> Result<(), TestCaseError> {
         let view = self.engine.truth();
         let waiting: BTreeSet<String> = self.plan().waiting.into_iter().map(|it: Waiting| it.subject).collect();
+        let only_for_names = self.plan().waiting.iter().all(|it| it.reason == "NameTaken");
+        prop_assert!(waiting.is_empty() || !only_for_names || !self.foreign.is_empty(), "they wait for each other");
         for container in view.containers.iter().filter_map(ContainerSeen::subject) {
             prop_assert!(self.files.containers.contains_key(container), "orphan of {container}");
         }
