@@ -20,7 +20,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::HostError;
+use super::{EngineView, HostError};
 use faults::{Faults, Outcome};
 pub use faults::{Verb, When};
 use world::World;
@@ -48,14 +48,16 @@ impl FakeEngine {
         Self::default()
     }
 
-    /// Makes the `nth` use of a verb from now on, counted from 0, fail before or after it took effect.
-    pub fn fail(&self, verb: Verb, nth: u32, when: When, error: HostError) {
-        self.lock().faults.add(verb, nth, when, Outcome::Fail(error));
+    /// Makes the `nth` use of a verb from now on, counted from 0, fail before or after it took effect. Without a verb any
+    /// that changes something counts.
+    pub fn fail(&self, verb: impl Into<Option<Verb>>, nth: u32, when: When, error: HostError) {
+        self.lock().faults.add(verb.into(), nth, when, Outcome::Fail(error));
     }
 
-    /// Makes the `nth` use of a verb from now on, counted from 0, never answer, before or after it took effect.
-    pub fn hang(&self, verb: Verb, nth: u32, when: When) {
-        self.lock().faults.add(verb, nth, when, Outcome::Hang);
+    /// Makes the `nth` use of a verb from now on, counted from 0, never answer, before or after it took effect. Without a
+    /// verb any that changes something counts.
+    pub fn hang(&self, verb: impl Into<Option<Verb>>, nth: u32, when: When) {
+        self.lock().faults.add(verb.into(), nth, when, Outcome::Hang);
     }
 
     /// Makes each changing verb fail with this probability, at random before or after it took effect.
@@ -100,6 +102,11 @@ impl FakeEngine {
     /// Returns what was done to things that are not ours.
     pub fn trespasses(&self) -> Vec<String> {
         self.lock().world.trespasses.clone()
+    }
+
+    /// Returns the containers as they are, whatever is wrong with looks.
+    pub fn truth(&self) -> EngineView {
+        self.lock().world.view()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

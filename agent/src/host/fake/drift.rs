@@ -85,6 +85,14 @@ impl FakeEngine {
         });
     }
 
+    /// Begins to remove a container; it is gone when time has passed.
+    pub fn begin_removal(&self, name: &str) {
+        self.change(name, |it| {
+            it.state = State::Removing;
+            it.health = None;
+        });
+    }
+
     /// Gives a container another name, if that is free.
     pub fn rename_by_hand(&self, name: &str, to: &str) {
         self.by_hand(|world| {
@@ -173,9 +181,10 @@ impl FakeEngine {
         self.by_hand(|world| world.logs.entry(name.to_owned()).or_default().push(Bytes::from(format!("{line}\n"))));
     }
 
-    /// Lets some time pass: health checks pass, what was to start again starts.
+    /// Lets some time pass: health checks pass, what was to start again starts, what was to go goes.
     pub fn let_time_pass(&self) {
         self.by_hand(|world| {
+            world.containers.retain(|_, it| it.state != State::Removing);
             for it in world.containers.values_mut() {
                 if it.state == State::Restarting || it.health == Some(Health::Starting) {
                     let it = Arc::make_mut(it);

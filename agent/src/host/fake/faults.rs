@@ -50,8 +50,8 @@ pub(super) enum Outcome {
 /// What is to go wrong.
 #[derive(Default)]
 pub(super) struct Faults {
-    /// For each verb, how many uses are left before it goes wrong, and how.
-    due: Vec<(Verb, u32, When, Outcome)>,
+    /// Which verb, any that changes something if none, how many uses are left before it goes wrong, and how.
+    due: Vec<(Option<Verb>, u32, When, Outcome)>,
     random: Option<(fastrand::Rng, f64)>,
     delays: BTreeMap<Verb, Duration>,
 }
@@ -75,7 +75,7 @@ impl Outcome {
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, verb: Verb, nth: u32, when: When, outcome: Outcome) {
+    pub(super) fn add(&mut self, verb: Option<Verb>, nth: u32, when: When, outcome: Outcome) {
         self.due.push((verb, nth, when, outcome));
     }
 
@@ -91,7 +91,7 @@ impl Faults {
     pub(super) fn order(&mut self, verb: Verb) -> Order {
         let mut order = Order { delay: self.delays.get(&verb).copied(), ..Order::default() };
         self.due.retain_mut(|(which, left, when, outcome)| {
-            if *which != verb {
+            if which.map_or(!verb.changes(), |which| which != verb) {
                 return true;
             }
             if *left > 0 {

@@ -1,6 +1,6 @@
 //! What it takes to turn a container into what its manifest asks.
 
-use piccolo_schema::{ContainerSpec, container::Capabilities};
+use piccolo_schema::{ContainerSpec, container::Capabilities, image::Reference};
 
 use crate::host::{ContainerSeen, Limits, State};
 
@@ -109,8 +109,13 @@ fn limits_changed(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
     .collect()
 }
 
+/// Returns the name by which the engine lists an image. Two ways to write one name mean the same image.
+pub(super) fn listed_as(image: &str) -> String {
+    Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string())
+}
+
 fn same_image(one: &str, other: &str) -> bool {
-    one == other
+    one == other || listed_as(one) == listed_as(other)
 }
 
 /// Returns true if both hold the same things; the order in which a person lists them means nothing to the engine.

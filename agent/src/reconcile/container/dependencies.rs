@@ -35,7 +35,7 @@ impl<'a> Dependencies<'a> {
             return wait("DependencyMissing", message);
         }
         if let Some(cycle) = self.cycle(subject) {
-            let message = format!("{} depend on each other in a circle; take one dependency out.", cycle.join(" → "));
+            let message = format!("It depends on itself: {}; take one of these dependencies out.", cycle.join(" → "));
             return wait("DependencyCycle", message);
         }
         let message = spec.depends_on.iter().find_map(|dependency| self.unmet(dependency))?;
@@ -51,10 +51,12 @@ impl<'a> Dependencies<'a> {
             containers.iter().any(|it| it.state == State::Running && (health.is_none() || it.health == health))
         };
         match dependency.condition {
-            DependencyCondition::Started if runs(None) || self.has_ended_well(name, spec) => None,
-            DependencyCondition::Healthy if runs(Some(Health::Healthy)) => None,
+            DependencyCondition::Started if self.has_ended_well(name, spec) => None,
+            // It may still run, but it is about to be stopped.
             _ if !spec.running => Some(format!("`{name}` is declared with `running = false`.")),
+            DependencyCondition::Started if runs(None) => None,
             DependencyCondition::Started => Some(format!("`{name}` is not running yet.")),
+            DependencyCondition::Healthy if runs(Some(Health::Healthy)) => None,
             DependencyCondition::Healthy if spec.health_check.is_none() => {
                 Some(format!("`{name}` has no `healthCheck`, so it never becomes healthy; wait for `started` instead."))
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use piccolo_schema::ContainerSpec;
 
-use super::compare::{Gap, gap};
+use super::compare::{Gap, gap, listed_as};
 use crate::host::{ContainerSeen, EngineView, State};
 
 /// Networks that every engine has and no manifest makes.
@@ -66,7 +66,7 @@ impl<'a> Machine<'a> {
 
     /// Returns true if the image can be run without pulling it.
     pub(super) fn has_image(&self, image: &str) -> bool {
-        self.images.contains(image)
+        self.images.contains(image) || self.images.contains(listed_as(image).as_str())
     }
 
     /// Returns true if the engine has the network.

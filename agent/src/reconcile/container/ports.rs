@@ -1,63 +1,96 @@
-//! Ports of the machine that two manifests ask for.
+//! Ports of the machine that more than one container asks for.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use piccolo_schema::container::{Port, Protocol};
 
 use super::{machine::Machine, plan::Wanted};
 use crate::reconcile::Waiting;
 
-/// A manifest that asks for a port.
+/// Who has a port, or is to have it.
 struct Claim<'a> {
     subject: &'a str,
     host_ip: Option<IpAddr>,
-    /// It runs and has the port.
-    holds: bool,
 }
 
-/// Says for each subject that has to stand back why. Who holds a port keeps it; else the first by name gets it, so that
-/// two never take turns.
-pub(super) fn clashes<'a>(wanted: &Wanted<'a>, machine: &Machine<'_>) -> BTreeMap<&'a str, Waiting> {
-    let mut claims: BTreeMap<(u16, Protocol), Vec<Claim<'a>>> = BTreeMap::new();
+/// Claims by port and protocol.
+type Claims<'a> = BTreeMap<(u16, Protocol), Vec<Claim<'a>>>;
+
+/// Whom a subject stands back for.
+struct Rival<'a> {
+    subject: &'a str,
+    port: u16,
+    /// It has the port only until its own change is made.
+    leaving: bool,
+}
+
+/// Says for each subject that has to stand back why. Who has a port keeps it, so that two never take turns; of those who
+/// don't, the first by name gets it.
+pub(super) fn clashes<'a>(wanted: &Wanted<'a>, machine: &Machine<'a>) -> BTreeMap<&'a str, Waiting> {
+    let mut granted = held(machine);
+    let mut rivals: BTreeMap<&str, Rival<'a>> = BTreeMap::new();
     for (&subject, spec) in wanted.iter().filter(|(_, spec)| spec.running) {
         for port in &spec.ports {
-            let claim = Claim { subject, host_ip: port.host_ip, holds: holds(machine, subject, port) };
-            claims.entry((port.host_port, port.protocol)).or_default().push(claim);
-        }
-    }
-    let mut clashes = BTreeMap::new();
-    for ((port, _), mut claims) in claims {
-        claims.sort_by_key(|claim| !claim.holds);
-        let mut granted: Vec<Claim<'a>> = Vec::new();
-        for claim in claims {
-            let rival =
-                granted.iter().find(|other| other.subject != claim.subject && overlap(other.host_ip, claim.host_ip));
-            match rival {
-                Some(rival) => {
-                    clashes.entry(claim.subject).or_insert_with(|| waiting(claim.subject, port, rival.subject));
-                }
-                None => granted.push(claim),
+            let claims = granted.entry((port.host_port, port.protocol)).or_default();
+            let rival = claims.iter().find(|it| it.subject != subject && overlap(it.host_ip, port.host_ip));
+            if let Some(rival) = rival {
+                let leaving = !wants(wanted, rival.subject, port);
+                let rival = Rival { subject: rival.subject, port: port.host_port, leaving };
+                rivals.entry(subject).or_insert(rival);
+            } else {
+                claims.push(Claim { subject, host_ip: port.host_ip });
             }
         }
     }
-    clashes
+    let turning: BTreeSet<&str> = rivals.keys().copied().filter(|subject| takes_turns(&rivals, subject)).collect();
+    rivals.retain(|subject, _| !turning.contains(subject));
+    rivals.into_iter().map(|(subject, rival)| (subject, waiting(subject, &rival))).collect()
 }
 
-fn waiting(subject: &str, port: u16, rival: &str) -> Waiting {
-    Waiting {
-        subject: subject.to_owned(),
-        reason: "PortClash".to_owned(),
-        message: format!("`{rival}` has port {port} of the machine; give one of the two another `hostPort`."),
+/// Returns the ports that containers of ours have at present.
+fn held<'a>(machine: &Machine<'a>) -> Claims<'a> {
+    let mut claims = Claims::new();
+    for (subject, containers) in machine.subjects() {
+        let live = containers.iter().filter(|it| it.state.is_live());
+        for port in live.filter_map(|it| it.stamp.as_ref()?.spec.as_ref()).flat_map(|spec| &spec.ports) {
+            claims.entry((port.host_port, port.protocol)).or_default().push(Claim { subject, host_ip: port.host_ip });
+        }
     }
+    claims
 }
 
-fn holds(machine: &Machine<'_>, subject: &str, port: &Port) -> bool {
-    machine.of(subject).iter().filter(|it| it.state.is_live()).any(|it| {
-        let spec = it.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
-        spec.is_some_and(|spec| {
-            spec.ports.iter().any(|held| held.host_port == port.host_port && held.protocol == port.protocol)
-        })
+/// Returns true if a subject waits, through others perhaps, for a port that it has itself: two exchange their ports, and
+/// somebody has to go first.
+fn takes_turns(rivals: &BTreeMap<&str, Rival<'_>>, subject: &str) -> bool {
+    let mut here = subject;
+    for _ in 0..rivals.len() {
+        match rivals.get(here) {
+            Some(rival) if rival.leaving && rival.subject == subject => return true,
+            Some(rival) if rival.leaving => here = rival.subject,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn wants(wanted: &Wanted<'_>, subject: &str, port: &Port) -> bool {
+    wanted.get(subject).is_some_and(|spec| {
+        let same = |it: &Port| (it.host_port, it.protocol) == (port.host_port, port.protocol);
+        spec.running && spec.ports.iter().any(same)
     })
+}
+
+fn waiting(subject: &str, rival: &Rival<'_>) -> Waiting {
+    let Rival { subject: other, port, leaving } = rival;
+    let message = if *leaving {
+        format!("`{other}` still has port {port} of the machine; this goes on once it is free.")
+    } else {
+        format!("`{other}` has port {port} of the machine; give one of the two another `hostPort`.")
+    };
+    Waiting { subject: subject.to_owned(), reason: "PortClash".to_owned(), message }
 }
 
 fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {

@@ -128,9 +128,10 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         let taken = self.name_is_free(self.name);
+        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
         if taken.is_ok() {
             self.acts.push(Act::rename(kept, self.name));
-        } else if kept.name != self.next && self.name_is_free(&self.next).is_ok() {
+        } else if by_ours && kept.name != self.next && self.name_is_free(&self.next).is_ok() {
             // Two of ours may have each other's names. One of them has to step aside before either can have its own.
             self.acts.push(Act::rename(kept, &self.next));
         }

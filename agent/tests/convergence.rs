@@ -1,0 +1,252 @@
+//! Whatever people, hands, accidents and crashes do: once it is quiet, the machine comes to be as the files say, and then
+//! rests.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::FutureExt;
+use piccolo_agent::{
+    host::fake::{FakeEngine, Verb, When},
+    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State},
+    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks},
+};
+use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
+use proptest::{collection::vec, prelude::*, sample::select};
+use support::scenes::{Drift, Files, a_name, a_network, drift, files, network_spec, spec};
+
+/// Passes after which everything has to be in place once it is quiet.
+const PATIENCE: usize = 20;
+/// Passes that must change nothing after that.
+const REST: usize = 100;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// A person writes a file.
+    Write(&'static str, Box<ContainerSpec>),
+    /// A person deletes a file.
+    Delete(&'static str),
+    WriteNetwork(&'static str, NetworkSpec),
+    DeleteNetwork(&'static str),
+    /// A file can't be read for a while.
+    Break(bool),
+    Drift(Drift),
+    /// A verb fails before or after it took effect.
+    Fail(Option<Verb>, u32, When),
+    /// The daemon dies in its pass, in the verb of this number, before or after that took effect.
+    Crash(u32, When),
+    /// The next looks show the machine as it is now.
+    Stale(u32),
+    /// The daemon makes a pass.
+    Pass,
+    TimePasses,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let when = || prop_oneof![Just(When::Before), Just(When::After)];
+    prop_oneof![
+        4 => (a_name(), spec()).prop_map(|(name, spec)| Happening::Write(name, Box::new(spec))),
+        1 => a_name().prop_map(Happening::Delete),
+        1 => (a_network(), network_spec()).prop_map(|(name, spec)| Happening::WriteNetwork(name, spec)),
+        1 => a_network().prop_map(Happening::DeleteNetwork),
+        1 => any::<bool>().prop_map(Happening::Break),
+        4 => drift().prop_map(Happening::Drift),
+        2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
+        3 => (0..6u32, when()).prop_map(|(nth, when)| Happening::Crash(nth, when)),
+        1 => (1..3u32).prop_map(Happening::Stale),
+        6 => Just(Happening::Pass),
+        1 => Just(Happening::TimePasses),
+    ]
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    select(vec![
+        Verb::Containers,
+        Verb::Networks,
+        Verb::Pull,
+        Verb::Create,
+        Verb::Start,
+        Verb::Stop,
+        Verb::Unpause,
+        Verb::Rename,
+        Verb::Update,
+        Verb::Remove,
+        Verb::CreateNetwork,
+        Verb::RemoveNetwork,
+    ])
+}
+
+/// The daemon, the machine and the files.
+struct Scene {
+    engine: Arc<FakeEngine>,
+    files: Files,
+    foreign: BTreeMap<String, ContainerSeen>,
+}
+
+impl Scene {
+    fn new(files: Files) -> Self {
+        Self { engine: Arc::new(FakeEngine::new()), files, foreign: BTreeMap::new() }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Write(name, spec) => drop(self.files.containers.insert(name, *spec)),
+            Happening::Delete(name) => drop(self.files.containers.remove(name)),
+            Happening::WriteNetwork(name, spec) => drop(self.files.networks.insert(name, spec)),
+            Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
+            Happening::Break(broken) => self.files.broken = broken,
+            Happening::Drift(drift) => {
+                drift.happen(&self.engine);
+                self.remember_foreign();
+            }
+            Happening::Fail(verb, nth, when) => {
+                self.engine.fail(verb, nth, when, HostError::new(Reason::Failed, "It was made to fail."));
+            }
+            Happening::Crash(nth, when) => self.crash(nth, when),
+            Happening::Stale(looks) => self.engine.go_stale(looks),
+            Happening::Pass => drop(self.pass()),
+            Happening::TimePasses => self.let_time_pass(),
+        }
+    }
+
+    /// One pass of both kinds. Returns true if there was nothing to do.
+    fn pass(&self) -> bool {
+        let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
+        let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
+        networks && containers
+    }
+
+    /// Drops the daemon in a verb: a step that never answers, and nothing after it.
+    fn crash(&self, nth: u32, when: When) {
+        let reconciler = Containers(Arc::clone(&self.engine));
+        self.engine.hang(None, nth, when);
+        let plan = support::plan(&reconciler, &self.files.containers()).unwrap_or_default();
+        for step in &plan.steps {
+            if reconciler.apply(step).now_or_never().is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Lets it be quiet until there is nothing left to do.
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        self.engine.calm();
+        self.files.broken = false;
+        let mut quiet = 0;
+        for _ in 0..PATIENCE {
+            quiet = if self.pass() { quiet + 1 } else { 0 };
+            self.let_time_pass();
+            // What starts or gets healthy while nothing is done may be what others wait for.
+            if quiet == 3 {
+                return Ok(());
+            }
+        }
+        let steps: Vec<String> = self.plan().steps.iter().map(ToString::to_string).collect();
+        Err(TestCaseError::fail(format!("does not converge: {steps:#?}")))
+    }
+
+    fn let_time_pass(&mut self) {
+        self.engine.let_time_pass();
+        self.remember_foreign();
+    }
+
+    fn rest(&self) -> Result<(), TestCaseError> {
+        let before = self.engine.mutations();
+        for _ in 0..REST {
+            prop_assert!(self.pass());
+        }
+        prop_assert_eq!(self.engine.mutations(), before);
+        Ok(())
+    }
+
+    fn plan(&self) -> Plan<<Containers<FakeEngine> as Reconciler>::Step> {
+        Containers::<FakeEngine>::plan(&self.files.containers(), &self.engine.truth())
+    }
+
+    fn remember_foreign(&mut self) {
+        let foreign = self.engine.truth().containers.into_iter().filter(|it| it.stamp.is_none());
+        self.foreign = foreign.map(|it| (it.id.clone(), it)).collect();
+    }
+
+    fn foreign_is_untouched(&self) -> Result<(), TestCaseError> {
+        prop_assert!(self.engine.trespasses().is_empty(), "{:?}", self.engine.trespasses());
+        let view = self.engine.truth();
+        for (id, before) in &self.foreign {
+            prop_assert_eq!(view.containers.iter().find(|it| it.id == *id), Some(before));
+        }
+        Ok(())
+    }
+
+    /// Looks at the machine with other eyes than the planner's: what waits for nothing must be as its file says.
+    fn is_as_the_files_say(&self) -> Result<(), TestCaseError> {
+        let view = self.engine.truth();
+        let waiting: BTreeSet<String> = self.plan().waiting.into_iter().map(|it: Waiting| it.subject).collect();
+        let only_for_names = self.plan().waiting.iter().all(|it| it.reason == "NameTaken");
+        prop_assert!(waiting.is_empty() || !only_for_names || !self.foreign.is_empty(), "they wait for each other");
+        for container in view.containers.iter().filter_map(ContainerSeen::subject) {
+            prop_assert!(self.files.containers.contains_key(container), "orphan of {container}");
+        }
+        for (name, spec) in self.files.containers.iter().filter(|(name, _)| !waiting.contains(**name)) {
+            let ours: Vec<_> = view.containers.iter().filter(|it| it.subject() == Some(name)).collect();
+            prop_assert_eq!(ours.len(), 1, "{}", name);
+            is_as_its_file_says(ours[0], name, spec)?;
+        }
+        let networks = self.engine.networks().now_or_never().unwrap().unwrap();
+        let in_use = |network: &str| networks.iter().any(|it| it.name == network && !it.attached.is_empty());
+        for network in networks.iter().filter(|it| it.stamp.is_some() && !in_use(&it.name)) {
+            prop_assert_eq!(network.stamp.as_ref(), self.files.networks.get(network.name.as_str()));
+        }
+        Ok(())
+    }
+}
+
+fn is_as_its_file_says(seen: &ContainerSeen, name: &str, spec: &ContainerSpec) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&seen.name, name);
+    prop_assert!(seen.attached);
+    prop_assert_eq!(&seen.limits, &Limits::of(spec));
+    let made_from = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref()).unwrap();
+    prop_assert_eq!(
+        (&made_from.image, &made_from.env, &made_from.ports, &made_from.network, &made_from.health_check),
+        (&spec.image, &spec.env, &spec.ports, &spec.network, &spec.health_check)
+    );
+    let may_have_ended = spec.restart != Restart::Always && seen.state == State::Exited;
+    let as_asked = if spec.running { seen.state == State::Running || may_have_ended } else { !seen.state.is_live() };
+    prop_assert!(as_asked, "{name} is {:?}", seen.state);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn anything_then_quiet_converges_and_stays(happenings in vec(happening(), 1..=40)) {
+        let mut scene = Scene::new(Files::default());
+        for happening in happenings {
+            scene.happen(happening);
+            scene.foreign_is_untouched()?;
+        }
+        scene.settle()?;
+        scene.is_as_the_files_say()?;
+        scene.rest()?;
+        scene.foreign_is_untouched()?;
+    }
+
+    #[test]
+    fn an_edit_restarts_nobody_else(files in files(), name in a_name(), spec in spec()) {
+        let mut scene = Scene::new(files);
+        scene.settle()?;
+        let before = scene.engine.interruptions();
+        scene.happen(Happening::Write(name, Box::new(spec)));
+        scene.settle()?;
+        let mut after = scene.engine.interruptions();
+        // Whoever waited for the edited one may start now, for the first time.
+        after.retain(|subject, _| before.contains_key(subject) && subject != name);
+        let others = before.into_iter().filter(|(subject, _)| subject != name).collect();
+        prop_assert_eq!(after, others);
+    }
+}

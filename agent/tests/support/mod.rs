@@ -1,0 +1,33 @@
+//! A tiny synchronous driver: what the controller does, without tasks or clocks.
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses a part of it")]
+
+pub mod scenes;
+
+use std::collections::BTreeSet;
+
+use futures_util::FutureExt;
+use piccolo_agent::reconcile::{Plan, Reconciler, Step};
+use piccolo_schema::Desired;
+
+/// Looks and plans. `None` when the look failed or never came back.
+pub fn plan<R: Reconciler>(reconciler: &R, desired: &Desired<R::Manifest>) -> Option<Plan<R::Step>> {
+    let observed = reconciler.observe().now_or_never()?.ok()?;
+    Some(R::plan(desired, &observed))
+}
+
+/// Applies a plan. A subject whose step failed is left alone until the next pass; a step that never answers is dropped.
+pub fn apply<R: Reconciler>(reconciler: &R, steps: &[R::Step]) {
+    let mut failed = BTreeSet::new();
+    for step in steps {
+        if !failed.contains(step.subject()) && !matches!(reconciler.apply(step).now_or_never(), Some(Ok(()))) {
+            failed.insert(step.subject().to_owned());
+        }
+    }
+}
+
+/// One pass: look, plan, apply. Returns true if there was nothing to do.
+pub fn pass<R: Reconciler>(reconciler: &R, desired: &Desired<R::Manifest>) -> bool {
+    let Some(plan) = plan(reconciler, desired) else { return false };
+    apply(reconciler, &plan.steps);
+    plan.steps.is_empty()
+}
