@@ -34,8 +34,8 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Makes one change. Safe to repeat, and safe to abandon: a step that was dropped half-way is planned again.
     fn apply(&self, step: &Self::Step) -> impl Future<Output = Result<(), HostError>> + Send;
 
-    /// Says how the thing behind one manifest stands once there is nothing left to do for it.
-    fn report(manifest: &Self::Manifest, observed: &Self::Observed) -> Report;
+    /// Says how the thing behind each manifest stands once there is nothing left to do for it, in their order.
+    fn report(manifests: &[Self::Manifest], observed: &Self::Observed) -> Vec<Report>;
 
     /// Counts the things on this machine that carry our stamp for this kind, against which a mass removal is judged.
     fn owned(observed: &Self::Observed) -> usize;

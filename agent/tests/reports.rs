@@ -20,7 +20,7 @@ fn verdict(spec: &Value, seen: &Value) -> (String, bool) {
     let seen: ContainerSeen = serde_json::from_value(container).unwrap();
     let observed = EngineView { containers: vec![seen], ..EngineView::default() };
     let manifest = Container::new("web", serde_json::from_value(spec).unwrap());
-    let report = Containers::<FakeEngine>::report(&manifest, &observed);
+    let report = Containers::<FakeEngine>::report(std::slice::from_ref(&manifest), &observed).remove(0);
     assert_eq!(report.fields["containerId"], "web-1");
     assert!(report.message.ends_with('.'), "{}", report.message);
     (report.reason, report.ready)
@@ -57,7 +57,7 @@ fn each_state_has_its_reason() {
 #[test]
 fn what_is_not_there_is_absent() {
     let manifest = Container::new("web", serde_json::from_value(json!({ "image": "nginx" })).unwrap());
-    let report = Containers::<FakeEngine>::report(&manifest, &EngineView::default());
+    let report = Containers::<FakeEngine>::report(std::slice::from_ref(&manifest), &EngineView::default()).remove(0);
     assert_eq!((report.reason.as_str(), report.ready), ("Absent", false));
     assert_eq!(report.fields, json!({ "state": "absent" }));
 }

@@ -39,9 +39,8 @@ wait_for() {
 start_engine() {
   local socket=$WORK/docker.sock
   say "starting a Docker engine in $WORK"
-  dockerd --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
-    --host "unix://$socket" --userland-proxy=false >"$WORK/dockerd.log" 2>&1 &
-  DOCKERD=$!
+  setsid dockerd --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
+    --host "unix://$socket" >>"$WORK/dockerd.log" 2>&1 &
   wait_for 60 "the Docker engine" engine_answers "$socket"
   export DOCKER_HOST=unix://$socket
 }
@@ -78,13 +77,21 @@ make_image() {
   done
 }
 
+# stop_engine: stops the engine of our own, if there is one, and waits until it is gone.
+stop_engine() {
+  local pid
+  pid=$(cat "$WORK/dockerd.pid" 2>/dev/null) || return 0
+  kill "$pid" 2>/dev/null || return 0
+  wait_for 60 "the end of the engine" gone "$pid"
+}
+
+# gone PID: succeeds once the process is no more.
+gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
 # stop_parts: stops what was started here, the engine last.
 stop_parts() {
-  local pid
-  for pid in ${REGISTRYD:-} ${DOCKERD:-}; do
-    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-  done
-  true
+  [ -z "${REGISTRYD:-}" ] || kill "$REGISTRYD" 2>/dev/null || true
+  stop_engine
 }
 
 # free_port WANTED: prints the port if nobody listens there, else one that is free.

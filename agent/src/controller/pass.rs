@@ -43,9 +43,9 @@ impl<R: Reconciler> Controller<R> {
             self.start(name, steps, began);
         }
         let waiting: BTreeMap<&str, &Waiting> = waiting.iter().map(|it| (it.subject.as_str(), it)).collect();
-        for manifest in &desired.manifests {
+        for (manifest, report) in desired.manifests.iter().zip(R::report(&desired.manifests, &observed)) {
             let todo = steps.get(manifest.name()).map(Vec::as_slice);
-            self.report(manifest, &observed, todo, waiting.get(manifest.name()).copied(), &registered, began);
+            self.report(manifest.name(), report, todo, waiting.get(manifest.name()).copied(), &registered, began);
         }
         let declared = |name: &str| desired.manifests.binary_search_by(|it| it.name().cmp(name)).is_ok();
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));

@@ -14,22 +14,20 @@ use super::{
 use crate::{
     clock,
     host::HostError,
-    reconcile::{Reconciler, Waiting},
+    reconcile::{Reconciler, Report, Waiting},
 };
 
 impl<R: Reconciler> Controller<R> {
     /// Reports one subject. `todo` are the steps that the plan has for it, from a look that began at `began`.
     pub(super) fn report(
         &mut self,
-        manifest: &R::Manifest,
-        observed: &R::Observed,
+        name: &str,
+        report: Report,
         todo: Option<&[R::Step]>,
         waiting: Option<&Waiting>,
         registered: &Registered,
         began: Instant,
     ) {
-        let name = manifest.name();
-        let report = R::report(manifest, observed);
         let Some(subject) = self.subjects.get_mut(name) else { return };
         let generation = subject.generation;
         let seen_in_time = subject.ended.is_none_or(|ended| ended <= began);

@@ -62,8 +62,8 @@ impl<E: Engine> Reconciler for Containers<E> {
         }
     }
 
-    fn report(manifest: &Container, observed: &EngineView) -> Report {
-        report::report(manifest, observed)
+    fn report(manifests: &[Container], observed: &EngineView) -> Vec<Report> {
+        report::report(manifests, observed)
     }
 
     fn owned(observed: &EngineView) -> usize {

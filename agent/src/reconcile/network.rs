@@ -7,7 +7,7 @@
 mod plan;
 mod step;
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use piccolo_schema::{Declared, Desired, Kind, Network, NetworkStatus};
 
@@ -41,23 +41,10 @@ impl<N: host::Networks> Reconciler for Networks<N> {
         }
     }
 
-    fn report(manifest: &Network, observed: &Vec<NetworkSeen>) -> Report {
-        let ours = |seen: &&NetworkSeen| seen.name == manifest.name() && seen.stamp.is_some();
-        let Some(seen) = observed.iter().find(ours) else {
-            let fields = serde_json::json!({});
-            return Report { ready: false, reason: "Absent".into(), message: "There is no network.".into(), fields };
-        };
-        let status = NetworkStatus {
-            network_id: Some(seen.id.clone()),
-            subnet: seen.subnets.first().cloned(),
-            ..NetworkStatus::default()
-        };
-        let message = match &status.subnet {
-            Some(subnet) => format!("Containers can join it; its addresses are {subnet}."),
-            None => "Containers can join it.".to_owned(),
-        };
-        let fields = serde_json::to_value(status).unwrap_or_default();
-        Report { ready: true, reason: "Present".into(), message, fields }
+    fn report(manifests: &[Network], observed: &Vec<NetworkSeen>) -> Vec<Report> {
+        let ours = observed.iter().filter(|seen| seen.stamp.is_some());
+        let ours: BTreeMap<&str, &NetworkSeen> = ours.map(|seen| (seen.name.as_str(), seen)).collect();
+        manifests.iter().map(|manifest| stands(ours.get(manifest.name()).copied())).collect()
     }
 
     fn owned(observed: &Vec<NetworkSeen>) -> usize {
@@ -67,4 +54,22 @@ impl<N: host::Networks> Reconciler for Networks<N> {
     fn changed(&self) -> impl Future<Output = ()> + Send {
         self.0.changed()
     }
+}
+
+fn stands(seen: Option<&NetworkSeen>) -> Report {
+    let Some(seen) = seen else {
+        let fields = serde_json::json!({});
+        return Report { ready: false, reason: "Absent".into(), message: "There is no network".into(), fields };
+    };
+    let status = NetworkStatus {
+        network_id: Some(seen.id.clone()),
+        subnet: seen.subnets.first().cloned(),
+        ..NetworkStatus::default()
+    };
+    let message = match &status.subnet {
+        Some(subnet) => format!("Containers can join it; its addresses are {subnet}"),
+        None => "Containers can join it".to_owned(),
+    };
+    let fields = serde_json::to_value(status).unwrap_or_default();
+    Report { ready: true, reason: "Present".into(), message, fields }
 }

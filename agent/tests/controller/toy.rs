@@ -137,10 +137,13 @@ impl Reconciler for Toys {
         Ok(())
     }
 
-    fn report(manifest: &Network, observed: &Seen) -> Report {
-        let ready = observed.things.contains_key(manifest.name());
-        let reason = if ready { "Made" } else { "Absent" };
-        Report { ready, reason: reason.into(), message: "So it is".into(), fields: serde_json::json!({}) }
+    fn report(manifests: &[Network], observed: &Seen) -> Vec<Report> {
+        let one = |manifest: &Network| {
+            let ready = observed.things.contains_key(manifest.name());
+            let reason = if ready { "Made" } else { "Absent" };
+            Report { ready, reason: reason.into(), message: "So it is".into(), fields: serde_json::json!({}) }
+        };
+        manifests.iter().map(one).collect()
     }
 
     fn owned(observed: &Seen) -> usize {

@@ -73,7 +73,7 @@ impl Engine for FakeEngine {
 impl World {
     fn pull(&mut self, image: &str) -> Result<(), HostError> {
         if self.unpublished.contains(image) {
-            return Err(HostError::new(Reason::ImageMissing, format!("The registry has no image `{image}`.")));
+            return Err(HostError::new(Reason::ImageMissing, format!("The registry has no image `{image}`")));
         }
         self.images.insert(image.to_owned());
         self.count(None);
@@ -86,10 +86,10 @@ impl World {
             if there.stamp == stamp {
                 return Ok(());
             }
-            return Err(HostError::new(Reason::NameTaken, format!("A container is already called `{name}`.")));
+            return Err(HostError::new(Reason::NameTaken, format!("A container is already called `{name}`")));
         }
         if !self.images.contains(&spec.image) {
-            return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{}` here.", spec.image)));
+            return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{}` here", spec.image)));
         }
         self.network_is_there(spec)?;
         let id = self.id();
@@ -161,7 +161,7 @@ impl World {
         match other {
             Some(other) if other == container.id => return Ok(()),
             Some(_) => {
-                return Err(HostError::new(Reason::NameTaken, format!("A container is already called `{name}`.")));
+                return Err(HostError::new(Reason::NameTaken, format!("A container is already called `{name}`")));
             }
             None => name.clone_into(&mut container.name),
         }
@@ -173,7 +173,7 @@ impl World {
         let container = self.ours("update", id)?;
         let had = &container.limits;
         if had.memory.is_some() && limits.memory.is_none() || had.nano_cpus.is_some() && limits.nano_cpus.is_none() {
-            return Err(HostError::new(Reason::Refused, "A limit can't be lifted from a container that exists."));
+            return Err(HostError::new(Reason::Refused, "A limit can't be lifted from a container that exists"));
         }
         if *had != *limits {
             container.limits = limits.clone();

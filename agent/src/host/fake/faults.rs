@@ -105,7 +105,7 @@ impl Faults {
             && rng.f64() < *probability
         {
             let when = if rng.bool() { When::Before } else { When::After };
-            order.put(when, Outcome::Fail(HostError::new(Reason::Failed, "It failed at random.")));
+            order.put(when, Outcome::Fail(HostError::new(Reason::Failed, "It failed at random")));
         }
         order
     }

@@ -33,7 +33,7 @@ impl World {
             if there.stamp.as_ref() == Some(spec) {
                 return Ok(());
             }
-            return Err(HostError::new(Reason::NameTaken, format!("A network is already called `{name}`.")));
+            return Err(HostError::new(Reason::NameTaken, format!("A network is already called `{name}`")));
         }
         let network = NetworkSeen {
             id: self.id(),
@@ -54,7 +54,7 @@ impl World {
             self.trespasses.push(format!("remove network {}", network.name));
         }
         if !network.attached.is_empty() {
-            return Err(HostError::new(Reason::InUse, format!("Containers are on network `{}`.", network.name)));
+            return Err(HostError::new(Reason::InUse, format!("Containers are on network `{}`", network.name)));
         }
         self.networks.remove(id);
         self.forget_network(&network.name);

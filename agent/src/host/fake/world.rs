@@ -84,7 +84,7 @@ impl World {
                     && (port.host_ip.is_none() || held.host_ip.is_none() || port.host_ip == held.host_ip)
             });
             if clash {
-                let message = format!("Port {} of the machine is taken.", held.host_port);
+                let message = format!("Port {} of the machine is taken", held.host_port);
                 return Err(HostError::new(Reason::PortTaken, message));
             }
         }
@@ -96,7 +96,7 @@ impl World {
         match spec.network.as_deref() {
             None | Some("bridge" | "host" | "none") => Ok(()),
             Some(name) if self.networks.values().any(|network| network.name == name) => Ok(()),
-            Some(name) => Err(HostError::new(Reason::Failed, format!("There is no network `{name}`."))),
+            Some(name) => Err(HostError::new(Reason::Failed, format!("There is no network `{name}`"))),
         }
     }
 
@@ -117,10 +117,10 @@ pub(super) fn spec_of(container: &ContainerSeen) -> Option<&ContainerSpec> {
 
 /// Returns the error for a thing that is not there.
 pub(super) fn gone(what: &str) -> HostError {
-    HostError::new(Reason::Gone, format!("There is no `{what}`."))
+    HostError::new(Reason::Gone, format!("There is no `{what}`"))
 }
 
 /// Returns the error for a container that is in no state for a verb.
 pub(super) fn not_while(state: State) -> HostError {
-    HostError::new(Reason::Failed, format!("That can't be done while it is {}.", state.as_str()))
+    HostError::new(Reason::Failed, format!("That can't be done while it is {}", state.as_str()))
 }

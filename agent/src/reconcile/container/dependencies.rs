@@ -31,11 +31,11 @@ impl<'a> Dependencies<'a> {
         let wait =
             |reason: &str, message| Some(Waiting { subject: subject.to_owned(), reason: reason.to_owned(), message });
         if let Some(absent) = spec.depends_on.iter().find(|it| !self.wanted.contains_key(it.container.as_str())) {
-            let message = format!("There is no Container manifest `{}`, on which this one depends.", absent.container);
+            let message = format!("There is no Container manifest `{}`, on which this one depends", absent.container);
             return wait("DependencyMissing", message);
         }
         if let Some(cycle) = self.cycle(subject) {
-            let message = format!("It depends on itself: {}; take one of these dependencies out.", cycle.join(" → "));
+            let message = format!("It depends on itself: {}; take one of these dependencies out", cycle.join(" → "));
             return wait("DependencyCycle", message);
         }
         let message = spec.depends_on.iter().find_map(|dependency| self.unmet(dependency))?;
@@ -53,14 +53,14 @@ impl<'a> Dependencies<'a> {
         match dependency.condition {
             DependencyCondition::Started if self.has_ended_well(name, spec) => None,
             // It may still run, but it is about to be stopped.
-            _ if !spec.running => Some(format!("`{name}` is declared with `running = false`.")),
+            _ if !spec.running => Some(format!("`{name}` is declared with `running = false`")),
             DependencyCondition::Started if runs(None) => None,
-            DependencyCondition::Started => Some(format!("`{name}` is not running yet.")),
+            DependencyCondition::Started => Some(format!("`{name}` is not running yet")),
             DependencyCondition::Healthy if runs(Some(Health::Healthy)) => None,
             DependencyCondition::Healthy if spec.health_check.is_none() => {
-                Some(format!("`{name}` has no `healthCheck`, so it never becomes healthy; wait for `started` instead."))
+                Some(format!("`{name}` has no `healthCheck`, so it never becomes healthy; wait for `started` instead"))
             }
-            DependencyCondition::Healthy => Some(format!("`{name}` is not healthy yet.")),
+            DependencyCondition::Healthy => Some(format!("`{name}` is not healthy yet")),
         }
     }
 

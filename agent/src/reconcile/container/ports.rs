@@ -86,9 +86,9 @@ fn wants(wanted: &Wanted<'_>, subject: &str, port: &Port) -> bool {
 fn waiting(subject: &str, rival: &Rival<'_>) -> Waiting {
     let Rival { subject: other, port, leaving } = rival;
     let message = if *leaving {
-        format!("`{other}` still has port {port} of the machine; this goes on once it is free.")
+        format!("`{other}` still has port {port} of the machine; this goes on once it is free")
     } else {
-        format!("`{other}` has port {port} of the machine; give one of the two another `hostPort`.")
+        format!("`{other}` has port {port} of the machine; give one of the two another `hostPort`")
     };
     Waiting { subject: subject.to_owned(), reason: "PortClash".to_owned(), message }
 }

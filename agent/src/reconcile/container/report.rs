@@ -8,13 +8,18 @@ use crate::{
     reconcile::Report,
 };
 
-/// Says how the container of a manifest stands.
-pub(super) fn report(manifest: &Container, observed: &EngineView) -> Report {
-    let standing = Machine::new(observed).standing(manifest.name(), &manifest.spec);
+/// Says how the container of each manifest stands.
+pub(super) fn report(manifests: &[Container], observed: &EngineView) -> Vec<Report> {
+    let machine = Machine::new(observed);
+    manifests.iter().map(|manifest| one(manifest, &machine)).collect()
+}
+
+fn one(manifest: &Container, machine: &Machine<'_>) -> Report {
+    let standing = machine.standing(manifest.name(), &manifest.spec);
     let seen = standing.kept.or(standing.old);
     let (ready, reason, message) = match seen {
         Some(seen) => verdict(seen, &manifest.spec),
-        None => (false, "Absent", "There is no container.".to_owned()),
+        None => (false, "Absent", "There is no container".to_owned()),
     };
     let fields = serde_json::to_value(status(seen)).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
@@ -34,32 +39,32 @@ fn verdict(seen: &ContainerSeen, spec: &ContainerSpec) -> (bool, &'static str, S
     let code = seen.exit_code.unwrap_or_default();
     match (seen.state, seen.health) {
         (State::Created | State::Exited, _) if !spec.running => {
-            (true, "Stopped", "It is stopped, as asked.".to_owned())
+            (true, "Stopped", "It is stopped, as asked".to_owned())
         }
-        (State::Running, None) => (true, "Running", "It runs.".to_owned()),
-        (State::Running, Some(Health::Healthy)) => (true, "Healthy", "It runs and its health check passes.".to_owned()),
+        (State::Running, None) => (true, "Running", "It runs".to_owned()),
+        (State::Running, Some(Health::Healthy)) => (true, "Healthy", "It runs and its health check passes".to_owned()),
         (State::Running, Some(Health::Starting)) => {
-            (false, "Starting", "It runs; its health check has not passed yet.".to_owned())
+            (false, "Starting", "It runs; its health check has not passed yet".to_owned())
         }
         (State::Running, Some(Health::Unhealthy)) => {
-            (false, "Unhealthy", "It runs, but its health check fails; see its logs.".to_owned())
+            (false, "Unhealthy", "It runs, but its health check fails; see its logs".to_owned())
         }
         (State::Restarting, _) => (
             false,
             "CrashLooping",
-            format!("It ends with exit code {code} and is started again and again; see its logs."),
+            format!("It ends with exit code {code} and is started again and again; see its logs"),
         ),
         (State::Exited, _) if has_done_its_work(seen, spec) && code == 0 => {
-            (true, "Completed", "It ran to its end.".to_owned())
+            (true, "Completed", "It ran to its end".to_owned())
         }
         (State::Exited, _) if has_done_its_work(seen, spec) => {
-            (false, "ExitedWithError", format!("It ended with exit code {code}; see its logs."))
+            (false, "ExitedWithError", format!("It ended with exit code {code}; see its logs"))
         }
-        (State::Exited, _) => (false, "Exited", format!("It ended with exit code {code}.")),
-        (State::Created, _) => (false, "Created", "It is made but was not started yet.".to_owned()),
-        (State::Paused, _) => (false, "Paused", "It is frozen.".to_owned()),
-        (State::Removing, _) => (false, "Removing", "The engine is removing it.".to_owned()),
-        (State::Dead, _) => (false, "Dead", "The engine could not remove it whole.".to_owned()),
+        (State::Exited, _) => (false, "Exited", format!("It ended with exit code {code}")),
+        (State::Created, _) => (false, "Created", "It is made but was not started yet".to_owned()),
+        (State::Paused, _) => (false, "Paused", "It is frozen".to_owned()),
+        (State::Removing, _) => (false, "Removing", "The engine is removing it".to_owned()),
+        (State::Dead, _) => (false, "Dead", "The engine could not remove it whole".to_owned()),
     }
 }
 

@@ -52,7 +52,7 @@ impl<'a> Subject<'a> {
 
     fn decide(&mut self) -> Halt {
         if let Some(leaving) = self.machine.leaving(self.name) {
-            let message = format!("The engine is removing `{}`; this goes on once it is gone.", leaving.name);
+            let message = format!("The engine is removing `{}`; this goes on once it is gone", leaving.name);
             return Err(self.wait("Removing", message));
         }
         let Standing { kept, old, spare } = self.machine.standing(self.name, self.spec);
@@ -170,7 +170,7 @@ impl<'a> Subject<'a> {
     fn network_is_there(&self) -> Halt {
         match &self.spec.network {
             Some(network) if !self.machine.has_network(network) => {
-                let message = format!("The engine has no network `{network}`; add a Network manifest of this name.");
+                let message = format!("The engine has no network `{network}`; add a Network manifest of this name");
                 Err(self.wait("NetworkMissing", message))
             }
             _ => Ok(()),
@@ -180,10 +180,10 @@ impl<'a> Subject<'a> {
     fn name_is_free(&self, name: &str) -> Halt {
         let Some(stranger) = self.machine.stranger(name, self.name) else { return Ok(()) };
         let message = match stranger.subject() {
-            Some(subject) => format!("The container of `{subject}` is called `{name}` for the moment."),
+            Some(subject) => format!("The container of `{subject}` is called `{name}` for the moment"),
             None => format!(
                 "A container that is not Piccolo's is called `{name}` and is left alone; remove or rename it, or give \
-                 this manifest another name."
+                 this manifest another name"
             ),
         };
         Err(self.wait("NameTaken", message))

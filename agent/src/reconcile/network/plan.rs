@@ -36,7 +36,7 @@ fn remove_orphan(orphan: &NetworkSeen, plan: &mut Plan<NetworkStep>) {
     if orphan.attached.is_empty() {
         plan.steps.push(step(&orphan.name, true, Act::Remove { id: orphan.id.clone() }));
     } else {
-        let message = format!("No manifest asks for it, but {} it; it goes once they are gone.", users(orphan));
+        let message = format!("No manifest asks for it, but {} it; it goes once they are gone", users(orphan));
         plan.waiting.push(waiting(&orphan.name, "NetworkInUse", message));
     }
 }
@@ -45,7 +45,7 @@ fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], plan: &mut Pla
     if seen.iter().any(|network| network.stamp.is_none()) {
         let message = format!(
             "A network that is not Piccolo's is called `{name}` and is left alone; remove it, or give this manifest \
-             another name."
+             another name"
         );
         plan.waiting.push(waiting(name, "NameTaken", message));
         return;
@@ -56,7 +56,7 @@ fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], plan: &mut Pla
         if !other.attached.is_empty() {
             let message = format!(
                 "It can't be changed while {} it; stop or remove what is on it first, or give this network another \
-                 name.",
+                 name",
                 users(other)
             );
             plan.waiting.push(waiting(name, "NetworkInUse", message));

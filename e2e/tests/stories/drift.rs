@@ -1,0 +1,119 @@
+//! What a hand does behind the back is seen at once and repaired.
+
+use anyhow::{Context, ensure};
+use bollard::models::ContainerUpdateBody;
+use piccolo_e2e::{Engine, Inspected, Machine, machine::story, sleeper};
+use std::time::{Duration, Instant};
+
+/// How long a repair may take on a busy machine; a missed event would be found after minutes only.
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn hands_behind_the_back_change_nothing_for_long() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.write("a.toml", &sleeper("a", "memory = \"32Mi\"")?)?;
+        machine.write("quiet.toml", &sleeper("quiet", "")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let quiet = engine.inspect("quiet").await;
+
+        // `docker kill` switches the restart policy off: only a reconciler repairs it.
+        let before = engine.inspect("a").await.context("a")?;
+        engine.0.kill_container("a", None).await?;
+        repaired(&machine, &engine, "killed", |a| a.started != before.started).await?;
+
+        engine.0.stop_container("a", None).await?;
+        repaired(&machine, &engine, "stopped", |_| true).await?;
+
+        let before = engine.inspect("a").await.context("a")?;
+        engine.remove("a").await?;
+        repaired(&machine, &engine, "removed", |a| a.id != before.id).await?;
+
+        engine.0.pause_container("a").await?;
+        repaired(&machine, &engine, "paused", |_| true).await?;
+
+        let limit = ContainerUpdateBody { memory: Some(64 << 20), memory_swap: Some(64 << 20), ..Default::default() };
+        engine.0.update_container("a", limit).await?;
+        repaired(&machine, &engine, "limited otherwise", |a| a.memory == 32 << 20).await?;
+
+        let name = bollard::query_parameters::RenameContainerOptionsBuilder::new().name("elsewhere").build();
+        engine.0.rename_container("a", name).await?;
+        repaired(&machine, &engine, "renamed", |_| true).await?;
+
+        ensure!(engine.inspect("quiet").await == quiet, "a bystander was touched");
+        ensure!(engine.ours().await? == ["a", "quiet"]);
+        let journal = machine.get("/journal?limit=1000").await?.to_string();
+        ensure!(journal.matches("Drifted").count() >= 6, "drift was not named: {journal}");
+        Ok(())
+    })
+    .await
+}
+
+async fn repaired(
+    machine: &Machine,
+    engine: &Engine,
+    what: &str,
+    holds: impl Fn(&Inspected) -> bool,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    machine
+        .until(&format!("a is repaired after it was {what}"), async || {
+            engine.inspect("a").await.is_some_and(|a| a.state == "running" && a.memory == 32 << 20 && holds(&a))
+        })
+        .await?;
+    println!("{what}: repaired in {:?}", start.elapsed());
+    ensure!(start.elapsed() < SOON, "{what}: took {:?}", start.elapsed());
+    machine.until_settled().await
+}
+
+#[tokio::test]
+async fn a_foreign_container_is_never_touched() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.write("seed.toml", &sleeper("seed", "")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        engine.make_foreign("taken", &piccolo_e2e::image("1")?).await?;
+        let before = engine.inspect("taken").await;
+        machine.write("taken.toml", &sleeper("taken", "")?)?;
+        machine.until("the name is taken", async || machine.reason("taken").await == "NameTaken").await?;
+        machine.remove("seed.toml")?;
+        machine.until("seed is gone", async || engine.inspect("seed").await.is_none()).await?;
+        ensure!(engine.inspect("taken").await == before, "somebody else's container was touched");
+        engine.remove("taken").await?;
+        machine.until_settled().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_emptied_directory_removes_nothing_until_confirmed() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        for name in ["a", "b", "c"] {
+            machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
+        }
+        machine.start().await?;
+        machine.until_settled().await?;
+        for name in ["a", "b", "c"] {
+            machine.remove(&format!("{name}.toml"))?;
+        }
+        let held = async || machine.get("/plan").await.ok().and_then(|plan| {
+            let plans = plan["plans"].as_array()?.clone();
+            plans.iter().find_map(|it| it["held"]["id"].as_str().map(str::to_owned))
+        });
+        machine.until("the removals are held", async || held().await.is_some()).await?;
+        // One may have gone before the others were missed; the rest must stay.
+        let left = engine.ours().await?;
+        ensure!(left.len() >= 2, "removed without a word: {left:?}");
+        let id = held().await.context("held")?;
+        let answer = piccolo_e2e::http::confirm(&machine.socket(), &id).await?;
+        ensure!(answer, "the confirmation was refused");
+        machine.until("all are gone", async || engine.ours().await.is_ok_and(|ours| ours.is_empty())).await
+    })
+    .await
+}

@@ -1,0 +1,124 @@
+//! Manifests in, containers out, kept so.
+
+use anyhow::{Context, ensure};
+use piccolo_e2e::{Engine, Machine, container, image, machine::story, sleeper};
+
+#[tokio::test]
+async fn the_examples_converge_and_stay() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        let registry = std::env::var("REGISTRY")?;
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))? {
+            let path = entry?.path();
+            let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
+            machine.write(&name, &std::fs::read_to_string(&path)?.replace("localhost:5000", &registry))?;
+        }
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = runs(&engine).await?;
+        ensure!(before.len() >= 6, "{before:?}");
+        machine.stop().await?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        ensure!(before == runs(&engine).await?, "a restart of the daemon touched containers");
+        let drift = machine.get("/journal?limit=1000").await?.to_string();
+        ensure!(!drift.contains("Drifted"), "drift on a machine that nobody touched");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_edit_replaces_only_what_it_is_about() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        for name in ["a", "b", "c"] {
+            machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
+        }
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = runs(&engine).await?;
+        machine.write("b.toml", &container("b", &image("2")?, "command = [\"sleep\", \"1000\"]\nstopSignal = \"SIGKILL\""))?;
+        machine.until("b runs the new image", async || {
+            engine.inspect("b").await.is_some_and(|b| b.image.ends_with(":2") && b.state == "running")
+        }).await?;
+        machine.until_settled().await?;
+        let after = runs(&engine).await?;
+        ensure!(before.len() == 3 && after.len() == 3, "{after:?}");
+        for (one, other) in before.iter().zip(&after).filter(|(one, _)| one.0 != "b") {
+            ensure!(one == other, "{one:?} became {other:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn limits_change_without_a_restart() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.write("a.toml", &sleeper("a", "memory = \"32Mi\"")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = engine.inspect("a").await.context("a")?;
+        machine.write("a.toml", &sleeper("a", "memory = \"48Mi\"\nrestart = \"onFailure\"")?)?;
+        machine.until("the new limit", async || engine.inspect("a").await.is_some_and(|a| a.memory == 48 << 20)).await?;
+        machine.until_settled().await?;
+        let after = engine.inspect("a").await.context("a")?;
+        ensure!((before.id, before.started) == (after.id, after.started), "it was restarted");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_manifest_that_goes_takes_its_container_but_not_its_volume() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        let mount = "[[spec.mounts]]\npath = \"/data\"\nvolume = \"piccolo-story\"";
+        machine.write("a.toml", &sleeper("a", mount)?)?;
+        machine.write("b.toml", &sleeper("b", "")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let b = engine.inspect("b").await;
+        machine.remove("a.toml")?;
+        machine.until("a is gone", async || engine.inspect("a").await.is_none()).await?;
+        ensure!(engine.0.inspect_volume("piccolo-story").await.is_ok(), "the volume is gone");
+        ensure!(engine.inspect("b").await == b, "b was touched");
+        engine.0.remove_volume("piccolo-story", None::<bollard::query_parameters::RemoveVolumeOptions>).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stop_and_a_start_are_declared_too() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.write("a.toml", &sleeper("a", "running = false")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        ensure!(engine.inspect("a").await.context("a")?.state == "created");
+        machine.write("a.toml", &sleeper("a", "")?)?;
+        machine.until("a runs", async || engine.inspect("a").await.is_some_and(|a| a.state == "running")).await?;
+        machine.write("a.toml", &sleeper("a", "running = false")?)?;
+        machine.until("a is stopped", async || engine.inspect("a").await.is_some_and(|a| a.state == "exited")).await?;
+        machine.until_settled().await
+    })
+    .await
+}
+
+/// Returns name, identifier and start of each of our containers.
+async fn runs(engine: &Engine) -> anyhow::Result<Vec<(String, String, String)>> {
+    let mut all = Vec::new();
+    for name in engine.ours().await? {
+        let seen = engine.inspect(&name).await.context("it was just there")?;
+        all.push((name, seen.id, seen.started));
+    }
+    Ok(all)
+}
