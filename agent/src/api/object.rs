@@ -49,7 +49,8 @@ pub(super) fn answer(object: &Value, etag: Option<String>) -> Response {
 /// Waits, not for long, until the store shows what the directory declares, and returns it; without what only the store
 /// knows if the controller takes longer.
 pub(super) async fn caught_up(state: &State, kind: Kind, name: &str) -> Option<Arc<Value>> {
-    let declared = || state.manifests.snapshot().declared.get(&(kind, name.to_owned())).map(|it| Arc::clone(&it.manifest));
+    let declared =
+        || state.manifests.snapshot().declared.get(&(kind, name.to_owned())).map(|it| Arc::clone(&it.manifest));
     let shown = async {
         loop {
             // Followed before it is looked at, so that no change is missed in between.

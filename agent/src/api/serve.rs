@@ -29,12 +29,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Serves until asked to stop, then lets requests under way end for at most two seconds. Streams end at once.
 ///
 /// Dropped, it takes no more connections, and those that are open go on until the token is cancelled.
-pub async fn serve(
-    router: Router,
-    unix: Option<UnixListener>,
-    tcp: Option<TcpListener>,
-    shutdown: CancellationToken,
-) {
+pub async fn serve(router: Router, unix: Option<UnixListener>, tcp: Option<TcpListener>, shutdown: CancellationToken) {
     let router = router.layer(Extension(Ending(shutdown.clone())));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();

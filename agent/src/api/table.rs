@@ -12,7 +12,10 @@ use crate::clock;
 
 /// Returns true if the client asks for a table.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("as=Table"))
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("as=Table"))
 }
 
 /// Makes the table of these objects.

@@ -90,7 +90,8 @@ async fn remove(state: &State, kind: Kind, name: &str, old: &Value, expect: Expe
 
 fn removed(kind: Kind, name: &str, old: &Value) -> Response {
     let details = json!({ "name": name, "group": GROUP, "kind": kind.plural(), "uid": old["metadata"]["uid"] });
-    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
+    let status =
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
     Json(status).into_response()
 }
 
@@ -174,7 +175,7 @@ pub(super) fn same_version(state: &State, kind: Kind, name: &str, version: &str)
          changes to the latest version and try again",
         kind.plural()
     );
-    Err(Fault { etag, ..Fault::conflict(detail).about(kind, name) })
+    Err(Fault { etag: etag.map(Into::into), ..Fault::conflict(detail).about(kind, name) })
 }
 
 fn check_preconditions(preconditions: &Value, object: &Value) -> Result<(), Fault> {
