@@ -1,5 +1,6 @@
 //! Writing manifests: what is asked is written, and nothing else.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test plays the person at the files")]
 
 use std::{
     collections::BTreeMap,
