@@ -301,8 +301,9 @@ async fn nothing_a_client_sends_is_an_error_of_ours() {
     }
     assert_eq!(house.read("containers/web.toml"), WEB);
     let copies: Vec<_> = (0..60).map(|n| json!({ "op": "copy", "from": "", "path": format!("/c{n}") })).collect();
-    let bomb = house.send("PATCH", &web(), &[("content-type", "application/json-patch+json")], json!(copies).to_string());
-    assert_eq!(bomb.await.status, 413);
+    let json_patch = ("content-type", "application/json-patch+json");
+    let bomb = house.send("PATCH", &web(), &[json_patch], json!(copies).to_string()).await;
+    assert_eq!(bomb.status, 413);
 }
 
 #[tokio::test]

@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-pub const CONTAINERS: &str = "/apis/piccolo.os/v1alpha1/containers";
+pub(crate) const CONTAINERS: &str = "/apis/piccolo.os/v1alpha1/containers";
 
-pub const WEB: &str = "\
+pub(crate) const WEB: &str = "\
 # The front door.
 apiVersion = \"piccolo.os/v1alpha1\"
 kind = \"Container\"
@@ -35,21 +35,21 @@ name = \"web\"
 image = \"nginx:1.27\" # pinned
 ";
 
-pub struct House {
-    pub dir: TempDir,
-    pub router: Router,
-    pub writer: Arc<Writer>,
-    pub manifests: Manifests,
+pub(crate) struct House {
+    pub(crate) dir: TempDir,
+    pub(crate) router: Router,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) manifests: Manifests,
 }
 
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl House {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("piccolo");
         fs::create_dir(&root).unwrap();
@@ -67,30 +67,30 @@ impl House {
         Self { dir, router: api::router(state), writer, manifests }
     }
 
-    pub fn file(&self, path: &str) -> PathBuf {
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.dir.path().join("piccolo").join(path)
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.file(path)).unwrap()
     }
 
     /// Puts the manifest of `web` there as a text.
-    pub async fn put_web(&self) -> Answer {
+    pub(crate) async fn put_web(&self) -> Answer {
         let answer = self.send("PUT", &format!("{CONTAINERS}/web"), &[("content-type", "application/toml")], WEB).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send("PUT", path, &[("content-type", "application/json")], body.to_string()).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let response = self.response(method, path, headers, body).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -98,7 +98,7 @@ impl House {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    pub async fn response(
+    pub(crate) async fn response(
         &self,
         method: &str,
         path: &str,
@@ -114,11 +114,11 @@ impl House {
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
@@ -160,7 +160,7 @@ impl Preview for CreateAll {
     }
 }
 
-pub fn step(subject: &str, text: &str) -> StepView {
+pub(crate) fn step(subject: &str, text: &str) -> StepView {
     StepView { subject: subject.into(), text: text.into(), disruption: "none".into(), removal: false }
 }
 
