@@ -30,7 +30,8 @@ use tokio::{
 };
 
 pub use self::view::{
-    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView, WaitingView,
+    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView,
+    WaitingView,
 };
 use self::{
     disk::{Contents, DiskError},

@@ -70,7 +70,8 @@ async fn an_etag_that_is_not_current_is_refused() {
     assert_eq!(late.header("content-type"), "application/problem+json");
     assert_eq!(house.send("DELETE", &web(), &[("if-match", &etag)], "").await.status, 412);
     assert_eq!(house.send("PUT", &web(), &[TOML, ("if-none-match", "*")], WEB).await.status, 409);
-    let absent = house.send("PUT", &format!("{CONTAINERS}/db"), &[TOML, ("if-match", "*")], WEB.replace("web", "db")).await;
+    let absent =
+        house.send("PUT", &format!("{CONTAINERS}/db"), &[TOML, ("if-match", "*")], WEB.replace("web", "db")).await;
     assert_eq!(absent.status, 412);
     assert_eq!(house.read("containers/web.toml"), newer);
 }
@@ -146,7 +147,8 @@ async fn a_dry_run_writes_nothing_and_answers_the_plan() {
     // kubectl says it in the body only.
     let options = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"] }).to_string();
     assert_eq!(house.send("DELETE", &web(), &[JSON], options).await.status, 200);
-    let object = house.send("PATCH", &format!("{dry}&fieldManager=kubectl"), &[MERGE], r#"{"spec":{"image":"b:1"}}"#).await;
+    let object =
+        house.send("PATCH", &format!("{dry}&fieldManager=kubectl"), &[MERGE], r#"{"spec":{"image":"b:1"}}"#).await;
     assert_eq!(object.json()["spec"]["image"], "b:1");
     assert_eq!(house.send("PUT", &dry, &[TOML], "kind = 1").await.status, 422);
     assert_eq!(house.send("PUT", &format!("{}?dryRun=all", web()), &[TOML], WEB).await.status, 400);
@@ -288,8 +290,10 @@ async fn nothing_a_client_sends_is_an_error_of_ours() {
     ];
     let paths = [CONTAINERS.to_owned(), web(), format!("{}?dryRun=All", web()), "/confirm".to_owned()];
     for (media, body) in &bodies {
-        for (method, path) in ["PUT", "POST", "PATCH", "DELETE"].iter().flat_map(|m| paths.iter().map(move |p| (m, p))) {
-            let is_valid_delete = *method == "DELETE" && (body.is_empty() || serde_json::from_slice::<Value>(body).is_ok());
+        for (method, path) in ["PUT", "POST", "PATCH", "DELETE"].iter().flat_map(|m| paths.iter().map(move |p| (m, p)))
+        {
+            let is_valid_delete =
+                *method == "DELETE" && (body.is_empty() || serde_json::from_slice::<Value>(body).is_ok());
             if is_valid_delete {
                 continue;
             }
