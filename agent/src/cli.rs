@@ -16,6 +16,7 @@ mod failure;
 mod get;
 mod local;
 mod logs;
+mod manual;
 mod output;
 mod plan;
 mod schema;
@@ -32,7 +33,11 @@ use clap::{Parser, Subcommand};
 use self::{client::Client, failure::Failure, screen::Screen};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 conflict, 6 not settled in time, 10 the plan has changes.
+Exit codes:
+  0  done               5  conflict: changed by someone else
+  1  failed             6  not settled in time
+  2  wrong usage       10  the plan has changes
+  3  not found
 
 Examples:
   piccolo status
@@ -40,10 +45,16 @@ Examples:
 
 /// Says what this machine shall be, and shows what it is.
 #[derive(Debug, Parser)]
-#[command(name = "piccolo", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "piccolo", version, after_help = EXIT_CODES, max_term_width = 80)]
 struct Cli {
     /// The daemon: `unix:///path/to.sock` or `http://127.0.0.1:8080`.
-    #[arg(long, global = true, env = "PICCOLO_HOST", default_value = "unix:///run/piccolo/api.sock")]
+    #[arg(
+        long,
+        global = true,
+        env = "PICCOLO_HOST",
+        hide_env_values = true,
+        default_value = "unix:///run/piccolo/api.sock"
+    )]
     host: client::Host,
     #[command(subcommand)]
     command: Command,

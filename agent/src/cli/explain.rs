@@ -1,9 +1,9 @@
 //! `piccolo explain`: the manual, field by field and mistake by mistake.
 
-use piccolo_schema::{Kind, json, parse::Code};
+use piccolo_schema::{Kind, parse::Code};
 use serde_json::Value;
 
-use super::{failure::Failure, screen::Screen, screen::Tone, subject};
+use super::{failure::Failure, manual, screen::Screen, screen::Tone, subject};
 
 /// Explains a field of a manifest, or the code of a mistake. Needs no daemon.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Result<(), Failure> {
     }
     let mut words = args.what.split('.');
     let kind = subject::kind(words.next().unwrap_or_default())?;
-    let schema = json::schema(kind);
+    let schema = manual::manual(kind);
     let field = find(&schema, kind, words)?;
     show(field, &args.what, screen)
 }
