@@ -2,7 +2,6 @@
 //!
 //! Data goes to standard output, everything else to standard error. Each command is one small file.
 
-mod age;
 mod apply;
 mod client;
 mod completion;

@@ -45,14 +45,10 @@ async fn a_text_is_kept_to_the_letter_and_shown_as_an_object() {
 #[tokio::test]
 async fn json_changes_only_what_differs_in_the_file() {
     let house = House::open().await;
-    let mut object = house.put_web().await.json();
+    house.put_web().await;
+    let mut object = house.get(&web()).await.json();
     object["spec"]["image"] = json!("nginx:1.28");
-    let object = house.get(&web()).await.json().as_object().map(|now| {
-        let mut now = now.clone();
-        now["spec"]["image"] = json!("nginx:1.28");
-        Value::Object(now)
-    });
-    let answer = house.put(&web(), &object.unwrap()).await;
+    let answer = house.put(&web(), &object).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(house.read("containers/web.toml"), WEB.replace("1.27", "1.28"));
     assert_eq!(answer.json()["metadata"]["generation"], 2);
@@ -184,6 +180,17 @@ async fn every_mistake_comes_back_with_its_place() {
     let tree = house.put(&web(), &json!({ "kind": "Container", "spec": {} })).await.json();
     assert_eq!(tree["errors"][0]["line"], Value::Null);
     assert!(!house.file("containers").exists());
+}
+
+#[tokio::test]
+async fn problem_documents_and_statuses_look_like_this() {
+    let house = House::open().await;
+    let broken = WEB.replace("image =", "imagee =");
+    let goldens = [("*/*", include_str!("api/problem.json")), ("application/json", include_str!("api/status.json"))];
+    for (accept, golden) in goldens {
+        let refused = house.send("PUT", &web(), &[TOML, ("accept", accept)], broken.clone()).await;
+        assert_eq!(format!("{:#}\n", refused.json()), golden);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The API's streams: watches, the followed journal, and how they end.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 #[path = "api/support.rs"]
 mod support;

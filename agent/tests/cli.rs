@@ -58,7 +58,11 @@ impl Machine {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         let output = child.wait_with_output().await.unwrap();
-        let clean = |bytes| String::from_utf8(bytes).unwrap().replace(dir.to_str().unwrap(), "DIR");
+        let clean = |bytes| {
+            let text = String::from_utf8(bytes).unwrap().replace(dir.to_str().unwrap(), "DIR");
+            // A busy machine takes a second.
+            text.replace("  1s\n", "  0s\n").replace("declared 1s ago", "declared 0s ago").replace("\n1s   ", "\n0s   ")
+        };
         Ran { code: output.status.code().unwrap(), out: clean(output.stdout), err: clean(output.stderr) }
     }
 

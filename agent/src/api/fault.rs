@@ -64,10 +64,9 @@ impl Fault {
     }
 
     pub(super) fn invalid(rejected: Rejected) -> Self {
-        let count = rejected.diagnostics.len();
-        let detail = match rejected.diagnostics.as_slice() {
-            [only] => format!("the manifest is not valid: {}", sentence(only)),
-            _ => format!("the manifest has {count} mistakes"),
+        let detail = match rejected.diagnostics.len() {
+            1 => "the manifest has a mistake".to_owned(),
+            count => format!("the manifest has {count} mistakes"),
         };
         let mut fault = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", detail);
         fault.about = rejected.kind.map(|kind| (kind, rejected.name.unwrap_or_default().into()));

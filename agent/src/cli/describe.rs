@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    age, client::Client, events, failure::Failure, output, plan, screen::Screen, screen::Tone, subject, table::Table,
+    client::Client, events, failure::Failure, output, plan, screen::Screen, screen::Tone, subject, table::Table,
 };
 
 /// Shows everything about one manifest: what is asked, how it stands, what is planned and what happened.
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let path = format!("/journal?limit=20&kind={kind}&name={}", subject::escape(&name));
     let journal = client.get(&path).await?;
     let metadata = &object["metadata"];
-    let created = age::age(metadata["creationTimestamp"].as_str().unwrap_or_default());
+    let created = output::age(metadata["creationTimestamp"].as_str().unwrap_or_default());
     screen.line(format!("{kind} {name}, generation {}, declared {created} ago", metadata["generation"]))?;
     for key in ["labels", "annotations"] {
         section(screen, key, &metadata[key])?;
@@ -53,7 +53,7 @@ fn conditions(screen: &Screen, conditions: &Value) -> Result<(), Failure> {
     let mut table = Table::new(["condition", "status", "reason", "since", "message"]);
     for it in conditions.as_array().into_iter().flatten() {
         let text = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
-        let since = age::age(&text("lastTransitionTime"));
+        let since = output::age(&text("lastTransitionTime"));
         table.row([text("type"), text("status"), text("reason"), since, text("message")]);
     }
     table.lines(None).iter().try_for_each(|line| screen.line(line))

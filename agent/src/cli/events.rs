@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    age, client::Client, failure::Failure, output, output::Format, screen::Screen, screen::Tone, subject, table::Table,
+    client::Client, failure::Failure, output, output::Format, screen::Screen, screen::Tone, subject, table::Table,
 };
 
 /// Shows what happened.
@@ -44,7 +44,7 @@ pub(super) fn table(events: &[Value], screen: &Screen) -> Result<(), Failure> {
     let mut table = Table::new(["age", "about", "reason", "message"]);
     for event in events {
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        table.row([age::age(&text("time")), about(event), text("reason"), text("message")]);
+        table.row([output::age(&text("time")), about(event), text("reason"), text("message")]);
     }
     table.lines(screen.width()).iter().try_for_each(|line| screen.line(line))
 }

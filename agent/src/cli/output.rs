@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{failure::Failure, screen::Screen};
+use crate::clock;
 
 /// A form of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -37,10 +38,18 @@ pub(super) fn yaml(value: &Value) -> Result<String, Failure> {
     serde_saphyr::to_string(value).map_err(|error| Failure::Usage(format!("this can't be said in YAML: {error}")))
 }
 
+/// Returns how long ago that was, `3m`; the text itself if it is no time.
+pub(super) fn age(time: &str) -> String {
+    time.parse().map_or_else(|_| time.to_owned(), clock::age)
+}
+
 fn names(screen: &Screen, value: &Value) -> Result<(), Failure> {
-    let Some(items) = value["items"].as_array() else {
-        let kind = value["kind"].as_str().unwrap_or_default().to_lowercase();
-        return screen.line(format!("{kind}/{}", value["metadata"]["name"].as_str().unwrap_or_default()));
-    };
-    items.iter().try_for_each(|item| names(screen, item))
+    if let Some(items) = value["items"].as_array() {
+        return items.iter().try_for_each(|item| names(screen, item));
+    }
+    let name = value["metadata"]["name"].as_str().or_else(|| value["name"].as_str());
+    match (value["kind"].as_str(), name) {
+        (Some(kind), Some(name)) => screen.line(format!("{}/{name}", kind.to_lowercase())),
+        _ => Err(Failure::Usage("this has no name; ask for -o json".to_owned())),
+    }
 }
