@@ -46,6 +46,8 @@ pub struct Violation {
     pub code: Code,
     /// The field that should be changed.
     pub path: Path,
+    /// Whether its key is meant, not its value.
+    pub on_key: bool,
     /// What is wrong.
     pub reason: String,
     /// What to do.
@@ -135,8 +137,8 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
             let broken: Vec<_> = findings.iter().map(|it| it.path.clone()).collect();
             let new = manifest.validate().into_iter().filter(|it| !broken.iter().any(|path| path.touches(&it.path)));
             findings.extend(new.map(|violation| {
-                let Violation { code, path, reason, help } = violation;
-                let span = tree.span_at(path.segments());
+                let Violation { code, path, on_key, reason, help } = violation;
+                let span = tree.span_at(path.segments(), on_key);
                 Finding { code, path, span, reason, help: Some(help) }
             }));
             Some(manifest)

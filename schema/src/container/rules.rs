@@ -41,7 +41,12 @@ impl Container {
 
 /// Notes one broken rule.
 fn note(out: &mut Vec<Violation>, code: Code, path: Path, reason: impl Display, help: impl Display) {
-    out.push(Violation { code, path, reason: reason.to_string(), help: help.to_string() });
+    out.push(Violation { code, path, on_key: false, reason: reason.to_string(), help: help.to_string() });
+}
+
+/// Notes that a key of a map breaks a rule.
+fn note_key(out: &mut Vec<Violation>, code: Code, path: Path, reason: impl Display, help: impl Display) {
+    out.push(Violation { code, path, on_key: true, reason: reason.to_string(), help: help.to_string() });
 }
 
 fn image(spec: &ContainerSpec, out: &mut Vec<Violation>) {
@@ -56,9 +61,15 @@ fn labels(spec: &ContainerSpec, out: &mut Vec<Violation>) {
         let path = || Path::spec("labels").key(key);
         if key.starts_with(OWN_LABELS) {
             let reason = format_args!("labels that begin with `{OWN_LABELS}` are Piccolo's own");
-            note(out, Code::Reserved, path(), reason, "choose another prefix, such as a domain of yours");
+            note_key(out, Code::Reserved, path(), reason, "choose another prefix, such as a domain of yours");
         } else if key.is_empty() || key.contains('\0') || value.contains('\0') {
-            note(out, Code::ForbiddenCharacter, path(), "the label is empty or holds a NUL", "give it a plain name");
+            note_key(
+                out,
+                Code::ForbiddenCharacter,
+                path(),
+                "the label is empty or holds a NUL",
+                "give it a plain name",
+            );
         }
     }
 }
@@ -68,7 +79,7 @@ fn env(spec: &ContainerSpec, out: &mut Vec<Violation>) {
         let path = Path::spec("env").key(key);
         if key.is_empty() || key.contains(['=', '\0']) {
             let reason = "the name of a variable can't be empty or hold `=` or NUL";
-            note(out, Code::ForbiddenCharacter, path, reason, "write `NAME = \"value\"` under `[spec.env]`");
+            note_key(out, Code::ForbiddenCharacter, path, reason, "write `NAME = \"value\"` under `[spec.env]`");
         } else if value.contains('\0') {
             let reason = format_args!("the value of `{key}` holds a NUL");
             note(out, Code::ForbiddenCharacter, path, reason, "mount a file for binary data");

@@ -29,7 +29,7 @@ impl Network {
             Some(Ok(subnet)) => Some(subnet),
             Some(Err((reason, help))) => {
                 let path = Path::spec("subnet");
-                out.push(Violation { code: Code::BadSubnet, path, reason, help });
+                out.push(violation(Code::BadSubnet, path, reason, &help));
                 return;
             }
             None => None,
@@ -43,7 +43,7 @@ impl Network {
             (Some(gateway), Some(subnet)) if !subnet.has_host(gateway) => {
                 let reason = format!("`{gateway}` is not an address for a machine in the subnet");
                 let help = format!("give one such as `{}`, or leave it out", subnet.first());
-                out.push(Violation { code: Code::BadSubnet, path: path(), reason, help });
+                out.push(violation(Code::BadSubnet, path(), reason, &help));
             }
             _ => {}
         }
@@ -51,7 +51,7 @@ impl Network {
 }
 
 fn violation(code: Code, path: Path, reason: String, help: &str) -> Violation {
-    Violation { code, path, reason, help: help.to_owned() }
+    Violation { code, path, on_key: false, reason, help: help.to_owned() }
 }
 
 /// A range of addresses, IPv4 kept in the upper bits so that both families compare alike.

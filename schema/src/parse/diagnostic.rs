@@ -37,7 +37,7 @@ impl Diagnostic {
         } else {
             let _ = writeln!(out, "  --> {file}:{}:{}", self.line, self.column);
             let number = self.line.to_string();
-            let _ = writeln!(out, " {number} | {}", self.source_line);
+            let _ = writeln!(out, "{}", format!(" {number} | {}", self.source_line).trim_end());
             if let Some(caret) = self.caret() {
                 let _ = writeln!(out, " {:width$} | {caret}", "", width = number.len());
             }

@@ -56,27 +56,22 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clo
     known.into_iter().find(|it| Some(*it) == habit)
 }
 
-/// Returns the table of the manifest in which a key would be right.
-pub(super) fn home(key: &str, shape: &Shape) -> Option<String> {
-    let mut found = None;
-    search(key, shape, &mut Path::default(), &mut found);
-    found
+/// Returns the way to the table of the manifest in which a key would be right.
+pub(super) fn home(key: &str, shape: &Shape) -> Option<Path> {
+    search(key, shape, &mut Path::default())
 }
 
-fn search(key: &str, shape: &Shape, path: &mut Path, found: &mut Option<String>) {
+fn search(key: &str, shape: &Shape, path: &mut Path) -> Option<Path> {
     match &shape.is {
-        Is::Table(table) => {
-            if found.is_none() && table.get(key).is_some() {
-                *found = Some(path.to_string());
-            }
-            for (name, inner) in &table.keys {
-                path.push(Segment::Key(name.clone()));
-                search(key, inner, path, found);
-                path.pop();
-            }
-        }
-        Is::List { of, .. } => search(key, of, path, found),
-        _ => {}
+        Is::Table(table) if table.get(key).is_some() => Some(path.clone()),
+        Is::Table(table) => table.keys.iter().find_map(|(name, inner)| {
+            path.push(Segment::Key(name.clone()));
+            let found = search(key, inner, path);
+            path.pop();
+            found
+        }),
+        Is::List { of, .. } => search(key, of, path),
+        _ => None,
     }
 }
 

@@ -28,24 +28,42 @@ fn finding(span: Range<usize>, message: &str, text: &Text<'_>) -> Finding {
         (Code::Duplicate, format!("`{word}` stands here for the second time"), Some(help))
     } else if message.starts_with("cannot recurse further") {
         (Code::TooDeep, "the text is nested too deep".to_owned(), Some("a manifest needs no more than five levels"))
+    } else if word.is_empty() && message.starts_with("string values must be quoted") {
+        (Code::Syntax, "the value is missing".to_owned(), Some("write a value after `=`"))
     } else {
-        (Code::Syntax, format!("not TOML: {message}"), help(message))
+        match TAUGHT.iter().find(|(part, ..)| message.contains(part)) {
+            Some((_, reason, help)) => (Code::Syntax, (*reason).to_owned(), Some(*help)),
+            None => (Code::Syntax, format!("not TOML: {message}"), None),
+        }
     };
     Finding { code, path: Path::default(), span, reason, help: help.map(str::to_owned) }
 }
 
-fn help(message: &str) -> Option<&'static str> {
-    HELP.iter().find(|(part, _)| message.contains(part)).map(|(_, help)| *help)
-}
-
-const HELP: &[(&str, &str)] = &[
-    ("string values must be quoted", "put the text in quotes"),
-    ("escape", "write `\\\\` for a backslash, or use single quotes"),
-    ("invalid basic string", "close the quote on the same line"),
-    ("invalid literal string", "close the quote on the same line"),
-    ("unclosed table", "close the bracket"),
-    ("unclosed array", "close the bracket"),
-    ("unclosed inline table", "close the brace"),
-    ("key with no value", "write `key = value`"),
-    ("missing value", "write a value after `=`"),
+/// What the TOML parser says, what is said instead, and what to do.
+const TAUGHT: &[(&str, &str, &str)] = &[
+    ("string values must be quoted", "a text stands in quotes", "put it in quotes"),
+    ("escape", "a backslash in double quotes begins an escape", "write `\\\\` for a backslash, or use single quotes"),
+    ("invalid basic string", "the text is not closed", "close the quote on the same line"),
+    ("invalid literal string", "the text is not closed", "close the quote on the same line"),
+    ("unclosed table", "the header is not closed", "close it with `]`"),
+    ("unclosed array of tables", "the header is not closed", "close it with `]]`"),
+    ("unclosed array", "the list is not closed", "close it with `]`"),
+    (
+        "missing comma between array elements",
+        "the list is not closed, or a comma is missing",
+        "close it with `]`, or write a comma between two entries",
+    ),
+    ("unclosed inline table", "the table is not closed", "close it with `}`"),
+    ("key with no value", "the key has no value", "write `key = value`"),
+    (
+        "invalid unquoted key",
+        "a key can't hold this character",
+        "write `key = value`; a key of other than letters, digits, `-` and `_` stands in quotes",
+    ),
+    ("invalid key-value pair", "this is no line of TOML", "write `key = value`"),
+    (
+        "unexpected leading zero",
+        "a number begins with a zero",
+        "leave the zero out, or write `0o10` for an octal number",
+    ),
 ];

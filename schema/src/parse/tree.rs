@@ -121,14 +121,17 @@ impl<'a> Node<'a> {
     }
 
     /// Returns the span of what stands at this path, or of what lies nearest to it on the way.
-    pub(super) fn span_at(&self, path: &[Segment]) -> Range<usize> {
+    pub(super) fn span_at(&self, path: &[Segment], on_key: bool) -> Range<usize> {
         let Some((first, rest)) = path.split_first() else { return self.span.clone() };
         match (first, &self.value) {
-            (Segment::Key(key), Value::Table(_)) => {
-                self.entry(key).map_or_else(|| self.span.clone(), |entry| entry.node.span_at(rest))
-            }
+            (Segment::Key(key), Value::Table(_)) => self.entry(key).map_or_else(
+                || self.span.clone(),
+                |entry| {
+                    if on_key && rest.is_empty() { entry.key_span.clone() } else { entry.node.span_at(rest, on_key) }
+                },
+            ),
             (Segment::Index(index), Value::List(list)) => {
-                list.get(*index).map_or_else(|| self.span.clone(), |node| node.span_at(rest))
+                list.get(*index).map_or_else(|| self.span.clone(), |node| node.span_at(rest, on_key))
             }
             _ => self.span.clone(),
         }

@@ -19,18 +19,25 @@ const QUOTED: usize = 60;
 pub(super) struct Walk {
     root: &'static Shape,
     path: Path,
+    /// Where keys belong that were found in a wrong table.
+    astray: Vec<Path>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Walk {
     pub(super) fn new(root: &'static Shape) -> Self {
-        Self { root, path: Path::default(), findings: Vec::new() }
+        Self { root, path: Path::default(), astray: Vec::new(), findings: Vec::new() }
     }
 
     /// Checks the whole tree. Returns it as JSON with something harmless in place of what is wrong, so that the rules
     /// across fields can speak of the rest.
     pub(super) fn check(&mut self, node: &Node<'_>) -> Json {
-        self.value(node, self.root)
+        let json = self.value(node, self.root);
+        // A key in the wrong table is one mistake; that it is missing in the right one is the same mistake.
+        let astray = std::mem::take(&mut self.astray);
+        let elsewhere = |finding: &Finding| astray.iter().any(|path| path.touches(&finding.path));
+        self.findings.retain(|finding| finding.code != Code::MissingKey || !elsewhere(finding));
+        json
     }
 
     fn value(&mut self, node: &Node<'_>, shape: &Shape) -> Json {
@@ -200,15 +207,21 @@ impl Walk {
         let known = || table.keys.iter().map(|(key, _)| key.as_str());
         let free = known().filter(|key| !given(key)).collect::<Vec<_>>();
         let near = spell::nearest(&entry.key, free.into_iter());
+        let taken = spell::nearest(&entry.key, known());
+        let home = spell::home(&entry.key, self.root);
         let place = if self.path.segments().is_empty() { "a manifest".to_owned() } else { format!("`{}`", self.path) };
-        let help = match (near, spell::home(&entry.key, self.root)) {
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, Some(home)) if home.is_empty() => format!("`{}` stands at the top, before any [table]", entry.key),
-            (None, Some(home)) => format!("`{}` belongs into `{home}`", entry.key),
-            (None, None) if table.keys.len() > 12 => "remove it; `piccolo explain` lists all keys".to_owned(),
-            (None, None) => format!("the keys here are {}", listed(&known().collect::<Vec<_>>())),
+        let help = match (near, taken, &home) {
+            (Some(near), ..) => format!("did you mean `{near}`?"),
+            (None, Some(taken), _) => format!("`{taken}` is given already: remove this one"),
+            (None, None, Some(home)) if home.segments().is_empty() => {
+                "it stands at the top, before any [table]; one file holds one manifest".to_owned()
+            }
+            (None, None, Some(home)) => format!("`{}` belongs in `{home}`", entry.key),
+            (None, None, None) if table.keys.len() > 12 => "remove it; `piccolo explain` lists all keys".to_owned(),
+            (None, None, None) => format!("the keys here are {}", listed(&known().collect::<Vec<_>>())),
         };
         let near = near.map(str::to_owned);
+        self.astray.extend(home.filter(|_| near.is_none()).map(|home| home.key(&entry.key)));
         self.path.push(Segment::Key(entry.key.to_string()));
         let reason = format!("unknown key `{}` in {place}", short(&entry.key));
         self.note(Code::UnknownKey, &entry.key_span, reason, &help);
@@ -222,6 +235,7 @@ impl Walk {
         let help = match table.get(key).map(|shape| (&shape.is, shape)) {
             _ if key == "apiVersion" => format!("begin the file with `apiVersion = \"{API_VERSION}\"`"),
             _ if key == "kind" => "write `kind = \"Container\"` or another kind".to_owned(),
+            _ if key == "metadata" => "add `metadata.name = \"…\"`".to_owned(),
             Some((Is::Table(_), _)) => format!("add a table `[{key}]`"),
             Some((Is::Text(_), shape)) => format!("add `{key} = \"…\"`: {}", lower(&shape.about)),
             Some((_, shape)) => format!("add `{key} = …`: {}", lower(&shape.about)),
@@ -241,6 +255,10 @@ impl Walk {
     /// Says how the value that was found is written in the type that is wanted.
     fn conversion(&self, node: &Node<'_>, shape: &Shape) -> String {
         match (&shape.is, &node.value) {
+            (Is::Text(text), _) if !text.words.is_empty() => {
+                format!("write one of {}", listed(&text.words.iter().map(String::as_str).collect::<Vec<_>>()))
+            }
+            (Is::Text(Text { example: Some(example), .. }), _) => format!("write a text like `\"{example}\"`"),
             (Is::Text(_), Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Date) => {
                 "put it in quotes".to_owned()
             }
@@ -260,6 +278,9 @@ impl Walk {
                 "put it in brackets, each part in quotes: `[\"…\", \"…\"]`".to_owned()
             }
             (Is::List { .. }, _) => format!("write a block `[[{}]]` for each entry", self.path),
+            (Is::Table(_), _) if self.path.segments().len() == 1 => {
+                format!("write its keys under a header `[{}]`", self.path)
+            }
             (Is::Table(table), _) => match table.required.as_slice() {
                 [] => format!("write its keys under a header `[{}]`", self.path),
                 keys => format!(
