@@ -260,8 +260,15 @@ async fn health_and_figures() {
     let ready = house.get("/readyz?verbose").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text.starts_with("[-]engine: no engine answers\n[+]store: "), "{}", ready.text);
+    house.writer.passed(Kind::Container);
+    house.writer.stepped(Kind::Container, false);
     let metrics = house.get("/metrics").await.text;
-    for line in ["piccolo_build_info{version=\"0.0.0-test\"} 1", "piccolo_objects_ready{kind=\"Container\"} 1"] {
+    for line in [
+        "piccolo_passes_total{kind=\"Container\"} 1",
+        "piccolo_steps_failed_total{kind=\"Container\"} 1",
+        "piccolo_build_info{version=\"0.0.0-test\"} 1",
+        "piccolo_objects_ready{kind=\"Container\"} 1",
+    ] {
         assert!(metrics.contains(line), "{metrics}");
     }
 }

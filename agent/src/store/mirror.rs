@@ -13,7 +13,7 @@ use super::{
     history::History,
     journal::Journal,
     object::{self, Record, Stamp},
-    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView},
+    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView, Work},
 };
 use crate::clock;
 
@@ -29,6 +29,7 @@ pub(super) struct Mirror {
     pub(super) history: History,
     pub(super) plans: BTreeMap<Kind, Arc<PlanView>>,
     pub(super) healths: BTreeMap<&'static str, Health>,
+    pub(super) work: BTreeMap<Kind, Work>,
     /// Objects that the disk does not know yet.
     pub(super) dirty: BTreeSet<Key>,
     pub(super) syncs: u64,
@@ -45,6 +46,7 @@ impl Mirror {
             history: History::new(reserved),
             plans: BTreeMap::new(),
             healths: BTreeMap::new(),
+            work: BTreeMap::new(),
             dirty: BTreeSet::new(),
             syncs: 0,
             sync_failures: 0,
@@ -157,6 +159,7 @@ impl Mirror {
             objects,
             events: self.journal.len(),
             last_event: self.journal.next() - 1,
+            work: self.work.clone(),
             syncs: self.syncs,
             sync_failures: self.sync_failures,
         }

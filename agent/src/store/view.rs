@@ -168,10 +168,23 @@ pub struct Counters {
     pub events: usize,
     /// The number of the newest event.
     pub last_event: u64,
+    /// The work on each kind since the agent started.
+    pub work: BTreeMap<Kind, Work>,
     /// How often the disk was written and synced.
     pub syncs: u64,
     /// How often that failed.
     pub sync_failures: u64,
+}
+
+/// The work on a kind since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Passes.
+    pub passes: u64,
+    /// Steps that did what they should.
+    pub applied: u64,
+    /// Steps that did not.
+    pub failed: u64,
 }
 
 impl Event {
