@@ -10,7 +10,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, parse::parse};
 
-type Planner = Containers<piccolo_agent::host::fake::World>;
+type Planner = Containers<piccolo_agent::host::fake::FakeEngine>;
 
 fn text(number: usize) -> String {
     format!(

@@ -16,3 +16,13 @@ pub fn now_text() -> String {
 pub fn text(instant: Timestamp) -> String {
     instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// Says how long ago an instant was, in the largest unit that says it well: `45s`, `3m`, `5h`, `12d`.
+pub fn age(since: Timestamp) -> String {
+    match now().duration_since(since).as_secs().max(0) {
+        seconds @ ..120 => format!("{seconds}s"),
+        seconds @ ..7_200 => format!("{}m", seconds / 60),
+        seconds @ ..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}

@@ -75,6 +75,12 @@ impl Manifests {
         self.shared.snapshots.subscribe()
     }
 
+    /// Returns the text of a manifest's file and its fingerprint, to be changed by a person and put back.
+    pub async fn text(&self, kind: Kind, name: &str) -> Result<(String, String), WriteError> {
+        let name = name.to_owned();
+        self.shared.work(move |tree| tree.text(kind, &name)).await?
+    }
+
     /// Makes or changes a manifest. Of an existing file only what differs is rewritten; comments, order and blank lines
     /// stay. The snapshot shows it before this returns. Dropped half-way, the file is either as before or as asked.
     pub async fn put(&self, manifest: &Value, expect: impl Into<Expect>) -> Result<Written, WriteError> {

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 pub use self::view::{
-    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView, Tally,
+    Change, ChangeType, Counters, Declared, Event, EventQuery, Health, HeldView, PlanView, Severity, StepView,
     WaitingView,
 };
 use self::{
@@ -188,14 +188,25 @@ impl Writer {
         self.shared.mirror().plans.insert(kind, Arc::new(plan));
     }
 
+    /// Counts a pass over a kind. In memory only.
+    pub fn passed(&self, kind: Kind) {
+        self.shared.mirror().work.entry(kind).or_default().passes += 1;
+    }
+
+    /// Counts a step that was applied, or failed. In memory only.
+    pub fn stepped(&self, kind: Kind, applied: bool) {
+        let mut mirror = self.shared.mirror();
+        let work = mirror.work.entry(kind).or_default();
+        if applied {
+            work.applied += 1;
+        } else {
+            work.failed += 1;
+        }
+    }
+
     /// Shows how a part of the agent stands. In memory only.
     pub fn health(&self, component: &'static str, ok: bool, message: impl Into<String>) {
         self.shared.health(component, ok, message);
-    }
-
-    /// Counts something for the metrics.
-    pub fn count(&self, tally: Tally) {
-        self.shared.mirror().count(tally);
     }
 
     /// Returns the identity of every object.

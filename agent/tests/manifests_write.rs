@@ -257,7 +257,7 @@ fn scalar(key: &str, n: u8) -> (String, Value) {
     match key {
         "pids" => spelt(&format!("1_00{n}"), json!(1000 + i64::from(n))),
         "init" | "readOnlyRoot" => spelt("true", json!(true)),
-        "memory" => spelt(&format!("'{}Ki'", 1024 * (u32::from(n) + 1)), json!(format!("{}Mi", n + 1))),
+        "memory" => spelt(&format!("'{}Ki'", 1024 * (u32::from(n) + 8)), json!(format!("{}Mi", n + 8))),
         "stopGracePeriod" => spelt(&format!("\"{}s\"", 60 * (u32::from(n) + 1)), json!(format!("{}m", n + 1))),
         "stopSignal" => spelt(&format!("\"SIGRTMIN+{n}\""), json!(format!("SIGRTMIN+{n}"))),
         _ => spelt(&format!("'''x{n}'''"), json!(format!("x{n}"))),
@@ -269,8 +269,10 @@ type Fields = (BTreeMap<&'static str, u8>, Vec<String>, BTreeMap<String, String>
 fn fields() -> impl Strategy<Value = Fields> {
     let words = proptest::collection::vec("[a-z]{1,4}", 0..5);
     let env = proptest::collection::btree_map("[A-C]{1,2}", "[a-z \"#\n]{0,4}", 0..4);
-    let ports = proptest::collection::vec((1..4u16, 1..4u16), 0..4);
+    let ports = proptest::collection::btree_map(1..9u16, 1..9u16, 0..4);
     (scalars(), words, env, ports).prop_map(|(mut scalars, words, env, ports)| {
+        // No two containers' ports lead from the same port of the machine.
+        let ports = ports.into_iter().map(|(host, container)| (container, host)).collect();
         scalars.entry("image").or_insert(0);
         (scalars, words, env, ports)
     })

@@ -68,7 +68,8 @@ pub(super) fn json(body: &[u8]) -> Result<Value, Fault> {
 pub(super) fn yaml(body: &[u8]) -> Result<Value, Fault> {
     let refuse = |error: String| Fault::bad_request(format!("the body is not YAML: {error}"));
     let text = text(body)?;
-    serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string().lines().next().unwrap_or_default().to_owned()))
+    serde_saphyr::from_str(text)
+        .map_err(|error| refuse(error.to_string().lines().next().unwrap_or_default().to_owned()))
 }
 
 fn from_text(body: &[u8]) -> Result<Wanted, Fault> {

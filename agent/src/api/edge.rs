@@ -47,7 +47,8 @@ pub(super) async fn take_body(request: Request, next: Next) -> Response {
         }
         Ok(Err(_)) => return Fault::bad_request("the body ended before it was complete").into_response(),
         Err(_) => {
-            return Fault::new(StatusCode::REQUEST_TIMEOUT, "Timeout", "the body took longer than 30 s").into_response();
+            return Fault::new(StatusCode::REQUEST_TIMEOUT, "Timeout", "the body took longer than 30 s")
+                .into_response();
         }
     };
     next.run(Request::from_parts(parts, Body::from(bytes))).await

@@ -20,15 +20,15 @@ pub(super) struct Fault {
     /// The cause in PascalCase, a word of the Kubernetes API where it has one.
     pub(super) reason: &'static str,
     /// One sentence.
-    pub(super) detail: String,
+    pub(super) detail: Box<str>,
     /// What to do.
-    pub(super) help: Option<String>,
+    pub(super) help: Option<Box<str>>,
     /// The manifest that it speaks of.
-    pub(super) about: Option<(Kind, String)>,
+    pub(super) about: Option<(Kind, Box<str>)>,
     /// Every mistake in the manifest that was sent.
-    pub(super) errors: Vec<Diagnostic>,
+    pub(super) errors: Box<[Diagnostic]>,
     /// The fingerprint that the manifest has now.
-    pub(super) etag: Option<String>,
+    pub(super) etag: Option<Box<str>>,
 }
 
 /// In which form a client reads errors.
@@ -41,15 +41,15 @@ pub(super) enum Dialect {
 }
 
 impl Fault {
-    pub(super) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, reason, detail: detail.into(), help: None, about: None, errors: Vec::new(), etag: None }
+    pub(super) fn new(status: StatusCode, reason: &'static str, detail: impl Into<Box<str>>) -> Self {
+        Self { status, reason, detail: detail.into(), help: None, about: None, errors: Box::default(), etag: None }
     }
 
-    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+    pub(super) fn bad_request(detail: impl Into<Box<str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", detail)
     }
 
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+    pub(super) fn conflict(detail: impl Into<Box<str>>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", detail)
     }
 
@@ -64,14 +64,13 @@ impl Fault {
     }
 
     pub(super) fn invalid(rejected: Rejected) -> Self {
-        let count = rejected.diagnostics.len();
-        let detail = match rejected.diagnostics.as_slice() {
-            [only] => format!("the manifest is not valid: {}", sentence(only)),
-            _ => format!("the manifest has {count} mistakes"),
+        let detail = match rejected.diagnostics.len() {
+            1 => "the manifest has a mistake".to_owned(),
+            count => format!("the manifest has {count} mistakes"),
         };
         let mut fault = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", detail);
-        fault.about = rejected.kind.map(|kind| (kind, rejected.name.unwrap_or_default()));
-        fault.errors = rejected.diagnostics;
+        fault.about = rejected.kind.map(|kind| (kind, rejected.name.unwrap_or_default().into()));
+        fault.errors = rejected.diagnostics.into();
         fault
     }
 
@@ -86,12 +85,12 @@ impl Fault {
         Self::new(status, reason, detail)
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, help: impl Into<Box<str>>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(super) fn about(mut self, kind: Kind, name: impl Into<String>) -> Self {
+    pub(super) fn about(mut self, kind: Kind, name: impl Into<Box<str>>) -> Self {
         self.about = Some((kind, name.into()));
         self
     }
@@ -132,7 +131,7 @@ impl Fault {
                 let all: Vec<_> = self.errors.iter().map(sentence).collect();
                 format!("{subject} is invalid: {}", all.join("; "))
             }
-            _ => self.detail.clone(),
+            _ => self.detail.to_string(),
         };
         if let Some(help) = &self.help {
             message = format!("{message}; {help}");
@@ -170,7 +169,7 @@ impl From<WriteError> for Fault {
             WriteError::Invalid(rejected) => Self::invalid(rejected),
             WriteError::NotFound { kind, name } => Self::not_found(kind, &name),
             WriteError::Conflict { current } => Self {
-                etag: current,
+                etag: current.map(Into::into),
                 ..Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", detail)
                     .help("read it again, repeat your change on it and send the new ETag")
             },

@@ -22,7 +22,8 @@ pub(super) async fn loopback_host(request: Request, next: Next) -> Response {
     if !named.is_empty() && named.iter().all(|loopback| *loopback) {
         return next.run(request).await;
     }
-    let fault = Fault::new(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest", "this door answers to localhost only");
+    let fault =
+        Fault::new(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest", "this door answers to localhost only");
     let dialect = Dialect::of(request.uri().path(), request.headers());
     fault.help("ask for 127.0.0.1, [::1] or localhost; from afar, use an ssh tunnel").render(dialect)
 }
@@ -64,7 +65,19 @@ mod tests {
         for yes in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:8080"] {
             assert!(is_loopback(yes), "{yes}");
         }
-        for no in ["", "piccolo.lan", "localhost.evil.example", "127.0.0.1.nip.io", "127.1", "a@localhost", "10.0.0.1", "[::2]", "0.0.0.0", "localhost/", ":80"] {
+        for no in [
+            "",
+            "piccolo.lan",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "127.1",
+            "a@localhost",
+            "10.0.0.1",
+            "[::2]",
+            "0.0.0.0",
+            "localhost/",
+            ":80",
+        ] {
             assert!(!is_loopback(no), "{no}");
         }
     }

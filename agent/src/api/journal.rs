@@ -24,11 +24,7 @@ use crate::store::{self, Event, EventQuery};
 /// How many events a page holds that does not say so itself.
 const PAGE: usize = 100;
 
-pub(super) async fn read(
-    Extract(state): Extract<State>,
-    params: Params,
-    ending: Ending,
-) -> Result<Response, Fault> {
+pub(super) async fn read(Extract(state): Extract<State>, params: Params, ending: Ending) -> Result<Response, Fault> {
     let query = query(&params)?;
     if !params.flag("follow")? {
         let events = state.store.events(&query);
@@ -43,9 +39,9 @@ pub(super) async fn read(
 }
 
 fn query(params: &Params) -> Result<EventQuery, Fault> {
-    let kind = params.text("kind").map(|word| {
-        Kind::from_word(word).ok_or_else(|| Fault::bad_request(format!("there is no kind `{word}`")))
-    });
+    let kind = params
+        .text("kind")
+        .map(|word| Kind::from_word(word).ok_or_else(|| Fault::bad_request(format!("there is no kind `{word}`"))));
     Ok(EventQuery {
         since: params.number("since")?,
         limit: params.number("limit")?.unwrap_or(PAGE),

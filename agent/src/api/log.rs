@@ -41,7 +41,9 @@ pub(super) async fn read(
 }
 
 /// Returns the error that the stream begins with, if it does so at once.
-async fn refusal<T>(printed: &mut Peekable<impl futures_util::Stream<Item = Result<T, String>> + Unpin>) -> Option<String> {
+async fn refusal<T>(
+    printed: &mut Peekable<impl futures_util::Stream<Item = Result<T, String>> + Unpin>,
+) -> Option<String> {
     let first = tokio::time::timeout(REFUSAL, Pin::new(printed).peek()).await;
     first.ok().flatten().and_then(|first| first.as_ref().err().cloned())
 }

@@ -50,6 +50,18 @@ fn plans(page: &mut Page, state: &State) {
 
 fn remembered(page: &mut Page, state: &State) {
     let counters = state.store.counters();
+    page.counter("piccolo_passes_total", "Turns of the loop.");
+    for (kind, work) in &counters.work {
+        page.sample("piccolo_passes_total", "kind", kind, work.passes);
+    }
+    page.counter("piccolo_steps_applied_total", "Changes that were made.");
+    for (kind, work) in &counters.work {
+        page.sample("piccolo_steps_applied_total", "kind", kind, work.applied);
+    }
+    page.counter("piccolo_steps_failed_total", "Changes that failed.");
+    for (kind, work) in &counters.work {
+        page.sample("piccolo_steps_failed_total", "kind", kind, work.failed);
+    }
     page.gauge("piccolo_manifest_problems", "Files that can't be used.");
     page.plain("piccolo_manifest_problems", state.manifests.snapshot().problems.len());
     page.counter("piccolo_journal_events_total", "Events written to the journal.");

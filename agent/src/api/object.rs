@@ -24,12 +24,22 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let kind = lookup::kind(&plural)?;
+    if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/toml") {
+        return text(&state, kind, &name).await;
+    }
     let object = state.store.get(kind, &name).ok_or_else(|| lookup::no_such(&state, kind, &name))?;
     if table::wanted(&headers) {
         let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         return Ok(Json(table::table(kind, &[object], &version, &params)).into_response());
     }
     Ok(answer(&object, etag(&state, kind, &name)))
+}
+
+/// Answers with the very text of the manifest.
+async fn text(state: &State, kind: Kind, name: &str) -> Result<Response, Fault> {
+    let (text, etag) = state.manifests.text(kind, name).await?;
+    let headers = [(header::CONTENT_TYPE, "application/toml".to_owned()), (header::ETAG, format!("\"{etag}\""))];
+    Ok((headers, text).into_response())
 }
 
 /// Returns the fingerprint of the file that declares the manifest. It changes with the file, not with the status.
@@ -49,7 +59,8 @@ pub(super) fn answer(object: &Value, etag: Option<String>) -> Response {
 /// Waits, not for long, until the store shows what the directory declares, and returns it; without what only the store
 /// knows if the controller takes longer.
 pub(super) async fn caught_up(state: &State, kind: Kind, name: &str) -> Option<Arc<Value>> {
-    let declared = || state.manifests.snapshot().declared.get(&(kind, name.to_owned())).map(|it| Arc::clone(&it.manifest));
+    let declared =
+        || state.manifests.snapshot().declared.get(&(kind, name.to_owned())).map(|it| Arc::clone(&it.manifest));
     let shown = async {
         loop {
             // Followed before it is looked at, so that no change is missed in between.

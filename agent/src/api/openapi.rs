@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<State> {
         .route("/openapi.json", get(whole))
         .route("/openapi/v2", get(async || ([(header::CONTENT_TYPE, "application/octet-stream")], EMPTY_V2)))
         .route("/openapi/v3", get(index))
-        .route("/openapi/v3/apis/piccolo.os/v1alpha1", get(async || Json(document(kind_paths(), VERSION))))
+        .route("/openapi/v3/apis/piccolo.os/v1alpha1", get(async || Json(document(&kind_paths(), VERSION))))
 }
 
 async fn index(Extract(state): Extract<State>) -> impl IntoResponse {
@@ -39,10 +39,10 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
         "responses": { "200": { "description": "Confirmed" } },
     } });
     paths.insert("/confirm".to_owned(), confirm);
-    Json(document(paths, state.version))
+    Json(document(&paths, state.version))
 }
 
-fn document(paths: Map<String, Value>, version: &str) -> Value {
+fn document(paths: &Map<String, Value>, version: &str) -> Value {
     let mut schemas: Map<_, _> = Kind::ALL.iter().map(|kind| (kind.as_str().to_owned(), model(*kind))).collect();
     schemas.insert("ObjectMeta".to_owned(), metadata());
     json!({

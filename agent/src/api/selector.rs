@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn labels_are_selected_as_the_kubernetes_api_does() {
-        for yes in ["tier=web", "tier==web", "tier!=db", "x!=y", "tier in (web, db),!x", "x notin (a)", "piccolo.example/a"] {
+        for yes in
+            ["tier=web", "tier==web", "tier!=db", "x!=y", "tier in (web, db),!x", "x notin (a)", "piccolo.example/a"]
+        {
             assert!(takes(yes), "{yes}");
         }
         for no in ["tier=db", "tier!=web", "tier in (db)", "tier notin (web,db)", "x", "!tier", "tier=web,x"] {

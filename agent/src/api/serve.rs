@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,25 +29,19 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Serves until asked to stop, then lets requests under way end for at most two seconds. Streams end at once.
 ///
 /// Dropped, it takes no more connections, and those that are open go on until the token is cancelled.
-pub async fn serve(
-    router: Router,
-    unix: Option<UnixListener>,
-    tcp: Option<TcpListener>,
-    shutdown: CancellationToken,
-) {
+pub async fn serve(router: Router, unix: Option<UnixListener>, tcp: Option<TcpListener>, shutdown: CancellationToken) {
     let router = router.layer(Extension(Ending(shutdown.clone())));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    let server = |router| Server { router, connections: connections.clone(), stop: shutdown.clone(), cut: cut.clone() };
+    let server = Server { connections: connections.clone(), stop: shutdown, cut: cut.clone() };
     let on_unix = async {
-        if let Some(unix) = unix {
-            server(router.clone()).accept(async || unix.accept().await.map(|(socket, _)| socket)).await;
+        if let Some(unix) = &unix {
+            server.accept(unix, &router).await;
         }
     };
     let on_tcp = async {
-        if let Some(tcp) = tcp {
-            let guarded = router.clone().layer(from_fn(guard::loopback_host));
-            server(guarded).accept(async || tcp.accept().await.map(|(socket, _)| socket)).await;
+        if let Some(tcp) = &tcp {
+            server.accept(tcp, &router.clone().layer(from_fn(guard::loopback_host))).await;
         }
     };
     tokio::join!(on_unix, on_tcp);
@@ -58,8 +52,30 @@ pub async fn serve(
     }
 }
 
+/// A place where connections come in.
+trait Listener: Sync {
+    type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Socket = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(socket, _)| socket)
+    }
+}
+
+impl Listener for UnixListener {
+    type Socket = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(socket, _)| socket)
+    }
+}
+
 struct Server {
-    router: Router,
     connections: TaskTracker,
     /// Asks connections to end.
     stop: CancellationToken,
@@ -68,15 +84,12 @@ struct Server {
 }
 
 impl Server {
-    async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self,
-        mut next: impl AsyncFnMut() -> io::Result<S>,
-    ) {
+    async fn accept(&self, listener: &impl Listener, router: &Router) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let accepted = async {
                 let place = Arc::clone(&places).acquire_owned().await;
-                (place, next().await)
+                (place, listener.next().await)
             };
             let (place, socket) = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -84,7 +97,7 @@ impl Server {
             };
             match socket {
                 Ok(socket) => {
-                    let connection = self.connection(socket);
+                    let connection = self.connection(socket, router.clone());
                     self.connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -102,8 +115,9 @@ impl Server {
     fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         socket: S,
+        router: Router,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(router);
         let (stop, cut) = (self.stop.clone(), self.cut.clone());
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);

@@ -12,7 +12,10 @@ use crate::clock;
 
 /// Returns true if the client asks for a table.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("as=Table"))
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("as=Table"))
 }
 
 /// Makes the table of these objects.
@@ -36,7 +39,8 @@ fn row(object: &Value, columns: &[kinds::Column], params: &Params) -> Value {
     let metadata = &object["metadata"];
     let mut cells = vec![metadata["name"].clone()];
     cells.extend(columns.iter().map(|column| dig(object, &column.path).cloned().unwrap_or_else(|| json!(""))));
-    cells.push(json!(age(metadata["creationTimestamp"].as_str())));
+    let created = metadata["creationTimestamp"].as_str().and_then(|created| created.parse::<Timestamp>().ok());
+    cells.push(json!(created.map_or_else(|| "<unknown>".to_owned(), clock::age)));
     let shown = match params.text("includeObject") {
         Some("Object") => object.clone(),
         Some("None") => Value::Null,
@@ -64,15 +68,4 @@ pub(super) fn dig<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
         }
     }
     Some(found)
-}
-
-/// Returns how long ago that was, in the largest unit that says it well: `45s`, `3m`, `5h`, `12d`.
-fn age(since: Option<&str>) -> String {
-    let Some(since) = since.and_then(|since| since.parse::<Timestamp>().ok()) else { return "<unknown>".to_owned() };
-    match clock::now().duration_since(since).as_secs().max(0) {
-        seconds @ ..120 => format!("{seconds}s"),
-        seconds @ ..7_200 => format!("{}m", seconds / 60),
-        seconds @ ..172_800 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
 }

@@ -44,7 +44,8 @@ pub(super) fn watch(
     let (version, mut objects) = state.store.list(kind);
     let (missed, receiver) = state.store.since(if from == 0 { version } else { from }).ok_or_else(Fault::expired)?;
     objects.retain(|object| selection.takes(object));
-    let mut known: BTreeSet<_> = objects.iter().filter_map(|it| it["metadata"]["name"].as_str().map(str::to_owned)).collect();
+    let mut known: BTreeSet<_> =
+        objects.iter().filter_map(|it| it["metadata"]["name"].as_str().map(str::to_owned)).collect();
     let mut pending = VecDeque::new();
     if from > 0 {
         known.extend(missed.iter().filter(|change| change.kind == kind).map(|change| change.name.clone()));

@@ -63,34 +63,29 @@ pub(super) async fn delete(
     let kind = lookup::kind(&plural)?;
     let options = if bytes.is_empty() { Value::Null } else { body::json(&bytes)? };
     let expect = if_match(&headers)?;
-    let Some(old) = state.store.get(kind, &name).filter(|_| object::etag(&state, kind, &name).is_some()) else {
-        // Declared but not taken in yet is there as well.
-        if object::etag(&state, kind, &name).is_none() {
-            return Err(lookup::no_such(&state, kind, &name));
-        }
-        return remove(&state, kind, &name, &Value::Null, expect).await;
-    };
-    check_preconditions(&options["preconditions"], &old)?;
-    // kubectl says so in the body, everybody else in the query.
-    if params.dry_run()? || options["dryRun"].as_array().is_some_and(|stages| !stages.is_empty()) {
-        check(&state, kind, &name, &expect)?;
-        return Ok(match params.text("fieldManager").is_some() || options.is_object() {
-            true => removed(kind, &name, &old),
-            false => plan::of_removal(&state, kind, &name),
-        });
+    if object::etag(&state, kind, &name).is_none() {
+        return Err(lookup::no_such(&state, kind, &name));
     }
-    remove(&state, kind, &name, &old, expect).await
-}
-
-async fn remove(state: &State, kind: Kind, name: &str, old: &Value, expect: Expect) -> Result<Response, Fault> {
-    state.manifests.delete(kind, name, expect).await?;
-    object::caught_up(state, kind, name).await;
-    Ok(removed(kind, name, old))
+    let old = state.store.get(kind, &name).map_or(Value::Null, |old| Value::clone(&old));
+    check_preconditions(&options["preconditions"], &old)?;
+    check(&state, kind, &name, &expect)?;
+    // kubectl says so in the body, everybody else in the query.
+    let asked_in_body = options["dryRun"].as_array().is_some_and(|stages| !stages.is_empty());
+    if asked_in_body {
+        return Ok(removed(kind, &name, &old));
+    }
+    if params.dry_run()? {
+        return Ok(plan::of_removal(&state, kind, &name));
+    }
+    state.manifests.delete(kind, &name, expect).await?;
+    object::caught_up(&state, kind, &name).await;
+    Ok(removed(kind, &name, &old))
 }
 
 fn removed(kind: Kind, name: &str, old: &Value) -> Response {
     let details = json!({ "name": name, "group": GROUP, "kind": kind.plural(), "uid": old["metadata"]["uid"] });
-    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
+    let status =
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
     Json(status).into_response()
 }
 
@@ -174,7 +169,7 @@ pub(super) fn same_version(state: &State, kind: Kind, name: &str, version: &str)
          changes to the latest version and try again",
         kind.plural()
     );
-    Err(Fault { etag, ..Fault::conflict(detail).about(kind, name) })
+    Err(Fault { etag: etag.map(Into::into), ..Fault::conflict(detail).about(kind, name) })
 }
 
 fn check_preconditions(preconditions: &Value, object: &Value) -> Result<(), Fault> {

@@ -7,7 +7,7 @@ use crate::{
     host::HostError,
     manifests::Problem,
     reconcile::{Step, Waiting},
-    store::{Event, Tally, Writer},
+    store::{Event, Writer},
 };
 
 /// Says what is about to be done: work found while the generation stood still is drift.
@@ -23,13 +23,13 @@ pub(super) fn planned(store: &Writer, kind: Kind, name: &str, subject: &Subject,
 
 /// Says that a step was applied.
 pub(super) fn applied<S: Step>(store: &Writer, kind: Kind, step: &S, generation: i64) {
-    store.count(Tally::Applied);
+    store.stepped(kind, true);
     store.event(Event::new("Applied", step.to_string()).about(kind, step.subject()).at(generation));
 }
 
 /// Says that a step failed.
 pub(super) fn failed(store: &Writer, kind: Kind, name: &str, generation: i64, step: &str, error: &HostError) {
-    store.count(Tally::Failed);
+    store.stepped(kind, false);
     let message = format!("`{step}` failed ({}): {error}", error.reason.as_str());
     store.event(Event::new("Failed", message).about(kind, name).at(generation).warning());
 }

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn steps_under_way_make_looks_rarer_but_not_urgent_ones() {
         let (mut looks, _) = rested();
-        let now = looks.last.map(|(end, _)| end).unwrap_or_else(Instant::now);
+        let now = looks.last.map_or_else(Instant::now, |(end, _)| end);
         looks.hint(now);
         assert_eq!(looks.due(true), now + BUSY_REST);
         looks.urgent(now);

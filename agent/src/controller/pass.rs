@@ -10,7 +10,6 @@ use super::{Controller, Done, journal, preview, removal, worker};
 use crate::{
     host::{HostError, Reason},
     reconcile::{Plan, Reconciler, Step, Waiting},
-    store::Tally,
 };
 
 impl<R: Reconciler> Controller<R> {
@@ -51,7 +50,7 @@ impl<R: Reconciler> Controller<R> {
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));
         self.looks
             .retry(self.subjects.values().filter(|it| it.under_way.is_none()).filter_map(|it| it.rests_until).min());
-        self.shared.store.count(Tally::Pass);
+        self.shared.store.passed(Self::kind());
         self.shared.store.health(Self::component(), true, "can be seen");
         self.seen.send_replace(Some(observed));
     }

@@ -93,6 +93,16 @@ impl Tree {
         Ok(Written { created: declared.is_none(), etag: read::etag(text.as_bytes()) })
     }
 
+    /// Reads the file that declares this, and its fingerprint.
+    pub(super) fn text(&mut self, kind: Kind, name: &str) -> Result<(String, String), WriteError> {
+        let declared =
+            self.writable(kind, name)?.ok_or_else(|| WriteError::NotFound { kind, name: name.to_owned() })?;
+        let path = self.real(&declared.path)?;
+        let text = fs::read_to_string(&path).map_err(|source| WriteError::Io { path, source })?;
+        let etag = read::etag(text.as_bytes());
+        Ok((text, etag))
+    }
+
     /// Removes the file that declares this.
     pub(super) fn delete(&mut self, kind: Kind, name: &str, expect: &Expect) -> Result<(), WriteError> {
         let declared = self.writable(kind, name)?;

@@ -13,7 +13,7 @@ use super::{
     history::History,
     journal::Journal,
     object::{self, Record, Stamp},
-    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView, Tally},
+    view::{Change, ChangeType, Counters, Declared, Event, Health, PlanView, Work},
 };
 use crate::clock;
 
@@ -29,13 +29,11 @@ pub(super) struct Mirror {
     pub(super) history: History,
     pub(super) plans: BTreeMap<Kind, Arc<PlanView>>,
     pub(super) healths: BTreeMap<&'static str, Health>,
+    pub(super) work: BTreeMap<Kind, Work>,
     /// Objects that the disk does not know yet.
     pub(super) dirty: BTreeSet<Key>,
     pub(super) syncs: u64,
     pub(super) sync_failures: u64,
-    passes: u64,
-    steps_applied: u64,
-    steps_failed: u64,
     version: u64,
 }
 
@@ -48,12 +46,10 @@ impl Mirror {
             history: History::new(reserved),
             plans: BTreeMap::new(),
             healths: BTreeMap::new(),
+            work: BTreeMap::new(),
             dirty: BTreeSet::new(),
             syncs: 0,
             sync_failures: 0,
-            passes: 0,
-            steps_applied: 0,
-            steps_failed: 0,
             version: reserved,
         }
     }
@@ -133,14 +129,6 @@ impl Mirror {
         self.journal.append(event);
     }
 
-    pub(super) fn count(&mut self, tally: Tally) {
-        match tally {
-            Tally::Pass => self.passes += 1,
-            Tally::Applied => self.steps_applied += 1,
-            Tally::Failed => self.steps_failed += 1,
-        }
-    }
-
     pub(super) fn list(&self, kind: Kind) -> Vec<Arc<Value>> {
         let of_kind = self.objects.range((kind, String::new())..).take_while(|((it, _), _)| *it == kind);
         of_kind.map(|(_, record)| Arc::clone(&record.object)).collect()
@@ -171,11 +159,9 @@ impl Mirror {
             objects,
             events: self.journal.len(),
             last_event: self.journal.next() - 1,
+            work: self.work.clone(),
             syncs: self.syncs,
             sync_failures: self.sync_failures,
-            passes: self.passes,
-            steps_applied: self.steps_applied,
-            steps_failed: self.steps_failed,
         }
     }
 

@@ -157,17 +157,6 @@ pub struct Health {
     pub message: String,
 }
 
-/// What is counted for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tally {
-    /// A pass of a controller.
-    Pass,
-    /// A step that was applied.
-    Applied,
-    /// A step that failed.
-    Failed,
-}
-
 /// Figures of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -179,16 +168,23 @@ pub struct Counters {
     pub events: usize,
     /// The number of the newest event.
     pub last_event: u64,
+    /// The work on each kind since the agent started.
+    pub work: BTreeMap<Kind, Work>,
     /// How often the disk was written and synced.
     pub syncs: u64,
     /// How often that failed.
     pub sync_failures: u64,
-    /// Passes of all controllers since the start.
+}
+
+/// The work on a kind since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Passes.
     pub passes: u64,
-    /// Steps that were applied since the start.
-    pub steps_applied: u64,
-    /// Steps that failed since the start.
-    pub steps_failed: u64,
+    /// Steps that did what they should.
+    pub applied: u64,
+    /// Steps that did not.
+    pub failed: u64,
 }
 
 impl Event {

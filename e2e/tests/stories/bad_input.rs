@@ -8,27 +8,27 @@ async fn a_broken_manifest_tears_nothing_down() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        for name in ["a", "b"] {
+        for name in ["web", "api"] {
             machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
         }
         machine.start().await?;
         machine.until_settled().await?;
-        let before = (engine.inspect("a").await, engine.inspect("b").await);
-        machine.write("a.toml", &sleeper("a", "memroy = \"1Gi\"")?)?;
+        let before = (engine.inspect("web").await, engine.inspect("api").await);
+        machine.write("web.toml", &sleeper("web", "memroy = \"1Gi\"")?)?;
         machine.until("the mistake is said", async || {
-            let status = machine.status("a").await;
+            let status = machine.status("web").await;
             status["conditions"][1]["status"] == "False" && status["conditions"][1]["reason"] == "ManifestInvalid"
         }).await?;
         // What is missing may stand in the broken file, so nothing goes.
-        machine.remove("b.toml")?;
-        machine.write("c.toml", &sleeper("c", "")?)?;
-        machine.until("c runs", async || engine.inspect("c").await.is_some_and(|c| c.state == "running")).await?;
-        ensure!(before == (engine.inspect("a").await, engine.inspect("b").await), "a container was disturbed");
+        machine.remove("api.toml")?;
+        machine.write("job.toml", &sleeper("job", "")?)?;
+        machine.until("c runs", async || engine.inspect("job").await.is_some_and(|c| c.state == "running")).await?;
+        ensure!(before == (engine.inspect("web").await, engine.inspect("api").await), "a container was disturbed");
         // The last version that was understood is kept: a still comes back.
-        engine.remove("a").await?;
-        machine.until("a is back", async || engine.inspect("a").await.is_some_and(|a| a.state == "running")).await?;
-        machine.write("a.toml", &sleeper("a", "")?)?;
-        machine.until("b goes", async || engine.inspect("b").await.is_none()).await?;
+        engine.remove("web").await?;
+        machine.until("a is back", async || engine.inspect("web").await.is_some_and(|a| a.state == "running")).await?;
+        machine.write("web.toml", &sleeper("web", "")?)?;
+        machine.until("b goes", async || engine.inspect("api").await.is_none()).await?;
         machine.until_settled().await
     })
     .await
@@ -72,10 +72,10 @@ async fn what_the_engine_refuses_has_a_name() -> anyhow::Result<()> {
 #[tokio::test]
 async fn without_an_engine_the_api_lives_and_says_so() -> anyhow::Result<()> {
     let mut machine = Machine::on("unix:///no/such/engine.sock")?;
-    machine.write("a.toml", &container("a", "nginx:1", ""))?;
+    machine.write("web.toml", &container("web", "nginx:1", ""))?;
     machine.start().await?;
-    machine.until("the engine is missed", async || machine.reason("a").await == "EngineUnavailable").await?;
-    ensure!(machine.status("a").await["conditions"][0]["status"] == "Unknown");
+    machine.until("the engine is missed", async || machine.reason("web").await == "EngineUnavailable").await?;
+    ensure!(machine.status("web").await["conditions"][0]["status"] == "Unknown");
     let ready = piccolo_e2e::http::send(&machine.socket(), "GET", "/readyz?verbose").await?;
     ensure!(ready.status() == 503, "ready without an engine: {}", ready.status());
     machine.stop().await

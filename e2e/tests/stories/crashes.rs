@@ -60,16 +60,16 @@ async fn a_damaged_store_is_set_aside_and_nobody_notices() -> anyhow::Result<()>
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        machine.write("a.toml", &sleeper("a", "")?)?;
+        machine.write("web.toml", &sleeper("web", "")?)?;
         machine.start().await?;
         machine.until_settled().await?;
-        let before = engine.inspect("a").await;
+        let before = engine.inspect("web").await;
         machine.stop().await?;
         let store = machine.state().join("store");
         std::fs::write(store.join("db"), vec![0x5a; 300_000])?;
         machine.start().await?;
         machine.until_settled().await?;
-        ensure!(engine.inspect("a").await == before, "the container was disturbed");
+        ensure!(engine.inspect("web").await == before, "the container was disturbed");
         let journal = machine.get("/journal?limit=1000").await?.to_string();
         ensure!(journal.matches("StoreRebuilt").count() == 1, "{journal}");
         Ok(())
@@ -83,7 +83,7 @@ async fn the_engine_comes_back_and_all_is_as_declared() -> anyhow::Result<()> {
     let restart = std::env::var("RESTART_ENGINE").context("RESTART_ENGINE is not set: run e2e/test")?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        for name in ["a", "b"] {
+        for name in ["web", "api"] {
             machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
         }
         machine.start().await?;
@@ -91,13 +91,13 @@ async fn the_engine_comes_back_and_all_is_as_declared() -> anyhow::Result<()> {
         let status = tokio::process::Command::new(restart).status().await?;
         ensure!(status.success());
         machine.until("both run again", async || {
-            let a = engine.inspect("a").await.is_some_and(|it| it.state == "running");
-            a && engine.inspect("b").await.is_some_and(|it| it.state == "running")
+            let a = engine.inspect("web").await.is_some_and(|it| it.state == "running");
+            a && engine.inspect("api").await.is_some_and(|it| it.state == "running")
         }).await?;
         machine.until_settled().await?;
         // And it hears of what happens after that.
-        engine.remove("b").await?;
-        machine.until("b is back", async || engine.inspect("b").await.is_some_and(|b| b.state == "running")).await
+        engine.remove("api").await?;
+        machine.until("b is back", async || engine.inspect("api").await.is_some_and(|b| b.state == "running")).await
     })
     .await
 }

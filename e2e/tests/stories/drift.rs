@@ -13,37 +13,37 @@ async fn hands_behind_the_back_change_nothing_for_long() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        machine.write("a.toml", &sleeper("a", "memory = \"32Mi\"")?)?;
+        machine.write("web.toml", &sleeper("web", "memory = \"32Mi\"")?)?;
         machine.write("quiet.toml", &sleeper("quiet", "")?)?;
         machine.start().await?;
         machine.until_settled().await?;
         let quiet = engine.inspect("quiet").await;
 
         // `docker kill` switches the restart policy off: only a reconciler repairs it.
-        let before = engine.inspect("a").await.context("a")?;
-        engine.0.kill_container("a", None).await?;
+        let before = engine.inspect("web").await.context("web")?;
+        engine.0.kill_container("web", None).await?;
         repaired(&machine, &engine, "killed", |a| a.started != before.started).await?;
 
-        engine.0.stop_container("a", None).await?;
+        engine.0.stop_container("web", None).await?;
         repaired(&machine, &engine, "stopped", |_| true).await?;
 
-        let before = engine.inspect("a").await.context("a")?;
-        engine.remove("a").await?;
+        let before = engine.inspect("web").await.context("web")?;
+        engine.remove("web").await?;
         repaired(&machine, &engine, "removed", |a| a.id != before.id).await?;
 
-        engine.0.pause_container("a").await?;
+        engine.0.pause_container("web").await?;
         repaired(&machine, &engine, "paused", |_| true).await?;
 
         let limit = ContainerUpdateBody { memory: Some(64 << 20), memory_swap: Some(64 << 20), ..Default::default() };
-        engine.0.update_container("a", limit).await?;
+        engine.0.update_container("web", limit).await?;
         repaired(&machine, &engine, "limited otherwise", |a| a.memory == 32 << 20).await?;
 
         let name = bollard::query_parameters::RenameContainerOptionsBuilder::new().name("elsewhere").build();
-        engine.0.rename_container("a", name).await?;
+        engine.0.rename_container("web", name).await?;
         repaired(&machine, &engine, "renamed", |_| true).await?;
 
         ensure!(engine.inspect("quiet").await == quiet, "a bystander was touched");
-        ensure!(engine.ours().await? == ["a", "quiet"]);
+        ensure!(engine.ours().await? == ["quiet", "web"]);
         let journal = machine.get("/journal?limit=1000").await?.to_string();
         ensure!(journal.matches("Drifted").count() >= 6, "drift was not named: {journal}");
         Ok(())
@@ -60,10 +60,9 @@ async fn repaired(
     let start = Instant::now();
     machine
         .until(&format!("a is repaired after it was {what}"), async || {
-            engine.inspect("a").await.is_some_and(|a| a.state == "running" && a.memory == 32 << 20 && holds(&a))
+            engine.inspect("web").await.is_some_and(|a| a.state == "running" && a.memory == 32 << 20 && holds(&a))
         })
         .await?;
-    println!("{what}: repaired in {:?}", start.elapsed());
     ensure!(start.elapsed() < SOON, "{what}: took {:?}", start.elapsed());
     machine.until_settled().await
 }
@@ -94,12 +93,12 @@ async fn an_emptied_directory_removes_nothing_until_confirmed() -> anyhow::Resul
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        for name in ["a", "b", "c"] {
+        for name in ["web", "api", "job"] {
             machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
         }
         machine.start().await?;
         machine.until_settled().await?;
-        for name in ["a", "b", "c"] {
+        for name in ["web", "api", "job"] {
             machine.remove(&format!("{name}.toml"))?;
         }
         let held = async || machine.get("/plan").await.ok().and_then(|plan| {

@@ -34,20 +34,20 @@ async fn an_edit_replaces_only_what_it_is_about() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        for name in ["a", "b", "c"] {
+        for name in ["web", "api", "job"] {
             machine.write(&format!("{name}.toml"), &sleeper(name, "")?)?;
         }
         machine.start().await?;
         machine.until_settled().await?;
         let before = runs(&engine).await?;
-        machine.write("b.toml", &container("b", &image("2")?, "command = [\"sleep\", \"1000\"]\nstopSignal = \"SIGKILL\""))?;
+        machine.write("api.toml", &container("api", &image("2")?, "command = [\"sleep\", \"1000\"]\nstopSignal = \"SIGKILL\""))?;
         machine.until("b runs the new image", async || {
-            engine.inspect("b").await.is_some_and(|b| b.image.ends_with(":2") && b.state == "running")
+            engine.inspect("api").await.is_some_and(|b| b.image.ends_with(":2") && b.state == "running")
         }).await?;
         machine.until_settled().await?;
         let after = runs(&engine).await?;
         ensure!(before.len() == 3 && after.len() == 3, "{after:?}");
-        for (one, other) in before.iter().zip(&after).filter(|(one, _)| one.0 != "b") {
+        for (one, other) in before.iter().zip(&after).filter(|(one, _)| one.0 != "api") {
             ensure!(one == other, "{one:?} became {other:?}");
         }
         Ok(())
@@ -60,14 +60,14 @@ async fn limits_change_without_a_restart() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        machine.write("a.toml", &sleeper("a", "memory = \"32Mi\"")?)?;
+        machine.write("web.toml", &sleeper("web", "memory = \"32Mi\"")?)?;
         machine.start().await?;
         machine.until_settled().await?;
-        let before = engine.inspect("a").await.context("a")?;
-        machine.write("a.toml", &sleeper("a", "memory = \"48Mi\"\nrestart = \"onFailure\"")?)?;
-        machine.until("the new limit", async || engine.inspect("a").await.is_some_and(|a| a.memory == 48 << 20)).await?;
+        let before = engine.inspect("web").await.context("web")?;
+        machine.write("web.toml", &sleeper("web", "memory = \"48Mi\"\nrestart = \"onFailure\"")?)?;
+        machine.until("the new limit", async || engine.inspect("web").await.is_some_and(|a| a.memory == 48 << 20)).await?;
         machine.until_settled().await?;
-        let after = engine.inspect("a").await.context("a")?;
+        let after = engine.inspect("web").await.context("web")?;
         ensure!((before.id, before.started) == (after.id, after.started), "it was restarted");
         Ok(())
     })
@@ -80,15 +80,15 @@ async fn a_manifest_that_goes_takes_its_container_but_not_its_volume() -> anyhow
     story(&engine, async {
         let mut machine = Machine::new()?;
         let mount = "[[spec.mounts]]\npath = \"/data\"\nvolume = \"piccolo-story\"";
-        machine.write("a.toml", &sleeper("a", mount)?)?;
-        machine.write("b.toml", &sleeper("b", "")?)?;
+        machine.write("web.toml", &sleeper("web", mount)?)?;
+        machine.write("api.toml", &sleeper("api", "")?)?;
         machine.start().await?;
         machine.until_settled().await?;
-        let b = engine.inspect("b").await;
-        machine.remove("a.toml")?;
-        machine.until("a is gone", async || engine.inspect("a").await.is_none()).await?;
+        let b = engine.inspect("api").await;
+        machine.remove("web.toml")?;
+        machine.until("a is gone", async || engine.inspect("web").await.is_none()).await?;
         ensure!(engine.0.inspect_volume("piccolo-story").await.is_ok(), "the volume is gone");
-        ensure!(engine.inspect("b").await == b, "b was touched");
+        ensure!(engine.inspect("api").await == b, "b was touched");
         engine.0.remove_volume("piccolo-story", None::<bollard::query_parameters::RemoveVolumeOptions>).await?;
         Ok(())
     })
@@ -100,14 +100,14 @@ async fn a_stop_and_a_start_are_declared_too() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
-        machine.write("a.toml", &sleeper("a", "running = false")?)?;
+        machine.write("web.toml", &sleeper("web", "running = false")?)?;
         machine.start().await?;
         machine.until_settled().await?;
-        ensure!(engine.inspect("a").await.context("a")?.state == "created");
-        machine.write("a.toml", &sleeper("a", "")?)?;
-        machine.until("a runs", async || engine.inspect("a").await.is_some_and(|a| a.state == "running")).await?;
-        machine.write("a.toml", &sleeper("a", "running = false")?)?;
-        machine.until("a is stopped", async || engine.inspect("a").await.is_some_and(|a| a.state == "exited")).await?;
+        ensure!(engine.inspect("web").await.context("web")?.state == "created");
+        machine.write("web.toml", &sleeper("web", "")?)?;
+        machine.until("a runs", async || engine.inspect("web").await.is_some_and(|a| a.state == "running")).await?;
+        machine.write("web.toml", &sleeper("web", "running = false")?)?;
+        machine.until("a is stopped", async || engine.inspect("web").await.is_some_and(|a| a.state == "exited")).await?;
         machine.until_settled().await
     })
     .await

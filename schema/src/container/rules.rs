@@ -23,6 +23,7 @@ impl Container {
     /// Checks the rules that go beyond the shape of single fields.
     pub fn validate(&self) -> Vec<Violation> {
         let (spec, mut out) = (&self.spec, Vec::new());
+        name(self.name(), &mut out);
         image(spec, &mut out);
         ports::check(spec, &mut out);
         paths::check(spec, &mut out);
@@ -47,6 +48,15 @@ fn note(out: &mut Vec<Violation>, code: Code, path: Path, reason: impl Display, 
 /// Notes that a key of a map breaks a rule.
 fn note_key(out: &mut Vec<Violation>, code: Code, path: Path, reason: impl Display, help: impl Display) {
     out.push(Violation { code, path, on_key: true, reason: reason.to_string(), help: help.to_string() });
+}
+
+/// Engines want two characters.
+fn name(name: &str, out: &mut Vec<Violation>) {
+    if name.len() == 1 {
+        let path = Path::default().key("metadata").key("name");
+        let reason = format!("`{name}` is too short for the name of a container");
+        note(out, Code::BadName, path, reason, "engines want at least two characters");
+    }
 }
 
 fn image(spec: &ContainerSpec, out: &mut Vec<Violation>) {

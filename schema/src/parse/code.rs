@@ -115,7 +115,8 @@ impl Code {
             }
             Self::BadName => {
                 "Names of manifests are used as names of containers, networks and hosts. They consist of at most 63 \
-                 lower-case letters, digits and hyphens, and begin and end with a letter or digit."
+                 lower-case letters, digits and hyphens, and begin and end with a letter or digit. Containers need at \
+                 least two."
             }
             Self::UnknownWord => {
                 "The key takes one of a few words, written exactly as the message lists them. They are texts and stand \

@@ -195,7 +195,7 @@ mod tests {
         let body = made(json!({ "image": "nginx", "memory": "64Mi" }));
         let spec: ContainerSpec =
             serde_json::from_str(body["Labels"][SPEC_LABEL].as_str().unwrap_or_default()).unwrap_or_else(|_| unreachable!());
-        assert_eq!(spec.memory.map(|memory| memory.get()), Some(64 << 20));
+        assert_eq!(spec.memory.map(piccolo_schema::quantity::Bytes::get), Some(64 << 20));
         assert_eq!(body["Labels"][CONTAINER_LABEL], "web");
     }
 

@@ -1,0 +1,134 @@
+//! The `piccolo` command: a person's way to the daemon's API.
+//!
+//! Data goes to standard output, everything else to standard error. Each command is one small file.
+
+mod apply;
+mod client;
+mod completion;
+mod confirm;
+mod delete;
+mod describe;
+mod edit;
+mod events;
+mod explain;
+mod failure;
+mod get;
+mod local;
+mod logs;
+mod manual;
+mod output;
+mod plan;
+mod schema;
+mod screen;
+mod status;
+mod subject;
+mod table;
+mod validate;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use self::{client::Client, failure::Failure, screen::Screen};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done               5  conflict: changed by someone else
+  1  failed             6  not settled in time
+  2  wrong usage       10  the plan has changes
+  3  not found
+
+Examples:
+  piccolo status
+  piccolo apply -f web.toml --wait";
+
+/// Says what this machine shall be, and shows what it is.
+#[derive(Debug, Parser)]
+#[command(name = "piccolo", version, after_help = EXIT_CODES, max_term_width = 80)]
+struct Cli {
+    /// The daemon: `unix:///path/to.sock` or `http://127.0.0.1:8080`.
+    #[arg(
+        long,
+        global = true,
+        env = "PICCOLO_HOST",
+        hide_env_values = true,
+        default_value = "unix:///run/piccolo/api.sock"
+    )]
+    host: client::Host,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows how everything stands, on one screen.
+    Status(status::Args),
+    /// Shows what would be changed. Exits with 10 when there is something.
+    Plan(plan::Args),
+    /// Lists manifests and how they stand.
+    Get(get::Args),
+    /// Shows everything about one manifest.
+    Describe(describe::Args),
+    /// Makes or replaces manifests.
+    Apply(apply::Args),
+    /// Opens a manifest in an editor.
+    Edit(edit::Args),
+    /// Removes manifests, and what they declare from the machine.
+    Delete(delete::Args),
+    /// Confirms removals that are held because they are many.
+    Confirm(confirm::Args),
+    /// Shows what a container prints.
+    Logs(logs::Args),
+    /// Shows what happened.
+    Events(events::Args),
+    /// Explains a field of a manifest, or the code of a mistake.
+    Explain(explain::Args),
+    /// Checks manifests without a daemon.
+    Validate(validate::Args),
+    /// Prints the JSON Schema of a kind, for editors.
+    Schema(schema::Args),
+    /// Prints completions for a shell.
+    Completion(completion::Args),
+}
+
+/// Runs the command line and returns its exit code. Dropped half-way it leaves nothing behind: each request is whole.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let screen = Screen::new();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli, &screen).await {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            screen.fail(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
+    let client = Client::new(cli.host);
+    let (client, screen) = (&client, screen);
+    match cli.command {
+        Command::Status(args) => status::run(&args, client, screen).await?,
+        Command::Plan(args) => return plan::run(&args, client, screen).await,
+        Command::Get(args) => get::run(&args, client, screen).await?,
+        Command::Describe(args) => describe::run(&args, client, screen).await?,
+        Command::Apply(args) => apply::run(&args, client, screen).await?,
+        Command::Edit(args) => edit::run(&args, client, screen).await?,
+        Command::Delete(args) => delete::run(&args, client, screen).await?,
+        Command::Confirm(args) => confirm::run(&args, client, screen).await?,
+        Command::Logs(args) => logs::run(&args, client, screen).await?,
+        Command::Events(args) => events::run(&args, client, screen).await?,
+        Command::Explain(args) => explain::run(&args, screen)?,
+        Command::Validate(args) => validate::run(&args, screen)?,
+        Command::Schema(args) => schema::run(&args, screen)?,
+        Command::Completion(args) => completion::run(&args, screen)?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,114 @@
+//! `piccolo apply`: files in, as they are.
+
+use std::{path::PathBuf, time::Duration};
+
+use hyper::{Method, StatusCode, header};
+use serde_json::Value;
+
+use super::{client::Client, failure::Failure, local, local::Local, plan, screen::Screen, subject};
+
+/// Makes or replaces manifests. TOML is kept as it is, with its comments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  piccolo apply -f web.toml --wait\n  piccolo apply -f manifests/ --dry-run")]
+pub(super) struct Args {
+    /// Files or directories of manifests, or `-` for standard input. One manifest a file.
+    #[arg(short, long = "file", required = true)]
+    files: Vec<PathBuf>,
+    /// Shows what would be changed and changes nothing.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+    /// Waits until what was applied does what was asked.
+    #[arg(long)]
+    wait: bool,
+    /// How many seconds to wait.
+    #[arg(long, default_value_t = 60, requires = "wait")]
+    timeout: u32,
+}
+
+pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let manifests = local::read(&args.files, screen)?;
+    if manifests.is_empty() {
+        return Err(Failure::NotFound("there is no manifest (*.toml) in there".to_owned()));
+    }
+    let mut generations = Vec::new();
+    for manifest in &manifests {
+        if args.dry_run {
+            preview(manifest, client, screen).await?;
+        } else {
+            generations.push(send(manifest, client, screen).await?);
+        }
+    }
+    if !args.wait {
+        return Ok(());
+    }
+    let all = async {
+        for (manifest, generation) in manifests.iter().zip(generations) {
+            settle(manifest, generation, client).await?;
+            screen.line(format!("{}/{} ready", manifest.kind.singular(), manifest.name))?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(Duration::from_secs(args.timeout.into()), all).await {
+        Ok(done) => done,
+        Err(_) => Err(unsettled(&manifests, args.timeout, client).await),
+    }
+}
+
+async fn preview(manifest: &Local, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let path = format!("{}?dryRun=All", subject::path(manifest.kind, &manifest.name));
+    let headers = [(header::CONTENT_TYPE, manifest.media)];
+    let answer = client.send(Method::PUT, &path, &headers, manifest.text.clone()).await?;
+    let plans = plan::read(&client.json(&answer)?)?;
+    screen.note(format!("{}/{}:", manifest.kind.singular(), manifest.name));
+    plan::show(&plans, screen, |plan, subject| plan.kind == manifest.kind && subject == manifest.name)
+}
+
+/// Sends a manifest and returns the generation that it has then.
+async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<i64, Failure> {
+    let path = subject::path(manifest.kind, &manifest.name);
+    let before = client.ask(&path).await?.etag;
+    let headers = [(header::CONTENT_TYPE, manifest.media)];
+    let answer = client.send(Method::PUT, &path, &headers, manifest.text.clone()).await?;
+    let word = match answer.status {
+        StatusCode::CREATED => "created",
+        _ if before.is_some() && before == answer.etag => "unchanged",
+        _ => "changed",
+    };
+    screen.line(format!("{}/{} {word}", manifest.kind.singular(), manifest.name))?;
+    Ok(client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0))
+}
+
+/// Waits until the object does what this generation asks. Cut by the caller.
+async fn settle(manifest: &Local, generation: i64, client: &Client) -> Result<(), Failure> {
+    let selector = format!("fieldSelector=metadata.name%3D{}", subject::escape(&manifest.name));
+    let path = format!("{}?watch=true&{selector}", subject::list_path(manifest.kind));
+    let mut changes = client.follow(&path, &[]).await?;
+    while let Some(change) = changes.document().await? {
+        if ready(&change["object"]).is_some_and(|it| it["status"] == "True" && speaks_of(it, &change, generation)) {
+            return Ok(());
+        }
+    }
+    Err(Failure::Unsettled("the daemon stopped before it was ready".to_owned()))
+}
+
+fn speaks_of(condition: &Value, change: &Value, generation: i64) -> bool {
+    let observed = condition["observedGeneration"].as_i64();
+    observed.or_else(|| change["object"]["status"]["observedGeneration"].as_i64()).is_some_and(|it| it >= generation)
+}
+
+fn ready(object: &Value) -> Option<&Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == "Ready")
+}
+
+async fn unsettled(manifests: &[Local], seconds: u32, client: &Client) -> Failure {
+    let mut words = format!("not ready within {seconds} s");
+    for manifest in manifests {
+        let Ok(object) = client.get(&subject::path(manifest.kind, &manifest.name)).await else { continue };
+        if let Some(condition) = ready(&object).filter(|it| it["status"] != "True") {
+            let text = |key: &str| condition[key].as_str().unwrap_or_default();
+            let name = format!("{}/{}", manifest.kind.singular(), manifest.name);
+            words.push_str(&format!("\n  {name}: {} ({})", text("message"), text("reason")));
+        }
+    }
+    Failure::Unsettled(words)
+}

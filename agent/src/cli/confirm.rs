@@ -1,0 +1,25 @@
+//! `piccolo confirm`: consent to removals that are held.
+
+use hyper::{Method, header};
+use serde_json::json;
+
+use super::{client::Client, failure::Failure, screen::Screen};
+
+/// Confirms removals that are held because they are many.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  piccolo status\n  piccolo confirm 4f2a9c")]
+pub(super) struct Args {
+    /// What `piccolo status` names beside the held removals.
+    id: String,
+}
+
+pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let body = json!({ "id": args.id }).to_string();
+    let answer = client.send(Method::POST, "/confirm", &[(header::CONTENT_TYPE, "application/json")], body).await?;
+    let done = client.json(&answer)?;
+    let kind = done["kind"].as_str().unwrap_or_default().to_lowercase();
+    for name in done["confirmed"].as_array().into_iter().flatten().filter_map(|name| name.as_str()) {
+        screen.line(format!("{kind}/{name} may be removed"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The API as Kubernetes clients see it: discovery, and kubectl itself where there is one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by panicking, and runs real programs"
+)]
+
+#[path = "api/support.rs"]
+mod support;
+
+use std::{fs, path::PathBuf, process::Output};
+
+use piccolo_agent::api;
+use serde_json::json;
+use tokio::{net::TcpListener, process::Command};
+use tokio_util::sync::CancellationToken;
+
+use support::House;
+
+#[tokio::test]
+async fn clients_find_the_kinds() {
+    let house = House::open().await;
+    for path in [
+        "/version",
+        "/api",
+        "/api/v1",
+        "/api/v1/events",
+        "/apis",
+        "/apis/piccolo.os",
+        "/apis/piccolo.os/v1alpha1",
+        "/openapi.json",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/apis/piccolo.os/v1alpha1",
+    ] {
+        assert_eq!(house.get(path).await.status, 200, "{path}");
+    }
+    let resources = house.get("/apis/piccolo.os/v1alpha1").await.json();
+    let names: Vec<_> = resources["resources"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["networks", "networks/status", "containers", "containers/status"].map(|it| json!(it)));
+    let document = house.get("/openapi/v3/apis/piccolo.os/v1alpha1").await.json();
+    let model = &document["components"]["schemas"]["Container"];
+    assert_eq!(model["x-kubernetes-group-version-kind"][0]["kind"], "Container");
+    let review = json!({ "spec": {} }).to_string();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(house.send("POST", path, &[], review).await.json()["status"]["allowed"], true);
+}
+
+struct Kubectl {
+    house: House,
+    server: String,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Kubectl {
+    async fn open() -> Option<Self> {
+        if Command::new("kubectl").arg("version").arg("--client").output().await.is_err() {
+            eprintln!("skipped: there is no kubectl on the PATH");
+            return None;
+        }
+        let house = House::open().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (server, stop) = (format!("http://{}", listener.local_addr().unwrap()), CancellationToken::new());
+        tokio::spawn(api::serve(house.router.clone(), None, Some(listener), stop.clone()));
+        Some(Self { house, server, _stop: stop.drop_guard() })
+    }
+
+    async fn run(&self, args: &[&str]) -> Output {
+        let home = self.house.dir.path();
+        let mut command = Command::new("kubectl");
+        command.args(["--server", &self.server, "--cache-dir"]).arg(home.join("cache")).args(args);
+        command.env("HOME", home).env("KUBECONFIG", "/dev/null").env_remove("http_proxy").env("NO_PROXY", "*");
+        command.output().await.unwrap()
+    }
+
+    async fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(output.status.success(), "kubectl {args:?}: {out}{err}");
+        out
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.house.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+const YAML: &str = "\
+apiVersion: piccolo.os/v1alpha1
+kind: Container
+metadata: { name: web, labels: { tier: front } }
+spec: { image: 'nginx:1.27' }
+";
+
+#[tokio::test]
+async fn kubectl_does_what_it_does_elsewhere() {
+    let Some(kubectl) = Kubectl::open().await else { return };
+    let file = kubectl.file("web.yaml", YAML);
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    assert_eq!(kubectl.ok(&["apply", "-f", &file]).await, "container.piccolo.os/web created\n");
+    assert_eq!(kubectl.ok(&["apply", "-f", &file]).await, "container.piccolo.os/web unchanged\n");
+    let table = words(kubectl.ok(&["get", "containers", "-o", "wide"]).await);
+    assert!(table.starts_with("NAME READY STATE IMAGE REASON AGE web True running nginx:1.27 Running"), "{table}");
+    assert!(words(kubectl.ok(&["get", "ct", "web"]).await).starts_with("NAME READY STATE IMAGE AGE web True"));
+    assert_eq!(kubectl.ok(&["get", "all", "-l", "tier=front", "-o", "name"]).await, "container.piccolo.os/web\n");
+    kubectl.ok(&["patch", "ct", "web", "--type=merge", "-p", r#"{"spec":{"memory":"64Mi"}}"#]).await;
+    kubectl.ok(&["label", "ct", "web", "a=b"]).await;
+    let newer = kubectl.file("web.yaml", &YAML.replace("1.27", "1.28"));
+    let diff = kubectl.run(&["diff", "-f", &newer]).await;
+    assert!(String::from_utf8_lossy(&diff.stdout).contains("+  image: nginx:1.28"), "{diff:?}");
+    assert_eq!(
+        kubectl.ok(&["apply", "--server-side", "--force-conflicts", "-f", &newer]).await,
+        "container.piccolo.os/web serverside-applied\n"
+    );
+    assert_eq!(kubectl.ok(&["get", "ct", "web", "-o", "jsonpath={.spec.image}"]).await, "nginx:1.28");
+    kubectl.ok(&["wait", "--for=condition=Ready", "ct/web", "--timeout=10s"]).await;
+    assert!(kubectl.ok(&["explain", "container.spec.ports"]).await.contains("containerPort"));
+    let described = kubectl.ok(&["describe", "ct", "web"]).await;
+    assert!(described.contains("ManifestAccepted"), "{described}");
+    assert_eq!(kubectl.ok(&["auth", "can-i", "create", "containers"]).await, "yes\n");
+    kubectl.ok(&["delete", "ct", "web", "--dry-run=server"]).await;
+    assert!(kubectl.house.file("containers/web.toml").exists(), "a dry run removes nothing");
+    assert_eq!(kubectl.ok(&["delete", "ct", "web", "--timeout=10s"]).await, "container.piccolo.os \"web\" deleted\n");
+    assert!(!kubectl.house.file("containers/web.toml").exists());
+}
+
+#[tokio::test]
+async fn kubectl_prints_every_mistake() {
+    let Some(kubectl) = Kubectl::open().await else { return };
+    let file = kubectl.file("web.yaml", &YAML.replace("image:", "imagee: 1, memory:"));
+    let output = kubectl.run(&["create", "-f", &file, "--validate=false"]).await;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    for word in ["spec.imagee", "PIC0002", "spec.memory", "image"] {
+        assert!(words.contains(word), "{words}");
+    }
+    let missing = kubectl.run(&["get", "ct", "nobody"]).await;
+    let words = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(words.contains("containers.piccolo.os \"nobody\" not found"), "{words}");
+}
+
+#[tokio::test]
+async fn kubectl_watches() {
+    let Some(kubectl) = Kubectl::open().await else { return };
+    let file = kubectl.file("web.yaml", YAML);
+    let watching = kubectl.run(&["get", "ct", "-w", "--request-timeout=4s"]);
+    let changing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        kubectl.ok(&["create", "-f", &file]).await;
+    };
+    let (watched, ()) = tokio::join!(watching, changing);
+    let table = String::from_utf8_lossy(&watched.stdout).into_owned();
+    assert!(table.starts_with("NAME") && table.contains("\nweb "), "{table}{watched:?}");
+}

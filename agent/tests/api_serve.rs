@@ -1,0 +1,134 @@
+//! The server: who is let in, what is limited, how it ends.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+
+#[path = "api/support.rs"]
+mod support;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use piccolo_agent::api;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use support::House;
+
+struct Server {
+    house: House,
+    tcp: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn open() -> Self {
+        let house = House::open().await;
+        let unix = UnixListener::bind(house.dir.path().join("api.sock")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let task = tokio::spawn(api::serve(house.router.clone(), Some(unix), Some(listener), stop.clone()));
+        Self { house, tcp, stop, task }
+    }
+
+    async fn over_tcp(&self, request: &str) -> String {
+        exchange(TcpStream::connect(self.tcp).await.unwrap(), request).await
+    }
+
+    async fn over_unix(&self, request: &str) -> String {
+        exchange(UnixStream::connect(self.house.dir.path().join("api.sock")).await.unwrap(), request).await
+    }
+}
+
+/// Returns the first line and the last line of the answer.
+async fn exchange(mut socket: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+fn get(host: &str) -> String {
+    format!("GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+}
+
+fn change(headers: &str) -> String {
+    format!(
+        "POST /confirm HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: 10\r\n\r\n{{\"id\":\"x\"}}"
+    )
+}
+
+#[tokio::test]
+async fn only_a_loopback_host_is_answered_over_tcp() {
+    let server = Server::open().await;
+    for host in ["localhost", "127.0.0.1:8080", "[::1]:1", "127.3.2.1"] {
+        let answer = server.over_tcp(&get(host)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io", ""] {
+        let answer = server.over_tcp(&get(host)).await;
+        assert!(answer.starts_with("HTTP/1.1 421") && answer.contains("problem+json"), "{host}: {answer}");
+        let answer = server.over_unix(&get(host)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+    }
+    let absolute = "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(server.over_tcp(absolute).await.starts_with("HTTP/1.1 421"));
+    let nameless = "GET /livez HTTP/1.0\r\n\r\n";
+    assert!(server.over_tcp(nameless).await.starts_with("HTTP/1.0 421"));
+}
+
+#[tokio::test]
+async fn pages_of_others_change_nothing() {
+    let server = Server::open().await;
+    for own in ["", "Origin: http://localhost:3000\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"]
+    {
+        let answer = server.over_tcp(&change(own)).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{own}: {answer}");
+    }
+    for foreign in [
+        "Origin: https://evil.example\r\n",
+        "Origin: null\r\n",
+        "Origin: file://localhost\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+    ] {
+        let answer = server.over_tcp(&change(foreign)).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{foreign}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_is_quick_though_streams_are_open() {
+    let server = Server::open().await;
+    let mut socket = TcpStream::connect(server.tcp).await.unwrap();
+    let follow = "GET /journal?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    socket.write_all(follow.as_bytes()).await.unwrap();
+    let mut idle = TcpStream::connect(server.tcp).await.unwrap();
+    idle.write_all(b"GET /li").await.unwrap();
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).await.unwrap();
+    let begun = Instant::now();
+    server.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    let mut rest = String::new();
+    socket.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "the stream ends whole: {rest}");
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_does_not_shut_the_other_door() {
+    let server = Server::open().await;
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        flood.push(TcpStream::connect(server.tcp).await.unwrap());
+    }
+    assert!(server.over_unix(&get("localhost")).await.starts_with("HTTP/1.1 200"));
+    drop(flood);
+    assert!(server.over_tcp(&get("localhost")).await.starts_with("HTTP/1.1 200"));
+}
