@@ -10,6 +10,7 @@
 )]
 
 pub mod engine;
+pub mod floor;
 pub mod http;
 pub mod machine;
 

@@ -83,11 +83,23 @@ impl Machine {
         Ok(fs::remove_file(self.path(file))?)
     }
 
+    /// Starts the daemon, waits until it answers, and listens to what it says.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.start_unheard().await?;
+        for path in ["/journal?follow=true", "/apis/piccolo.os/v1alpha1/containers?watch=true"] {
+            self.ears.push(tokio::spawn(listen(self.socket(), path, self.heard.clone())));
+        }
+        Ok(())
+    }
+
     /// Starts the daemon and waits until it answers.
     ///
     /// # Errors
     /// When it does not.
-    pub async fn start(&mut self) -> anyhow::Result<()> {
+    pub async fn start_unheard(&mut self) -> anyhow::Result<()> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log"))?;
         let child = Command::new(program()?)
             .args(["--config-dir".as_ref(), self.path("").as_os_str()])
@@ -106,11 +118,7 @@ impl Machine {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, answers).await.context("piccolod does not answer")?;
-        for path in ["/journal?follow=true", "/apis/piccolo.os/v1alpha1/containers?watch=true"] {
-            self.ears.push(tokio::spawn(listen(self.socket(), path, self.heard.clone())));
-        }
-        Ok(())
+        tokio::time::timeout(PATIENCE, answers).await.context("piccolod does not answer")
     }
 
     /// Returns the process id of the daemon.
@@ -173,10 +181,14 @@ impl Machine {
             let Ok(list) = self.get("/apis/piccolo.os/v1alpha1/containers").await else { return false };
             let plans = plan["plans"].as_array().cloned().unwrap_or_default();
             let quiet = !plans.is_empty()
-                && plans.iter().all(|it| it["steps"].as_array().is_some_and(Vec::is_empty) && it["waiting"].as_array().is_some_and(Vec::is_empty));
+                && plans.iter().all(|it| {
+                    it["steps"].as_array().is_some_and(Vec::is_empty)
+                        && it["waiting"].as_array().is_some_and(Vec::is_empty)
+                });
             let ready = |object: &Value| {
                 let status = &object["status"];
-                status["conditions"][0]["status"] == "True" && status["observedGeneration"] == object["metadata"]["generation"]
+                status["conditions"][0]["status"] == "True"
+                    && status["observedGeneration"] == object["metadata"]["generation"]
             };
             quiet && list["items"].as_array().is_some_and(|items| items.iter().all(ready))
         })
@@ -227,7 +239,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
         return Ok(path.into());
     }
     let here = std::env::current_exe()?;
-    let target = here.ancestors().find(|path| path.ends_with("deps") || path.ends_with("debug") || path.ends_with("release"));
+    let target =
+        here.ancestors().find(|path| path.ends_with("deps") || path.ends_with("debug") || path.ends_with("release"));
     let folder = target.map(|path| if path.ends_with("deps") { path.parent().unwrap_or(path) } else { path });
     let program = folder.unwrap_or(Path::new(".")).join("piccolod");
     if !program.exists() {

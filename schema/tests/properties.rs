@@ -120,7 +120,7 @@ proptest! {
 
 fn container() -> impl Strategy<Value = Value> {
     let scalars = (
-        "[a-z]([a-z0-9-]{0,20}[a-z0-9])?",
+        "[a-z][a-z0-9-]{0,20}[a-z0-9]",
         "([a-z]{1,8}/)?[a-z0-9]{1,12}(:[a-z0-9][a-z0-9.]{0,5})?",
         prop::collection::vec("[^\0]{0,12}", 0..4),
         prop::collection::btree_map("[A-Z_]{1,8}", "[^\0]{0,12}", 0..4),

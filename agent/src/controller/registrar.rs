@@ -77,7 +77,8 @@ impl Registrar {
         }
         // What is missing may stand in a file that can't be read at present.
         let complete = |kind: &Kind| snapshot.complete.get(kind).copied().unwrap_or(false);
-        let gone = self.store.declared().into_iter().filter(|it| complete(&it.0) && !snapshot.declared.contains_key(it));
+        let gone =
+            self.store.declared().into_iter().filter(|it| complete(&it.0) && !snapshot.declared.contains_key(it));
         for (kind, name) in gone {
             self.store.undeclare(kind, &name);
         }

@@ -13,7 +13,10 @@ use tokio::net::{TcpListener, UnixListener};
 /// Listens on a loopback address.
 pub(super) async fn tcp(address: SocketAddr) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() {
-        bail!("{address} is not a loopback address: as long as the API asks nobody who they are, it must not be reachable from a network; use 127.0.0.1:{}", address.port());
+        bail!(
+            "{address} is not a loopback address: as long as the API asks nobody who they are, it must not be reachable from a network; use 127.0.0.1:{}",
+            address.port()
+        );
     }
     TcpListener::bind(address)
         .await

@@ -114,7 +114,11 @@ impl Bench {
             }
         };
         let limit = Duration::from_secs(7200);
-        assert!(tokio::time::timeout(limit, waits).await.is_ok(), "never came: {:?}", self.reader.events(&EventQuery::default()));
+        assert!(
+            tokio::time::timeout(limit, waits).await.is_ok(),
+            "never came: {:?}",
+            self.reader.events(&EventQuery::default())
+        );
     }
 
     pub(crate) async fn until_ready(&self, name: &str) {
@@ -157,5 +161,8 @@ impl Bench {
 }
 
 fn manifest(name: &str, how: &str) -> Manifest {
-    Manifest::Network(Box::new(Network::new(name, NetworkSpec { subnet: Some(how.to_owned()), ..NetworkSpec::default() })))
+    Manifest::Network(Box::new(Network::new(
+        name,
+        NetworkSpec { subnet: Some(how.to_owned()), ..NetworkSpec::default() },
+    )))
 }

@@ -15,10 +15,12 @@ async fn a_broken_manifest_tears_nothing_down() -> anyhow::Result<()> {
         machine.until_settled().await?;
         let before = (engine.inspect("web").await, engine.inspect("api").await);
         machine.write("web.toml", &sleeper("web", "memroy = \"1Gi\"")?)?;
-        machine.until("the mistake is said", async || {
-            let status = machine.status("web").await;
-            status["conditions"][1]["status"] == "False" && status["conditions"][1]["reason"] == "ManifestInvalid"
-        }).await?;
+        machine
+            .until("the mistake is said", async || {
+                let status = machine.status("web").await;
+                status["conditions"][1]["status"] == "False" && status["conditions"][1]["reason"] == "ManifestInvalid"
+            })
+            .await?;
         // What is missing may stand in the broken file, so nothing goes.
         machine.remove("api.toml")?;
         machine.write("job.toml", &sleeper("job", "")?)?;
@@ -46,7 +48,8 @@ async fn what_the_engine_refuses_has_a_name() -> anyhow::Result<()> {
         machine.write("port.toml", &sleeper("port", &format!("{port}{held}"))?)?;
         machine.write("missing.toml", &container("missing", &image("no-such-tag")?, ""))?;
         machine.write("nowhere.toml", &container("nowhere", "localhost:1/nothing:1", ""))?;
-        machine.write("mount.toml", &sleeper("mount", "[[spec.mounts]]\npath = \"/x\"\nhostPath = \"/no/such/place\"")?)?;
+        machine
+            .write("mount.toml", &sleeper("mount", "[[spec.mounts]]\npath = \"/x\"\nhostPath = \"/no/such/place\"")?)?;
         machine.write("network.toml", &sleeper("network", "network = \"nobody\"")?)?;
         machine.write("good.toml", &sleeper("good", "")?)?;
         machine.start().await?;

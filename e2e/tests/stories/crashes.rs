@@ -43,10 +43,12 @@ async fn kill_minus_nine_at_any_moment_loses_nothing() -> anyhow::Result<()> {
         let command = busy.config.and_then(|config| config.cmd).unwrap_or_default();
         ensure!(command == ["sleep", &wanted], "the last edit was lost: {command:?}");
         let fleeting = machine.path("fleeting.toml").exists();
-        machine.until("nothing is left over", async || {
-            let ours = engine.ours().await.unwrap_or_default();
-            ours.len() == 3 + usize::from(fleeting) && !ours.iter().any(|name| name.ends_with(".next"))
-        }).await?;
+        machine
+            .until("nothing is left over", async || {
+                let ours = engine.ours().await.unwrap_or_default();
+                ours.len() == 3 + usize::from(fleeting) && !ours.iter().any(|name| name.ends_with(".next"))
+            })
+            .await?;
         for (name, before) in quiet.into_iter().zip(before) {
             ensure!(engine.inspect(name).await.as_ref() == Some(&before), "{name} was disturbed");
         }
@@ -90,10 +92,12 @@ async fn the_engine_comes_back_and_all_is_as_declared() -> anyhow::Result<()> {
         machine.until_settled().await?;
         let status = tokio::process::Command::new(restart).status().await?;
         ensure!(status.success());
-        machine.until("both run again", async || {
-            let a = engine.inspect("web").await.is_some_and(|it| it.state == "running");
-            a && engine.inspect("api").await.is_some_and(|it| it.state == "running")
-        }).await?;
+        machine
+            .until("both run again", async || {
+                let a = engine.inspect("web").await.is_some_and(|it| it.state == "running");
+                a && engine.inspect("api").await.is_some_and(|it| it.state == "running")
+            })
+            .await?;
         machine.until_settled().await?;
         // And it hears of what happens after that.
         engine.remove("api").await?;

@@ -40,10 +40,15 @@ async fn an_edit_replaces_only_what_it_is_about() -> anyhow::Result<()> {
         machine.start().await?;
         machine.until_settled().await?;
         let before = runs(&engine).await?;
-        machine.write("api.toml", &container("api", &image("2")?, "command = [\"sleep\", \"1000\"]\nstopSignal = \"SIGKILL\""))?;
-        machine.until("b runs the new image", async || {
-            engine.inspect("api").await.is_some_and(|b| b.image.ends_with(":2") && b.state == "running")
-        }).await?;
+        machine.write(
+            "api.toml",
+            &container("api", &image("2")?, "command = [\"sleep\", \"1000\"]\nstopSignal = \"SIGKILL\""),
+        )?;
+        machine
+            .until("b runs the new image", async || {
+                engine.inspect("api").await.is_some_and(|b| b.image.ends_with(":2") && b.state == "running")
+            })
+            .await?;
         machine.until_settled().await?;
         let after = runs(&engine).await?;
         ensure!(before.len() == 3 && after.len() == 3, "{after:?}");
@@ -65,7 +70,9 @@ async fn limits_change_without_a_restart() -> anyhow::Result<()> {
         machine.until_settled().await?;
         let before = engine.inspect("web").await.context("web")?;
         machine.write("web.toml", &sleeper("web", "memory = \"48Mi\"\nrestart = \"onFailure\"")?)?;
-        machine.until("the new limit", async || engine.inspect("web").await.is_some_and(|a| a.memory == 48 << 20)).await?;
+        machine
+            .until("the new limit", async || engine.inspect("web").await.is_some_and(|a| a.memory == 48 << 20))
+            .await?;
         machine.until_settled().await?;
         let after = engine.inspect("web").await.context("web")?;
         ensure!((before.id, before.started) == (after.id, after.started), "it was restarted");
@@ -107,7 +114,9 @@ async fn a_stop_and_a_start_are_declared_too() -> anyhow::Result<()> {
         machine.write("web.toml", &sleeper("web", "")?)?;
         machine.until("a runs", async || engine.inspect("web").await.is_some_and(|a| a.state == "running")).await?;
         machine.write("web.toml", &sleeper("web", "running = false")?)?;
-        machine.until("a is stopped", async || engine.inspect("web").await.is_some_and(|a| a.state == "exited")).await?;
+        machine
+            .until("a is stopped", async || engine.inspect("web").await.is_some_and(|a| a.state == "exited"))
+            .await?;
         machine.until_settled().await
     })
     .await

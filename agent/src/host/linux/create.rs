@@ -71,7 +71,8 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
         driver: Some("bridge".to_owned()),
         internal: Some(spec.internal),
         enable_ipv6: ipv6.then_some(true),
-        ipam: range.map(|range| bollard::models::Ipam { config: Some(vec![range]), ..bollard::models::Ipam::default() }),
+        ipam: range
+            .map(|range| bollard::models::Ipam { config: Some(vec![range]), ..bollard::models::Ipam::default() }),
         labels: Some(HashMap::from([
             (NETWORK_LABEL.to_owned(), name.to_owned()),
             (SPEC_LABEL.to_owned(), stamp(spec)?),
@@ -129,10 +130,8 @@ fn exposed(port: &container::Port) -> String {
 fn bindings(ports: &[container::Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut all: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in ports {
-        let binding = PortBinding {
-            host_ip: port.host_ip.map(|ip| ip.to_string()),
-            host_port: Some(port.host_port.to_string()),
-        };
+        let binding =
+            PortBinding { host_ip: port.host_ip.map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
         all.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
     }
     all
@@ -163,7 +162,8 @@ const fn policy(restart: Restart) -> RestartPolicy {
 }
 
 fn stamp<T: Serialize>(spec: &T) -> Result<String, HostError> {
-    serde_json::to_string(spec).map_err(|error| HostError::new(Reason::Refused, format!("The spec can't be written: {error}")))
+    serde_json::to_string(spec)
+        .map_err(|error| HostError::new(Reason::Refused, format!("The spec can't be written: {error}")))
 }
 
 fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
@@ -193,8 +193,8 @@ mod tests {
     #[test]
     fn the_stamp_holds_the_spec() {
         let body = made(json!({ "image": "nginx", "memory": "64Mi" }));
-        let spec: ContainerSpec =
-            serde_json::from_str(body["Labels"][SPEC_LABEL].as_str().unwrap_or_default()).unwrap_or_else(|_| unreachable!());
+        let spec: ContainerSpec = serde_json::from_str(body["Labels"][SPEC_LABEL].as_str().unwrap_or_default())
+            .unwrap_or_else(|_| unreachable!());
         assert_eq!(spec.memory.map(piccolo_schema::quantity::Bytes::get), Some(64 << 20));
         assert_eq!(body["Labels"][CONTAINER_LABEL], "web");
     }

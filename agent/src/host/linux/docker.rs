@@ -164,11 +164,7 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
-        Ok(EngineView {
-            containers,
-            images: self.images(&client).await?,
-            networks: self.network_names(&client).await?,
-        })
+        Ok(EngineView { containers, images: self.images(&client).await?, networks: self.network_names(&client).await? })
     }
 
     async fn changed(&self) {
@@ -250,14 +246,16 @@ impl Engine for Docker {
         let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         let options = LogsOptionsBuilder::new().follow(follow).stdout(true).stderr(true).tail(&tail).build();
         // The connection is made when the first part is asked for; the stream must not borrow the engine.
-        let client = lock(&self.client).clone().ok_or_else(|| {
-            HostError::new(Reason::EngineUnavailable, "The engine can't be reached at present")
-        });
+        let client = lock(&self.client)
+            .clone()
+            .ok_or_else(|| HostError::new(Reason::EngineUnavailable, "The engine can't be reached at present"));
         let name = name.to_owned();
         stream::once(future::ready(client))
             .map_ok(move |client| {
                 let parts = client.logs(&name, Some(options.clone()));
-                parts.map(|part| part.map(bollard::container::LogOutput::into_bytes).map_err(|error| error::translate(&error)))
+                parts.map(|part| {
+                    part.map(bollard::container::LogOutput::into_bytes).map_err(|error| error::translate(&error))
+                })
             })
             .try_flatten()
     }

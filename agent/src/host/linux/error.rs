@@ -10,7 +10,11 @@ const SIGNS: &[(&str, Reason, &str)] = &[
     ("disk quota exceeded", Reason::DiskFull, "The disk quota is used up; free some space"),
     ("port is already allocated", Reason::PortTaken, "Another container publishes the port; choose another hostPort"),
     ("address already in use", Reason::PortTaken, "Another program holds the port; stop it or choose another hostPort"),
-    ("bind source path does not exist", Reason::MountSourceMissing, "A hostPath does not exist; make it or mend the path"),
+    (
+        "bind source path does not exist",
+        Reason::MountSourceMissing,
+        "A hostPath does not exist; make it or mend the path",
+    ),
     ("no such image", Reason::ImageMissing, "The image is not here; it is pulled again"),
     ("is already in use by container", Reason::NameTaken, "A container that is not ours has the name"),
     ("active endpoints", Reason::InUse, "Containers are still attached"),
@@ -141,11 +145,20 @@ mod tests {
 
     #[test]
     fn causes_are_told_apart() {
-        assert_eq!(reason(500, "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated"), Reason::PortTaken);
+        assert_eq!(
+            reason(500, "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated"),
+            Reason::PortTaken
+        );
         assert_eq!(reason(500, "listen tcp4 0.0.0.0:80: bind: address already in use"), Reason::PortTaken);
         assert_eq!(reason(500, "write /var/lib/docker/x: no space left on device"), Reason::DiskFull);
-        assert_eq!(reason(400, "invalid mount config for type \"bind\": bind source path does not exist: /x"), Reason::MountSourceMissing);
-        assert_eq!(reason(409, "Conflict. The container name \"/web\" is already in use by container \"1f\""), Reason::NameTaken);
+        assert_eq!(
+            reason(400, "invalid mount config for type \"bind\": bind source path does not exist: /x"),
+            Reason::MountSourceMissing
+        );
+        assert_eq!(
+            reason(409, "Conflict. The container name \"/web\" is already in use by container \"1f\""),
+            Reason::NameTaken
+        );
         assert_eq!(reason(404, "No such image: nginx:9"), Reason::ImageMissing);
         assert_eq!(reason(404, "No such container: 1f"), Reason::Gone);
         assert_eq!(reason(400, "invalid CPU"), Reason::Refused);

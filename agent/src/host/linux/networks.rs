@@ -73,10 +73,10 @@ fn seen(network: NetworkInspect) -> Option<NetworkSeen> {
     let attached = network.containers.unwrap_or_default();
     // A stamp that can't be read is still ours: it differs from whatever is declared.
     let stamp = labels.contains_key(NETWORK_LABEL).then(|| {
-        labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()).unwrap_or_else(|| NetworkSpec {
-            subnet: Some("unreadable".to_owned()),
-            ..NetworkSpec::default()
-        })
+        labels
+            .get(SPEC_LABEL)
+            .and_then(|spec| serde_json::from_str(spec).ok())
+            .unwrap_or_else(|| NetworkSpec { subnet: Some("unreadable".to_owned()), ..NetworkSpec::default() })
     });
     Some(NetworkSeen {
         id: network.id?,
@@ -84,10 +84,7 @@ fn seen(network: NetworkInspect) -> Option<NetworkSeen> {
         stamp,
         subnets: ranges.iter().filter_map(|range| range.subnet.clone()).collect(),
         // An engine may write the gateway with the width of its subnet.
-        gateways: ranges
-            .iter()
-            .filter_map(|range| range.gateway.as_deref()?.split('/').next()?.parse().ok())
-            .collect(),
+        gateways: ranges.iter().filter_map(|range| range.gateway.as_deref()?.split('/').next()?.parse().ok()).collect(),
         attached: attached.into_iter().map(|(id, it)| (id, it.name.unwrap_or_default())).collect(),
     })
 }

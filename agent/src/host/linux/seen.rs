@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn attached_means_to_the_network_of_the_spec() {
-        let on = |spec: &str| listed(summary(&[(CONTAINER_LABEL, "web"), (SPEC_LABEL, spec)])).map(|(seen, _)| seen.attached);
+        let on = |spec: &str| {
+            listed(summary(&[(CONTAINER_LABEL, "web"), (SPEC_LABEL, spec)])).map(|(seen, _)| seen.attached)
+        };
         assert_eq!(on(r#"{"image": "x"}"#), Some(true));
         assert_eq!(on(r#"{"image": "x", "network": "apps"}"#), Some(false));
     }

@@ -38,9 +38,7 @@ pub(super) fn has_done_its_work(seen: &ContainerSeen, spec: &ContainerSpec) -> b
 fn verdict(seen: &ContainerSeen, spec: &ContainerSpec) -> (bool, &'static str, String) {
     let code = seen.exit_code.unwrap_or_default();
     match (seen.state, seen.health) {
-        (State::Created | State::Exited, _) if !spec.running => {
-            (true, "Stopped", "It is stopped, as asked".to_owned())
-        }
+        (State::Created | State::Exited, _) if !spec.running => (true, "Stopped", "It is stopped, as asked".to_owned()),
         (State::Running, None) => (true, "Running", "It runs".to_owned()),
         (State::Running, Some(Health::Healthy)) => (true, "Healthy", "It runs and its health check passes".to_owned()),
         (State::Running, Some(Health::Starting)) => {
