@@ -209,6 +209,11 @@ impl Writer {
         self.shared.health(component, ok, message);
     }
 
+    /// Returns the status that was reported last, by whichever run of the agent.
+    pub fn status(&self, kind: Kind, name: &str) -> Option<Value> {
+        self.shared.mirror().objects.get(&(kind, name.to_owned()))?.object.get("status").cloned()
+    }
+
     /// Returns the identity of every object.
     pub fn declared(&self) -> Vec<(Kind, String)> {
         self.shared.mirror().objects.keys().cloned().collect()

@@ -171,7 +171,7 @@ impl Machine {
         self.status(name).await["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until every container is ready and nothing is planned.
+    /// Waits until every container that is declared is ready and nothing is planned.
     ///
     /// # Errors
     /// When that takes too long.
@@ -190,7 +190,8 @@ impl Machine {
                 status["conditions"][0]["status"] == "True"
                     && status["observedGeneration"] == object["metadata"]["generation"]
             };
-            quiet && list["items"].as_array().is_some_and(|items| items.iter().all(ready))
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            quiet && items.len() == containers(&self.path("")) && items.iter().all(ready)
         })
         .await
     }
@@ -219,6 +220,17 @@ impl Machine {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
+}
+
+/// Counts the manifests of containers below a directory: the daemon may not have heard of the last one yet.
+fn containers(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.map(|path| if path.is_dir() { containers(&path) } else { usize::from(is_container(&path)) }).sum()
+}
+
+fn is_container(path: &Path) -> bool {
+    let text = path.extension().filter(|it| *it == "toml").and_then(|_| fs::read_to_string(path).ok());
+    text.is_some_and(|text| text.contains("kind = \"Container\""))
 }
 
 /// Moves `heard` with each part of a stream.

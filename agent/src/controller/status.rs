@@ -29,6 +29,9 @@ impl<R: Reconciler> Controller<R> {
         began: Instant,
     ) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
+        if subject.conditions.is_empty() {
+            subject.remember(self.shared.store.status(Self::kind(), name));
+        }
         let generation = subject.generation;
         let seen_in_time = subject.ended.is_none_or(|ended| ended <= began);
         let first = todo.and_then(<[_]>::first).map(ToString::to_string);
@@ -63,6 +66,9 @@ impl<R: Reconciler> Controller<R> {
             let subject = self.subjects.entry(name.to_owned()).or_default();
             if let Some(declared) = registered.declared(Self::kind(), name) {
                 subject.meet(declared);
+            }
+            if subject.conditions.is_empty() {
+                subject.remember(self.shared.store.status(Self::kind(), name));
             }
             let generation = subject.generation;
             let ready = condition::ready(&Outcome::Unseen(error), generation, subject.condition("Ready"), &now);

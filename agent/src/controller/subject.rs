@@ -64,6 +64,12 @@ impl Subject {
             && self.rests_until.is_none_or(|until| until <= now)
     }
 
+    /// Takes up what was reported before the daemon was started, so that times of transitions outlive it.
+    pub(super) fn remember(&mut self, status: Option<serde_json::Value>) {
+        let conditions = status.and_then(|mut status| Some(status.get_mut("conditions")?.take()));
+        self.conditions = conditions.and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
+    }
+
     /// Returns the condition of this type that was reported last.
     pub(super) fn condition(&self, name: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.r#type == name)

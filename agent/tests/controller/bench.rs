@@ -145,6 +145,11 @@ impl Bench {
         self.reader.plans().get(&Kind::Network)?.held.clone()
     }
 
+    /// True once a pass was made since the start.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.reader.plans().contains_key(&Kind::Network)
+    }
+
     pub(crate) fn reasons(&self, name: &str) -> Vec<String> {
         let query = EventQuery { name: Some(name.to_owned()), ..EventQuery::default() };
         self.reader.events(&query).into_iter().map(|event| event.reason).collect()

@@ -67,6 +67,21 @@ async fn drift_is_drift_after_a_restart_too() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_transition_outlives_the_daemon() {
+    let mut bench = Bench::new().await;
+    bench.declare(&[("a", "1")]);
+    bench.until_ready("a").await;
+    let before = bench.condition("a");
+    // Such times are written to the second: a new one must be told from the old one.
+    std::thread::sleep(Duration::from_millis(1100));
+    bench = bench.restart().await;
+    bench.declare(&[("a", "1")]);
+    bench.until(|bench| bench.held().is_none() && bench.has_passed()).await;
+    assert_eq!(bench.condition("a"), before);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_transfer_delays_nobody_else() {
     let mut bench = Bench::new().await;
     bench.world.slow.lock().unwrap().insert("far".into(), SECOND * 600);

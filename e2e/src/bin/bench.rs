@@ -11,12 +11,13 @@ use anyhow::Context;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use piccolo_agent::{
-    host::linux::Docker,
+    host::{Engine as _, linux::Docker},
     reconcile::{Reconciler, container::Containers},
 };
 use piccolo_e2e::{
     Engine, Machine, PATIENCE,
     floor::{Floor, spec},
+    image,
     machine::story,
     sleeper,
 };
@@ -31,6 +32,7 @@ const TRIES: usize = 7;
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?)?);
+    floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     start().await?;
     for count in [20, 100] {
