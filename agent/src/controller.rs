@@ -47,8 +47,8 @@ use crate::{
     store::Writer,
 };
 
-/// How long steps under way may take to end when the daemon stops.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long steps under way may take to end when the daemon stops; less than the unit gives it.
+const FAREWELL: Duration = Duration::from_secs(25);
 
 /// What all controllers of a machine share.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl<R: Reconciler> Controller<R> {
         SeenPreview::new(self.seen.subscribe())
     }
 
-    /// Turns until the shutdown, then lets steps under way end for up to ten seconds.
+    /// Turns until the shutdown, then lets steps under way end for up to 25 seconds.
     ///
     /// Dropping the future aborts looks and steps where they are; the next start sees what became of them.
     pub async fn run(mut self) {
@@ -139,7 +139,7 @@ impl<R: Reconciler> Controller<R> {
                     self.looks.urgent(Instant::now());
                 }
                 () = self.reconciler.changed() => self.looks.hint(Instant::now()),
-                () = self.ear.notified() => self.looks.urgent(Instant::now()),
+                () = self.ear.notified() => self.looks.hint(Instant::now()),
                 Some(asked) = self.pulse.recv() => drop(asked.send(())),
                 () = tokio::time::sleep_until(due), if self.looking.is_none() => self.look(),
             }
@@ -202,15 +202,18 @@ impl<R: Reconciler> Controller<R> {
             Worked::Abandoned => subject.repeated.clear(),
             Worked::Failed { step, error } => {
                 journal::failed(&self.shared.store, Self::kind(), &name, subject.generation, &step, &error);
-                subject.repeated.clear();
-                subject.fail(step, error, now);
+                // What is gone was seen too early: a look shows how it is, and only a second time is a failure.
+                if error.reason != Reason::Gone {
+                    subject.repeated.clear();
+                    subject.fail(step, error, now);
+                }
             }
         }
         self.shared.bells.ring(Self::kind());
         if self.workers.is_empty() {
             self.looks.urgent(now);
         } else {
-            self.looks.hint(now);
+            self.looks.step_ended(now);
         }
     }
 

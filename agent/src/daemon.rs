@@ -7,7 +7,10 @@ mod sockets;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use tokio::task::JoinSet;
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -52,14 +55,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
     let writer = Arc::new(writer);
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
-    let listener = sockets::tcp(options.listen).await?;
+    let docker = Docker::open(&options.docker)?;
+    let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let manifests = Manifests::open(options.config_dir.clone()).await;
 
     let mut tasks = JoinSet::new();
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
     tasks.spawn(registrar.run(shutdown.clone()));
-    let docker = Docker::open(&options.docker)?;
     let shared = Shared {
         store: writer.clone(),
         registered,
@@ -79,9 +82,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
-    info!(socket = %options.socket.display(), listen = %listener.local_addr()?, "answering");
+    info!(socket = %options.socket.display(), listen = ?listener.as_ref().and_then(|it| it.local_addr().ok()), "answering");
     notify::ready();
-    api::serve(api::router(state), Some(socket), Some(listener), shutdown.clone()).await;
+    // No room ends by itself before the shutdown, but the watchdog where nobody watches; one that does is a defect, and
+    // a daemon that is half dead would be worse than one that is started anew.
+    let served = api::serve(api::router(state), Some(socket), listener, shutdown.clone());
+    let defect = tokio::select! {
+        () = served => None,
+        ended = first_defect(&mut tasks, &shutdown) => ended,
+    };
     shutdown.cancel();
     notify::stopping();
     while tasks.join_next().await.is_some() {}
@@ -89,7 +98,32 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     writer.close().await;
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
-    Ok(())
+    defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+}
+
+/// Listens on the loopback address. A port that is taken is no reason not to keep the machine: a manifest may be what
+/// took it, and the socket is enough to mend that.
+async fn tcp(options: &Options, store: &store::Writer) -> anyhow::Result<Option<TcpListener>> {
+    sockets::check(options.listen)?;
+    match sockets::tcp(options.listen).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            store.event(Event::new("PortTaken", format!("{error:#}")).warning());
+            store.health("port", false, format!("{error:#}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Waits for a task that ends badly before the shutdown.
+async fn first_defect(tasks: &mut JoinSet<()>, shutdown: &CancellationToken) -> Option<JoinError> {
+    while let Some(ended) = tasks.join_next().await {
+        if let (Err(error), false) = (ended, shutdown.is_cancelled()) {
+            return Some(error);
+        }
+    }
+    shutdown.cancelled().await;
+    None
 }
 
 /// The controllers' ends that others hold.

@@ -282,11 +282,6 @@ impl HostError {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
-
-    /// Returns true if the same verb may succeed later without anybody changing the manifest.
-    pub const fn is_retryable(&self) -> bool {
-        !matches!(self.reason, Reason::Refused)
-    }
 }
 
 impl Reason {

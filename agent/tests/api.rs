@@ -1,5 +1,10 @@
 //! The API: each verb, its conditions and its refusals, over real manifests and a real store.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what is wrong by panicking"
+)]
 
 #[path = "api/support.rs"]
 mod support;
@@ -205,7 +210,8 @@ async fn removals_that_are_held_are_confirmed_by_their_name() {
     let house = House::open().await;
     let held = HeldView { id: "h1".into(), names: vec!["a".into(), "b".into()] };
     let steps = vec![step("c", "create container `c`")];
-    let plan = PlanView { kind: Kind::Container, steps, waiting: vec![], held: Some(held), complete: true };
+    let plan =
+        PlanView { kind: Kind::Container, unseen: None, steps, waiting: vec![], held: Some(held), complete: true };
     house.writer.plan(Kind::Container, plan);
     let shown = house.get("/plan").await.json();
     assert_eq!(shown["plans"][0]["held"]["names"], json!(["a", "b"]));
@@ -241,12 +247,15 @@ async fn files_that_cannot_be_used_are_listed() {
 async fn what_a_container_prints() {
     let house = House::open().await;
     house.put_web().await;
+    assert_eq!(house.get(&format!("{}/log", web())).await.status, 502, "there is no container yet");
+    house.writer.report(Kind::Container, "web", json!({ "containerId": "web" }));
     let log = format!("{}/log", web());
     assert_eq!(house.get(&log).await.text, "web starts\nweb is up\n");
     assert_eq!(house.get(&format!("{log}?tail=1")).await.text, "web is up\n");
     assert_eq!(house.get(&format!("{log}?tail=x")).await.status, 400);
     assert_eq!(house.get(&format!("{CONTAINERS}/db/log")).await.status, 404);
     house.put(&format!("{CONTAINERS}/mute"), &manifest("mute", "a:1")).await;
+    house.writer.report(Kind::Container, "mute", json!({ "containerId": "mute" }));
     assert_eq!(house.get(&format!("{CONTAINERS}/mute/log")).await.status, 502);
 }
 

@@ -85,13 +85,15 @@ async fn only_a_loopback_host_is_answered_over_tcp() {
 #[tokio::test]
 async fn pages_of_others_change_nothing() {
     let server = Server::open().await;
-    for own in ["", "Origin: http://localhost:3000\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"]
+    for own in ["", "Origin: http://localhost\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"]
     {
         let answer = server.over_tcp(&change(own)).await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{own}: {answer}");
     }
     for foreign in [
         "Origin: https://evil.example\r\n",
+        // Another port of this machine is another program's page.
+        "Origin: http://localhost:3000\r\n",
         "Origin: null\r\n",
         "Origin: file://localhost\r\n",
         "Sec-Fetch-Site: cross-site\r\n",

@@ -166,6 +166,7 @@ async fn the_plan_shows_danger_first_and_says_so_to_scripts() {
     machine.house.writer.plan(
         Kind::Container,
         PlanView {
+            unseen: None,
             kind: Kind::Container,
             steps: vec![step("web", "create container `web`"), restart, removal],
             waiting: vec![waiting],
@@ -253,6 +254,7 @@ async fn what_does_not_settle_in_time_is_told_apart() {
 async fn logs_come_through_as_they_are() {
     let machine = Machine::open().await;
     machine.house.put_web().await;
+    machine.house.writer.report(Kind::Container, "web", serde_json::json!({ "containerId": "web" }));
     machine.run(&["logs", "web"]).await.is(0, "web starts\nweb is up\n", "");
     machine.run(&["logs", "web", "--tail", "1"]).await.is(0, "web is up\n", "");
     assert_eq!(machine.run(&["logs", "db"]).await.code, 3);

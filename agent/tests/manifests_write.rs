@@ -289,7 +289,7 @@ fn as_json((scalars, words, env, ports): &Fields) -> Value {
 
 /// Writes the fields as no program would, a comment of its own on every line.
 fn as_text((scalars, words, env, ports): &Fields) -> String {
-    let mut text = "#:schema x\n kind=\"Container\" # k\napiVersion = 'piccolo.os/v1alpha1'\n\n[metadata]\nname = \"x\"\n\n[ spec ] # s\n".to_owned();
+    let mut text = "#:schema x\n kind=\"Container\" # k\napiVersion = 'piccolo.os/v1alpha1'\n\n[metadata]\nname = \"xx\"\n\n[ spec ] # s\n".to_owned();
     for (key, n) in scalars {
         text += &format!("  {key}   =  {} # about {key}\n\n", scalar(key, *n).0);
     }
@@ -339,10 +339,10 @@ proptest! {
             fs::write(&file, as_text(&old)).unwrap();
             let manifests = Manifests::open(root.path().to_owned()).await;
             assert!(manifests.snapshot().problems.is_empty(), "{:#?}\n{}", manifests.snapshot().problems, as_text(&old));
-            manifests.put(&manifest("x", &as_json(&new)), None).await.unwrap();
+            manifests.put(&manifest("xx", &as_json(&new)), None).await.unwrap();
             let text = fs::read_to_string(&file).unwrap();
             let asked: piccolo_schema::ContainerSpec = serde_json::from_value(as_json(&new)).unwrap();
-            assert_eq!(spec(&manifests, "x"), serde_json::to_value(asked).unwrap(), "{text}");
+            assert_eq!(spec(&manifests, "xx"), serde_json::to_value(asked).unwrap(), "{text}");
             let mut rest = text.lines();
             for line in untouched(&old, &new) {
                 assert!(rest.any(|it| it == line), "`{line}` is missing or out of order\n{}\n---\n{text}", as_text(&old));

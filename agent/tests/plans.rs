@@ -2,7 +2,7 @@
 //!
 //! To add a case is to add a folder. `PICCOLO_BLESS=1 cargo test --test plans` writes the answers down; read them before
 //! you commit them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

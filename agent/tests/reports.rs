@@ -22,7 +22,7 @@ fn verdict(spec: &Value, seen: &Value) -> (String, bool) {
     let manifest = Container::new("web", serde_json::from_value(spec).unwrap());
     let report = Containers::<FakeEngine>::report(std::slice::from_ref(&manifest), &observed).remove(0);
     assert_eq!(report.fields["containerId"], "web-1");
-    assert!(report.message.ends_with('.'), "{}", report.message);
+    assert!(!report.message.ends_with('.'), "{}", report.message);
     (report.reason, report.ready)
 }
 

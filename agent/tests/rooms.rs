@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
     ("reconcile.rs", &["host::HostError"]),
-    ("host", &["host"]),
+    ("host", &["clock", "host"]),
     ("manifests", &["clock", "manifests"]),
     ("store", &["clock", "store"]),
 ];

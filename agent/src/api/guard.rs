@@ -39,9 +39,11 @@ pub(super) async fn same_origin(request: Request, next: Next) -> Response {
 
 fn is_foreign(headers: &HeaderMap) -> bool {
     let is_foreign_site = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    // Another port is another program, whose pages are no friends of ours.
+    let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let is_foreign_origin = headers.get_all(header::ORIGIN).iter().any(|origin| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        !origin.is_some_and(|(scheme, host)| matches!(scheme, "http" | "https") && is_loopback(host))
+        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        origin.is_none() || origin != own
     });
     is_foreign_site || is_foreign_origin
 }

@@ -34,7 +34,15 @@ pub(super) async fn read(Extract(state): Extract<State>, params: Params, ending:
     }
     let (events, receiver) = state.store.follow_events(&query);
     let last = events.last().map(|event| event.id).or(query.since);
-    let follow = Follow { store: state.store, last, query, pending: events.into(), receiver };
+    let behind = query.since.is_some();
+    let follow = Follow {
+        store: state.store,
+        last,
+        query,
+        behind: behind && !events.is_empty(),
+        pending: events.into(),
+        receiver,
+    };
     Ok(lines::lines(documents(follow), "application/x-ndjson", None, ending))
 }
 
@@ -56,6 +64,8 @@ struct Follow {
     /// The newest event that the client has.
     last: Option<u64>,
     pending: VecDeque<Event>,
+    /// Whether the journal may hold more than was read of it.
+    behind: bool,
     receiver: Receiver<Arc<Event>>,
 }
 
@@ -65,10 +75,14 @@ fn documents(follow: Follow) -> impl Stream<Item = Value> + Send {
             if let Some(event) = follow.pending.pop_front() {
                 return Some((json!(event), follow));
             }
+            if follow.behind {
+                follow.catch_up();
+                continue;
+            }
             match follow.receiver.recv().await {
                 Ok(event) => follow.take(&event),
                 Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => follow.catch_up(),
+                Err(RecvError::Lagged(_)) => follow.behind = true,
             }
         }
     })
@@ -88,6 +102,7 @@ impl Follow {
     fn catch_up(&mut self) {
         let query = EventQuery { since: self.last, limit: EventQuery::MAX, ..self.query.clone() };
         let events = self.store.events(&query);
+        self.behind = !events.is_empty();
         self.last = events.last().map(|event| event.id).or(self.last);
         self.pending.extend(events);
     }

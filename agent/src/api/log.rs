@@ -27,11 +27,15 @@ pub(super) async fn read(
         let detail = format!("a {} prints nothing", kind.singular());
         return Err(Fault::new(StatusCode::NOT_FOUND, "NotFound", detail));
     }
-    if state.store.get(kind, &name).is_none() {
-        return Err(lookup::no_such(&state, kind, &name));
-    }
+    let object = state.store.get(kind, &name).ok_or_else(|| lookup::no_such(&state, kind, &name))?;
+    // By identifier: another's container may have the name.
+    let Some(id) = object["status"]["containerId"].as_str() else {
+        return Err(
+            Fault::new(StatusCode::BAD_GATEWAY, "LogUnavailable", "it has no container at present").about(kind, name)
+        );
+    };
     let tail = params.number("tail")?;
-    let mut printed = state.logs.follow(&name, params.flag("follow")?, tail).peekable();
+    let mut printed = state.logs.follow(id, params.flag("follow")?, tail).peekable();
     if let Some(refusal) = refusal(&mut printed).await {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, "LogUnavailable", refusal);
         return Err(fault.about(kind, name));

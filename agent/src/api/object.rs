@@ -27,7 +27,8 @@ pub(super) async fn get(
     if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/toml") {
         return text(&state, kind, &name).await;
     }
-    let object = state.store.get(kind, &name).ok_or_else(|| lookup::no_such(&state, kind, &name))?;
+    // Body and fingerprint must speak of the same text, or a later `If-Match` would overwrite what nobody has seen.
+    let object = caught_up(&state, kind, &name).await.ok_or_else(|| lookup::no_such(&state, kind, &name))?;
     if table::wanted(&headers) {
         let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         return Ok(Json(table::table(kind, &[object], &version, &params)).into_response());
@@ -81,7 +82,7 @@ pub(super) async fn caught_up(state: &State, kind: Kind, name: &str) -> Option<A
     }
 }
 
-fn shows(object: Option<&Value>, manifest: Option<&Manifest>) -> bool {
+pub(super) fn shows(object: Option<&Value>, manifest: Option<&Manifest>) -> bool {
     match (object, manifest) {
         (None, None) => true,
         (Some(object), Some(manifest)) => {

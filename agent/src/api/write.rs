@@ -159,7 +159,10 @@ fn exists(kind: Kind, name: &str) -> Fault {
 pub(super) fn same_version(state: &State, kind: Kind, name: &str, version: &str) -> Result<Option<String>, Fault> {
     // The fingerprint first: a file that changes after this line makes the write a conflict.
     let etag = object::etag(state, kind, name);
-    let object = state.store.get(kind, name);
+    let snapshot = state.manifests.snapshot();
+    let manifest = snapshot.declared.get(&(kind, name.to_owned())).map(|it| &*it.manifest);
+    // What the store shows must be what the fingerprint is of.
+    let object = state.store.get(kind, name).filter(|object| object::shows(Some(object), manifest));
     let current = object.as_ref().and_then(|object| object["metadata"]["resourceVersion"].as_str());
     if current == Some(version) {
         return Ok(etag);

@@ -7,6 +7,8 @@ use crate::store::{PlanView, StepView};
 
 /// Exit code when there is something to change.
 const HAS_CHANGES: u8 = 10;
+/// The exit code when nobody knows what is to be done.
+const UNSEEN: u8 = 1;
 
 /// Shows what would be changed. Exits with 10 when there is something, with 0 when not.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,9 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     if !output::document(screen, args.output, &document)? {
         show(&plans, screen, |_, _| true)?;
         problems(&document, screen)?;
+    }
+    if plans.iter().any(|plan| plan.unseen.is_some()) {
+        return Ok(UNSEEN);
     }
     let has_changes = plans.iter().any(|plan| !plan.steps.is_empty() || plan.held.is_some());
     Ok(if has_changes { HAS_CHANGES } else { 0 })

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 const AFTER_HINT: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(150), Duration::from_secs(1)];
 /// The least rest between two looks while nothing is under way.
 const REST: Duration = Duration::from_millis(20);
-/// The least rest between two looks while steps are under way, which raise hints of their own.
-const BUSY_REST: Duration = Duration::from_millis(250);
+/// The least rest before a look for what others may have waited for, while further steps are under way.
+const STEP_REST: Duration = Duration::from_millis(250);
+/// The least rest before a look for hints while steps are under way: most hints are of these very steps.
+const BUSY_REST: Duration = Duration::from_secs(1);
 /// The longest time without a look.
 const RESYNC: Duration = Duration::from_secs(300);
 
@@ -19,6 +21,8 @@ const RESYNC: Duration = Duration::from_secs(300);
 pub(super) struct Looks {
     /// A look that nothing may delay: a manifest changed, or the last step is done.
     urgent: Option<Instant>,
+    /// The look after steps of a subject ended while others are under way.
+    step: Option<Instant>,
     /// The looks after the last hint.
     hinted: [Option<Instant>; AFTER_HINT.len()],
     /// The look after a failure's rest.
@@ -32,7 +36,14 @@ pub(super) struct Looks {
 impl Looks {
     /// Returns a schedule whose first look is due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { urgent: Some(now), hinted: Default::default(), retry: None, last: None, resync: now + RESYNC }
+        Self {
+            urgent: Some(now),
+            step: None,
+            hinted: Default::default(),
+            retry: None,
+            last: None,
+            resync: now + RESYNC,
+        }
     }
 
     /// Asks for a look at once.
@@ -47,6 +58,11 @@ impl Looks {
         }
     }
 
+    /// Asks for a look after the steps of one subject ended: others may have waited for it.
+    pub(super) fn step_ended(&mut self, now: Instant) {
+        self.step.get_or_insert(now);
+    }
+
     /// Asks for a look when the rest of a failure is over. `None` when nothing rests.
     pub(super) fn retry(&mut self, at: Option<Instant>) {
         self.retry = at;
@@ -54,19 +70,19 @@ impl Looks {
 
     /// Returns when the next look is due. `busy` while steps are under way.
     pub(super) fn due(&self, busy: bool) -> Instant {
-        let rest = self.last.map(|(end, took)| {
-            // A look that takes long must not take all of the machine.
-            end + if busy { BUSY_REST } else { REST }.max(took * 2)
-        });
+        // A look that takes long must not take all of the machine.
+        let after = |rest: Duration| self.last.map(|(end, took)| end + rest.max(took * 2));
         let hinted = self.hinted.iter().flatten().copied().min();
         let patient = [hinted, self.retry].into_iter().flatten().chain([self.resync]).min().unwrap_or(self.resync);
-        let patient = rest.map_or(patient, |rest| patient.max(rest));
-        self.urgent.map_or(patient, |urgent| urgent.min(patient))
+        let patient = after(if busy { BUSY_REST } else { REST }).map_or(patient, |rest| patient.max(rest));
+        let step = self.step.map(|step| after(STEP_REST).map_or(step, |rest| step.max(rest)));
+        [self.urgent, step].into_iter().flatten().chain([patient]).min().unwrap_or(patient)
     }
 
     /// Notes that a look begins: what was due by now is done with it.
     pub(super) fn begun(&mut self, now: Instant) {
         self.urgent = None;
+        self.step = None;
         for look in &mut self.hinted {
             *look = look.filter(|due| *due > now);
         }

@@ -28,7 +28,13 @@ impl<R: Reconciler> Controller<R> {
         let registered = self.shared.registered.borrow_and_update().clone();
         let desired: Desired<R::Manifest> = registered.snapshot.desired();
         let plan = R::plan(&desired, &observed);
-        let (plan, held) = removal::hold(Self::kind(), plan, R::owned(&observed), &desired.consented);
+        let (plan, held) = removal::hold(
+            Self::kind(),
+            plan,
+            R::owned(&observed),
+            &desired.consented,
+            registered.snapshot.declared.is_empty(),
+        );
         self.publish(&plan, held.as_ref(), desired.complete);
         self.journal_held(held);
         for manifest in &desired.manifests {
@@ -38,6 +44,12 @@ impl<R: Reconciler> Controller<R> {
         }
         let Plan { steps, waiting } = plan;
         let steps = by_subject(steps);
+        // What has no steps rests from nothing: it is settled, or waits for others.
+        for (_, subject) in
+            self.subjects.iter_mut().filter(|(name, it)| it.under_way.is_none() && !steps.contains_key(*name))
+        {
+            subject.settle();
+        }
         for (name, steps) in &steps {
             self.start(name, steps, began);
         }
@@ -82,10 +94,10 @@ impl<R: Reconciler> Controller<R> {
         let (store, kind, generation) = (self.shared.store.clone(), Self::kind(), subject.generation);
         let applied = move |step: &R::Step| journal::applied(&store, kind, step, generation);
         let (reconciler, lanes) = (self.reconciler.clone(), self.shared.lanes.clone());
-        let (steps, shutdown) = (steps.to_vec(), self.shared.shutdown.clone());
-        let task = self
-            .tasks
-            .spawn(async move { Done::Worked(worker::work(reconciler, steps, lanes, shutdown, applied).await) });
+        subject.stop = self.shared.shutdown.child_token();
+        let (steps, stop) = (steps.to_vec(), subject.stop.clone());
+        let task =
+            self.tasks.spawn(async move { Done::Worked(worker::work(reconciler, steps, lanes, stop, applied).await) });
         self.workers.insert(task.id(), name.to_owned());
     }
 

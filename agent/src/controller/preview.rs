@@ -14,8 +14,8 @@ use crate::{
 
 /// Answers "what would you do" for one kind.
 pub trait KindPreview: Send + Sync {
-    /// Plans other manifests against what was seen last; `None` before the first look.
-    fn plan(&self, snapshot: &Snapshot) -> Option<PlanView>;
+    /// Plans other manifests against what was seen last.
+    fn plan(&self, snapshot: &Snapshot) -> PlanView;
 }
 
 /// A preview from the last look of a controller.
@@ -29,14 +29,23 @@ impl<R: Reconciler> SeenPreview<R> {
 }
 
 impl<R: Reconciler> KindPreview for SeenPreview<R> {
-    fn plan(&self, snapshot: &Snapshot) -> Option<PlanView> {
-        let observed = self.0.borrow().clone()?;
+    fn plan(&self, snapshot: &Snapshot) -> PlanView {
+        let kind = R::Manifest::KIND;
+        let Some(observed) = self.0.borrow().clone() else {
+            return unseen(kind, "the machine was not looked at yet");
+        };
         let desired = snapshot.desired::<R::Manifest>();
         let plan = R::plan(&desired, &observed);
-        let kind = R::Manifest::KIND;
-        let (plan, held) = removal::hold(kind, plan, R::owned(&observed), &desired.consented);
-        Some(view(kind, &plan, held.as_ref(), desired.complete))
+        let (plan, held) =
+            removal::hold(kind, plan, R::owned(&observed), &desired.consented, snapshot.declared.is_empty());
+        view(kind, &plan, held.as_ref(), desired.complete)
     }
+}
+
+/// Says that nobody knows what is to be done, and why.
+pub(super) fn unseen(kind: Kind, why: &str) -> PlanView {
+    let unseen = Some(why.to_owned());
+    PlanView { kind, complete: false, unseen, steps: Vec::new(), waiting: Vec::new(), held: None }
 }
 
 /// Says a plan in words.
@@ -55,6 +64,7 @@ pub(super) fn view<S: Step>(kind: Kind, plan: &Plan<S>, held: Option<&Held>, com
     PlanView {
         kind,
         complete,
+        unseen: None,
         steps: plan.steps.iter().map(step).collect(),
         waiting: waiting.collect(),
         held: held.map(|held| HeldView { id: held.id.clone(), names: held.names.clone() }),

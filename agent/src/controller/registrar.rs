@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal;
 use crate::{
-    manifests::{Declaration, Problem, Snapshot},
+    manifests::{Declaration, Problem, Snapshot, reason},
     store::{Declared, Writer},
 };
 
@@ -75,10 +75,10 @@ impl Registrar {
                 .unwrap_or_else(|| self.store.declare(*kind, name, &value(&declaration.manifest)));
             generations.entry(*kind).or_default().insert(name.clone(), declared);
         }
-        // What is missing may stand in a file that can't be read at present.
+        // What is missing may stand in a file that can't be read at present, unless it was deleted by name.
         let complete = |kind: &Kind| snapshot.complete.get(kind).copied().unwrap_or(false);
-        let gone =
-            self.store.declared().into_iter().filter(|it| complete(&it.0) && !snapshot.declared.contains_key(it));
+        let goes = |it: &(Kind, String)| complete(&it.0) || snapshot.consented.contains(it);
+        let gone = self.store.declared().into_iter().filter(|it| goes(it) && !snapshot.declared.contains_key(it));
         for (kind, name) in gone {
             self.store.undeclare(kind, &name);
         }
@@ -101,7 +101,9 @@ impl Registrar {
         } else {
             format!("{} file(s) can't be used", now.len())
         };
-        self.store.health("manifests", now.is_empty(), message);
+        // A mistake in a file is its writer's affair; the machine is unwell only when it can't read its manifests at all.
+        let readable = now.values().all(|problem| problem.reason != reason::DIRECTORY_UNREADABLE);
+        self.store.health("manifests", readable, message);
         self.problems = now;
     }
 }

@@ -27,12 +27,14 @@ pub(super) struct Held {
 /// Takes the removals out of a plan that are too many to be believed.
 ///
 /// Held are removals of more than five subjects, or of more than 30 % of the `owned` things when there are at least two.
-/// Names in `consented` pass. A single removal always passes: it is the ordinary way to be rid of something.
+/// Names in `consented` pass. A single removal passes, being the ordinary way to be rid of something, unless the whole
+/// directory was `emptied`: then even one is held.
 pub(super) fn hold<S: Step>(
     kind: Kind,
     mut plan: Plan<S>,
     owned: usize,
     consented: &BTreeSet<String>,
+    emptied: bool,
 ) -> (Plan<S>, Option<Held>) {
     let names: BTreeSet<String> = plan
         .steps
@@ -40,7 +42,9 @@ pub(super) fn hold<S: Step>(
         .filter(|step| step.is_removal() && !consented.contains(step.subject()))
         .map(|step| step.subject().to_owned())
         .collect();
-    let too_many = names.len() > MOST || (names.len() >= 2 && names.len() * 100 > owned * MOST_PERCENT);
+    let too_many = (emptied && !names.is_empty())
+        || names.len() > MOST
+        || (names.len() >= 2 && names.len() * 100 > owned * MOST_PERCENT);
     if !too_many {
         return (plan, None);
     }
@@ -95,13 +99,23 @@ mod tests {
 
     fn held(count: usize, owned: usize, consented: &[&str]) -> Option<Held> {
         let consented = consented.iter().map(|&name| name.to_owned()).collect();
-        hold(Kind::Container, removals(count), owned, &consented).1
+        hold(Kind::Container, removals(count), owned, &consented, false).1
     }
 
     #[test]
     fn one_removal_passes() {
         assert_eq!(held(1, 1, &[]), None);
         assert_eq!(held(1, 100, &[]), None);
+    }
+
+    #[test]
+    fn the_last_one_is_held_when_nothing_is_declared_any_more() {
+        let held = |consented: &[&str]| {
+            let consented = consented.iter().map(|&name| name.to_owned()).collect();
+            hold(Kind::Container, removals(1), 1, &consented, true).1.map(|held| held.names)
+        };
+        assert_eq!(held(&[]), Some(vec!["old-0".to_owned()]));
+        assert_eq!(held(&["old-0"]), None);
     }
 
     #[test]
@@ -119,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_taken_out_and_the_rest_stays() {
-        let (plan, held) = hold(Kind::Container, removals(6), 10, &BTreeSet::new());
+        let (plan, held) = hold(Kind::Container, removals(6), 10, &BTreeSet::new(), false);
         assert!(held.is_some());
         assert_eq!(plan.steps, [Change("web".into(), false)]);
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Controller,
     condition::{self, Outcome},
-    journal,
+    journal, preview,
     registrar::Registered,
     subject::Subject,
 };
@@ -56,7 +56,7 @@ impl<R: Reconciler> Controller<R> {
         self.shared.store.report(Self::kind(), name, status);
     }
 
-    /// Reports that nothing of this kind can be seen: what was known is kept, but nothing is claimed to be so.
+    /// Reports that nothing of this kind can be seen: what was known of it is no more than a memory, so it is not repeated.
     pub(super) fn report_unseen(&mut self, error: &HostError) {
         let registered = self.shared.registered.borrow_and_update().clone();
         let desired: Desired<R::Manifest> = registered.snapshot.desired();
@@ -77,6 +77,7 @@ impl<R: Reconciler> Controller<R> {
             let status = status(json!({}), generation, &subject.conditions);
             self.shared.store.report(Self::kind(), name, status);
         }
+        self.shared.store.plan(Self::kind(), preview::unseen(Self::kind(), &error.message));
         self.shared.store.health(Self::component(), false, error.message.clone());
     }
 }

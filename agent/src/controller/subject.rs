@@ -2,6 +2,7 @@
 
 use piccolo_schema::Condition;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use crate::{host::HostError, store::Declared};
@@ -17,6 +18,8 @@ pub(super) struct Subject {
     pub(super) acted: bool,
     /// The first of the steps under way.
     pub(super) under_way: Option<String>,
+    /// Ends the steps under way where that disturbs nobody.
+    pub(super) stop: CancellationToken,
     /// When the last steps ended. What was seen before then says nothing about this subject.
     pub(super) ended: Option<Instant>,
     /// The steps that were applied last without a settled pass after them.
@@ -37,6 +40,7 @@ impl Subject {
     /// Starts anew when the manifest changed: what failed before may work now.
     pub(super) fn meet(&mut self, declared: &Declared) {
         if self.generation != declared.generation {
+            self.stop.cancel();
             self.generation = declared.generation;
             self.settled = self.settled.or(declared.settled_generation);
             self.settle();

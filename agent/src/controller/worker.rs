@@ -8,7 +8,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     host::HostError,
-    reconcile::{Reconciler, Step},
+    reconcile::{Disruption, Reconciler, Step},
 };
 
 /// The places that steps of all kinds share, so that the engine is used well and not flooded.
@@ -37,16 +37,19 @@ pub(super) enum Worked {
     Abandoned,
 }
 
-/// Applies the steps of one subject in order, until one fails or the daemon stops. A step that has begun is finished.
+/// Applies the steps of one subject in order, until one fails or `stop` says that they are not wanted any more: the
+/// daemon ends, or the manifest has changed. A transfer is then broken off and any other step under way is finished; and
+/// once people have been disturbed the rest is done all the same, for nothing is worse than to stop half-way.
 ///
 /// If the future is dropped the step under way is abandoned; the next pass sees what became of it.
 pub(super) async fn work<R: Reconciler>(
     reconciler: Arc<R>,
     steps: Vec<R::Step>,
     lanes: Arc<Lanes>,
-    shutdown: CancellationToken,
+    stop: CancellationToken,
     applied: impl Fn(&R::Step) + Send,
 ) -> Worked {
+    let mut disturbed = false;
     let mut place: Option<(bool, SemaphorePermit<'_>)> = None;
     for step in steps {
         // A subject keeps its place over steps of one lane: a container that was stopped is started before another
@@ -54,22 +57,26 @@ pub(super) async fn work<R: Reconciler>(
         if place.as_ref().is_none_or(|(transfer, _)| *transfer != step.is_transfer()) {
             drop(place.take());
             let lane = if step.is_transfer() { &lanes.transfer } else { &lanes.quick };
-            let Some(Ok(permit)) = shutdown.run_until_cancelled(lane.acquire()).await else {
-                return Worked::Abandoned;
-            };
+            let permit =
+                if disturbed { Some(lane.acquire().await) } else { stop.run_until_cancelled(lane.acquire()).await };
+            let Some(Ok(permit)) = permit else { return Worked::Abandoned };
             place = Some((step.is_transfer(), permit));
         }
-        if shutdown.is_cancelled() {
+        if stop.is_cancelled() && !disturbed {
             return Worked::Abandoned;
         }
         let span = info_span!("step", subject = step.subject(), %step);
-        match reconciler.apply(&step).instrument(span.clone()).await {
-            Ok(()) => span.in_scope(|| info!("applied")),
-            Err(error) => {
+        let apply = reconciler.apply(&step).instrument(span.clone());
+        let result = if step.is_transfer() { stop.run_until_cancelled(apply).await } else { Some(apply.await) };
+        match result {
+            None => return Worked::Abandoned,
+            Some(Ok(())) => span.in_scope(|| info!("applied")),
+            Some(Err(error)) => {
                 span.in_scope(|| warn!(reason = error.reason.as_str(), %error, "failed"));
                 return Worked::Failed { step: step.to_string(), error };
             }
         }
+        disturbed |= step.disruption() != Disruption::None;
         applied(&step);
     }
     Worked::Done

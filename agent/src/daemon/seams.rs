@@ -18,7 +18,7 @@ pub(super) struct Previews(pub(super) Vec<Arc<dyn KindPreview>>);
 
 impl Preview for Previews {
     fn plan(&self, snapshot: &Snapshot) -> Vec<PlanView> {
-        self.0.iter().filter_map(|kind| kind.plan(snapshot)).collect()
+        self.0.iter().map(|kind| kind.plan(snapshot)).collect()
     }
 }
 

@@ -77,9 +77,13 @@ impl Tree {
         let declared = self.writable(kind, name)?;
         check(expect, declared.as_ref())?;
         let (path, text) = match &declared {
-            Some(Declaration { path, manifest, .. }) => {
+            Some(Declaration { path, manifest, etag, .. }) => {
                 let real = self.real(path)?;
                 let bytes = fs::read(&real).map_err(|source| WriteError::Io { path: real.clone(), source })?;
+                // An editor may have saved since the tree was read.
+                if read::etag(&bytes) != *etag {
+                    return Err(WriteError::Conflict { current: Some(read::etag(&bytes)) });
+                }
                 let now = String::from_utf8(bytes).map_err(|_| WriteError::Broken { path: path.clone() })?;
                 let text = content.text(Some((&now, manifest)))?;
                 if text == now {

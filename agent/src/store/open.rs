@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -37,7 +38,9 @@ pub(super) enum Opened {
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { dir: dir.to_owned(), source };
     let path = beside(dir, "lock");
-    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+    // What is remembered of manifests may hold what only their owner should read.
+    let private = |parent: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+    path.parent().map_or(Ok(()), private).map_err(failed)?;
     let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -66,6 +66,9 @@ pub struct PlanView {
     pub steps: Vec<StepView>,
     /// What can't be planned yet.
     pub waiting: Vec<WaitingView>,
+    /// Why the machine can't be seen at present, so that nobody knows what is to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
     /// Removals that wait for a confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,

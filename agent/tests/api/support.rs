@@ -162,7 +162,7 @@ impl Preview for CreateAll {
     fn plan(&self, snapshot: &Snapshot) -> Vec<PlanView> {
         let containers = snapshot.declared.keys().filter(|(kind, _)| *kind == Kind::Container);
         let steps = containers.map(|(_, name)| step(name, &format!("create container `{name}`"))).collect();
-        vec![PlanView { kind: Kind::Container, steps, waiting: Vec::new(), held: None, complete: true }]
+        vec![PlanView { kind: Kind::Container, unseen: None, steps, waiting: Vec::new(), held: None, complete: true }]
     }
 }
 

@@ -145,6 +145,10 @@ impl Bench {
         self.reader.plans().get(&Kind::Network)?.held.clone()
     }
 
+    pub(crate) fn passes(&self) -> u64 {
+        self.reader.counters().work.values().map(|work| work.passes).sum()
+    }
+
     /// True once a pass was made since the start.
     pub(crate) fn has_passed(&self) -> bool {
         self.reader.plans().contains_key(&Kind::Network)

@@ -1,5 +1,11 @@
 //! Measures the daemon beside the floor, in the same run on the same engine, and prints a table. Asserts nothing.
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+//! Usage: `bench [start] [converge] [edit] [idle]`; all when none is named.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    reason = "it prints a table, writes manifests as an editor does, and runs once"
+)]
 
 use std::{
     collections::HashMap,
@@ -34,12 +40,21 @@ async fn main() -> anyhow::Result<()> {
     let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
-    start().await?;
-    for count in [20, 100] {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|it| it == part);
+    if wanted("start") {
+        start().await?;
+    }
+    for count in [20, 100].into_iter().filter(|_| wanted("converge")) {
         story(&engine, converge(&engine, &floor, count)).await?;
     }
-    story(&engine, one_of_a_hundred(&engine, &floor)).await?;
-    story(&engine, idle(&engine)).await
+    if wanted("edit") {
+        story(&engine, one_of_a_hundred(&engine, &floor)).await?;
+    }
+    if wanted("idle") {
+        story(&engine, idle(&engine)).await?;
+    }
+    Ok(())
 }
 
 /// Prints a row of milliseconds.

@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::{Code, Diagnostic, path::Path, text::Text};
 
 /// More mistakes than this are counted, not shown.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 
 /// A mistake, before its place is worked out.
 #[derive(Debug)]

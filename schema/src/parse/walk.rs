@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::{
     Code,
-    finding::Finding,
+    finding::{Finding, MOST},
     path::{Path, Segment},
     shape::{Is, Shape, Table, Text},
     spell,
@@ -162,13 +162,16 @@ impl Walk {
     fn table(&mut self, entries: &[Entry<'_>], table: &Table, node: &Node<'_>) -> Json {
         let mut out = Map::with_capacity(entries.len());
         let mut meant = Vec::new();
+        let free: Vec<&str> = table
+            .keys
+            .iter()
+            .map(|(key, _)| key.as_str())
+            .filter(|key| !entries.iter().any(|it| it.key == *key))
+            .collect();
         for entry in entries {
             match table.get(&entry.key) {
                 Some(shape) => self.entry(entry, &entry.key, shape, table, &mut out),
-                None => {
-                    let given = |key: &str| entries.iter().any(|it| it.key == key);
-                    meant.extend(self.unknown_key(entry, table, given).map(|key| (entry, key)));
-                }
+                None => meant.extend(self.unknown_key(entry, table, &free).map(|key| (entry, key))),
             }
         }
         // What stands under a misspelt key is looked at too, as if it had been spelt right.
@@ -203,10 +206,14 @@ impl Walk {
     }
 
     /// Reports an unknown key and returns the one that was meant.
-    fn unknown_key(&mut self, entry: &Entry<'_>, table: &Table, given: impl Fn(&str) -> bool) -> Option<String> {
+    fn unknown_key(&mut self, entry: &Entry<'_>, table: &Table, free: &[&str]) -> Option<String> {
+        // More than are shown are only counted: a file of nothing but mistakes must not cost more than a look.
+        if self.findings.len() > MOST {
+            self.note(Code::UnknownKey, &entry.key_span, String::new(), "");
+            return None;
+        }
         let known = || table.keys.iter().map(|(key, _)| key.as_str());
-        let free = known().filter(|key| !given(key)).collect::<Vec<_>>();
-        let near = spell::nearest(&entry.key, free.into_iter());
+        let near = spell::nearest(&entry.key, free.iter().copied());
         let taken = spell::nearest(&entry.key, known());
         let home = spell::home(&entry.key, self.root);
         let place = if self.path.segments().is_empty() { "a manifest".to_owned() } else { format!("`{}`", self.path) };

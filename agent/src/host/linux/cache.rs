@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::host::ContainerSeen;
 
 /// How long anything is believed without having been looked at anew, in case an event was missed.
-const BELIEVED: Duration = Duration::from_secs(600);
+const BELIEVED: Duration = Duration::from_secs(300);
 
 /// What is remembered. Each change of the machine that is heard of moves the epoch, so that what was read before it is
 /// not remembered after it.

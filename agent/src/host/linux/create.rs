@@ -156,7 +156,8 @@ const fn policy(restart: Restart) -> RestartPolicy {
     let name = match restart {
         Restart::No => RestartPolicyNameEnum::NO,
         Restart::OnFailure => RestartPolicyNameEnum::ON_FAILURE,
-        Restart::Always => RestartPolicyNameEnum::ALWAYS,
+        // Not `always`: an engine that starts would start what was stopped on purpose.
+        Restart::Always => RestartPolicyNameEnum::UNLESS_STOPPED,
     };
     RestartPolicy { name: Some(name), maximum_retry_count: None }
 }
@@ -185,7 +186,7 @@ mod tests {
     fn an_image_alone_leaves_the_rest_to_the_image() {
         let body = made(json!({ "image": "nginx" }));
         assert_eq!(body["Cmd"], Value::Null);
-        assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "always");
+        assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
         assert_eq!(body["HostConfig"]["NetworkMode"], "bridge");
         assert_eq!(body["NetworkingConfig"], Value::Null);
     }

@@ -18,7 +18,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, image::Reference};
 use tokio::sync::Notify;
 
 use super::{cache::Cache, create, error, events, seen};
@@ -173,7 +173,9 @@ impl Engine for Docker {
 
     async fn pull(&self, image: &str) -> Result<(), HostError> {
         let client = self.client().await?;
-        let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        // Without a tag an engine would pull every one that there is.
+        let whole = Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string());
+        let options = CreateImageOptionsBuilder::new().from_image(&whole).build();
         let mut progress = std::pin::pin!(client.create_image(Some(options), None, None));
         loop {
             match tokio::time::timeout(PULL_PATIENCE, progress.next()).await {

@@ -15,6 +15,7 @@ const SIGNS: &[(&str, Reason, &str)] = &[
         Reason::MountSourceMissing,
         "A hostPath does not exist; make it or mend the path",
     ),
+    ("marked for removal", Reason::Gone, "It is being removed"),
     ("no such image", Reason::ImageMissing, "The image is not here; it is pulled again"),
     ("is already in use by container", Reason::NameTaken, "A container that is not ours has the name"),
     ("active endpoints", Reason::InUse, "Containers are still attached"),

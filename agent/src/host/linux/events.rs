@@ -2,14 +2,20 @@
 
 use std::{sync::Weak, time::Duration};
 
-use bollard::models::{EventMessage, EventMessageTypeEnum};
+use bollard::{
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::{EventsOptions, EventsOptionsBuilder},
+};
 use futures_util::StreamExt;
 use tracing::{debug, info};
 
 use super::docker::{Docker, lock};
+use crate::clock;
 
 /// The rest before the first try to reach the engine again.
 const FIRST_REST: Duration = Duration::from_millis(200);
+/// How far back the engine is asked to tell.
+const OVERLAP: Duration = Duration::from_secs(5);
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
@@ -19,7 +25,7 @@ pub(super) async fn follow(docker: Weak<Docker>) {
     let mut rest = FIRST_REST;
     while let Some(engine) = docker.upgrade() {
         if let Ok(client) = engine.client().await {
-            let mut events = std::pin::pin!(client.events(None));
+            let mut events = std::pin::pin!(client.events(Some(since())));
             hint_all(&engine);
             drop(engine);
             info!("following the engine's events");
@@ -41,6 +47,12 @@ pub(super) async fn follow(docker: Weak<Docker>) {
     }
 }
 
+/// Asks for the last seconds too: what happens between the last look and the subscription is then told after it.
+fn since() -> EventsOptions {
+    let since = clock::now().as_second() - OVERLAP.as_secs().cast_signed();
+    EventsOptionsBuilder::new().since(&since.to_string()).build()
+}
+
 fn hint_all(engine: &Docker) {
     engine.containers_hint.notify_one();
     engine.networks_hint.notify_one();
@@ -57,12 +69,16 @@ fn heed(engine: &Docker, event: &EventMessage) {
         Some(EventMessageTypeEnum::CONTAINER) => lock(&engine.cache).forget_container(id),
         Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
         Some(EventMessageTypeEnum::NETWORK) => {
+            let joins = action == "connect";
             lock(&engine.cache).forget_networks();
             let container = actor.and_then(|actor| actor.attributes.as_ref()?.get("container"));
             if let Some(container) = container {
                 lock(&engine.cache).forget_container(container);
             }
-            engine.networks_hint.notify_one();
+            // That a container joined changes nothing for a network; that it left may let the network go.
+            if !joins {
+                engine.networks_hint.notify_one();
+            }
         }
         _ => return,
     }

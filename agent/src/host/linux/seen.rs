@@ -41,7 +41,7 @@ pub(super) fn inspected(mut seen: ContainerSeen, inspected: &ContainerInspectRes
     if let Some(state) = &inspected.state {
         let health = state.health.as_ref().and_then(|health| health.status);
         seen.health = health.and_then(self::health).filter(|_| seen.state == State::Running);
-        seen.exit_code = state.exit_code.filter(|_| seen.state == State::Exited);
+        seen.exit_code = state.exit_code.filter(|_| matches!(seen.state, State::Exited | State::Restarting));
     }
     seen.limits = inspected.host_config.as_ref().map(limits).unwrap_or_default();
     seen

@@ -24,9 +24,8 @@ pub(super) fn plan(desired: &Desired<Container>, observed: &EngineView) -> Plan<
     let wanted: Wanted<'_> = desired.manifests.iter().map(|manifest| (manifest.name(), &manifest.spec)).collect();
     let machine = Machine::new(observed);
     let mut plan = Plan::default();
-    if desired.complete {
-        plan.steps.extend(orphans(&wanted, &machine));
-    }
+    let goes = |step: &ContainerStep| desired.complete || desired.consented.contains(&step.subject);
+    plan.steps.extend(orphans(&wanted, &machine).into_iter().filter(goes));
     let dependencies = Dependencies::new(&wanted, &machine);
     let clashes = ports::clashes(&wanted, &machine);
     for (name, spec) in &wanted {

@@ -18,10 +18,9 @@ pub(super) fn plan(desired: &Desired<Network>, observed: &[NetworkSeen]) -> Plan
         seen.entry(&network.name).or_default().push(network);
     }
     let mut plan = Plan::default();
-    if desired.complete {
-        for orphan in seen.iter().filter(|(name, _)| !wanted.contains_key(*name)).flat_map(|(_, networks)| networks) {
-            remove_orphan(orphan, &mut plan);
-        }
+    let goes = |name: &str| !wanted.contains_key(name) && (desired.complete || desired.consented.contains(name));
+    for orphan in seen.iter().filter(|(name, _)| goes(name)).flat_map(|(_, networks)| networks) {
+        remove_orphan(orphan, &mut plan);
     }
     for (name, spec) in &wanted {
         subject(name, spec, seen.get(name).map_or(&[], Vec::as_slice), &mut plan);
