@@ -17,8 +17,30 @@ need_packages() {
   command -v apt-get >/dev/null || die "missing here: ${missing[*]} (and there is no apt-get to install them)"
   say "installing from Debian: ${missing[*]}"
   apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$WORK/apt.log" 2>&1 ||
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" >"$WORK/apt.log" 2>&1 ||
     { tail -n 20 "$WORK/apt.log" >&2; die "apt-get could not install ${missing[*]}"; }
+}
+
+# need_engine: installs Debian's engine unless there is one, of whichever maker.
+need_engine() {
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    need_packages docker.io
+  fi
+  need_packages docker-registry iptables iproute2 curl
+}
+
+# need_compiler: what Rust's linker needs, and Rust itself.
+need_compiler() {
+  command -v cargo >/dev/null || die "cargo is not on the PATH: install a Rust toolchain (https://rustup.rs)"
+  need_packages gcc libc6-dev
+}
+
+# fetch_busybox: puts a static busybox into $WORK, without installing it: the package would displace `busybox`.
+fetch_busybox() {
+  mkdir -p "$WORK/busybox"
+  (cd "$WORK/busybox" && { apt-get -qq download busybox-static || { apt-get -qq update && apt-get -qq download busybox-static; }; } &&
+    dpkg -x busybox-static_*.deb .) >"$WORK/apt.log" 2>&1 || { cat "$WORK/apt.log" >&2; die "can't fetch busybox-static"; }
+  chmod 755 "$WORK/busybox/bin/busybox" 2>/dev/null || ln -sf ../usr/bin "$WORK/busybox/bin"
 }
 
 # engine_answers SOCKET
@@ -40,7 +62,8 @@ start_engine() {
   local socket=$WORK/docker.sock
   say "starting a Docker engine in $WORK"
   setsid dockerd --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
-    --host "unix://$socket" >>"$WORK/dockerd.log" 2>&1 &
+    --host "unix://$socket" --containerd-namespace "${WORK##*/}" --containerd-plugins-namespace "${WORK##*/}-plugins" \
+    >>"$WORK/dockerd.log" 2>&1 &
   wait_for 60 "the Docker engine" engine_answers "$socket"
   export DOCKER_HOST=unix://$socket
 }
@@ -64,7 +87,7 @@ EOF
 make_image() {
   local root=$WORK/image tag
   mkdir -p "$root"/{bin,etc,tmp,www,proc,sys,dev}
-  cp "$(command -v busybox)" "$root/bin/busybox"
+  cp "${BUSYBOX:-$WORK/busybox/bin/busybox}" "$root/bin/busybox"
   "$root/bin/busybox" --list | grep -vx busybox | while read -r applet; do ln -sf busybox "$root/bin/$applet"; done
   printf 'root:x:0:0:root:/:/bin/sh\nweb:x:1000:1000:web:/:/bin/sh\n' >"$root/etc/passwd"
   printf 'root:x:0:\nweb:x:1000:\n' >"$root/etc/group"
