@@ -85,8 +85,7 @@ async fn only_a_loopback_host_is_answered_over_tcp() {
 #[tokio::test]
 async fn pages_of_others_change_nothing() {
     let server = Server::open().await;
-    for own in ["", "Origin: http://localhost\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"]
-    {
+    for own in ["", "Origin: http://localhost\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"] {
         let answer = server.over_tcp(&change(own)).await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{own}: {answer}");
     }

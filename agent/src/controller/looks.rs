@@ -6,7 +6,10 @@ use tokio::time::Instant;
 
 /// How long after a hint the looks follow. An engine may still show the old state right after it spoke of a change, so
 /// one look is not enough.
-const AFTER_HINT: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(150), Duration::from_secs(1)];
+const AFTER_HINT: [Duration; 3] = [Duration::from_millis(30), Duration::from_millis(150), Duration::from_secs(1)];
+/// How long further hints may push the first look away: a removal is a handful of events, and a look in their midst
+/// sees what is no more.
+const AT_MOST: Duration = Duration::from_millis(100);
 /// The least rest between two looks while nothing is under way.
 const REST: Duration = Duration::from_millis(20);
 /// The least rest before a look for what others may have waited for, while further steps are under way.
@@ -23,6 +26,8 @@ pub(super) struct Looks {
     urgent: Option<Instant>,
     /// The look after steps of a subject ended while others are under way.
     step: Option<Instant>,
+    /// The first hint that no look has followed yet.
+    first_hint: Option<Instant>,
     /// The looks after the last hint.
     hinted: [Option<Instant>; AFTER_HINT.len()],
     /// The look after a failure's rest.
@@ -39,6 +44,7 @@ impl Looks {
         Self {
             urgent: Some(now),
             step: None,
+            first_hint: None,
             hinted: Default::default(),
             retry: None,
             last: None,
@@ -51,11 +57,11 @@ impl Looks {
         self.urgent.get_or_insert(now);
     }
 
-    /// Asks for looks after a hint. Hints in a row don't push the first look away.
+    /// Asks for looks after a hint. Hints in a row push the first look away, but not for long.
     pub(super) fn hint(&mut self, now: Instant) {
-        for (look, after) in self.hinted.iter_mut().zip(AFTER_HINT) {
-            *look = Some(look.filter(|due| *due <= now + AFTER_HINT[0]).unwrap_or(now + after));
-        }
+        self.hinted = AFTER_HINT.map(|after| Some(now + after));
+        let first = *self.first_hint.get_or_insert(now);
+        self.hinted[0] = Some((now + AFTER_HINT[0]).min(first + AT_MOST));
     }
 
     /// Asks for a look after the steps of one subject ended: others may have waited for it.
@@ -83,6 +89,7 @@ impl Looks {
     pub(super) fn begun(&mut self, now: Instant) {
         self.urgent = None;
         self.step = None;
+        self.first_hint = None;
         for look in &mut self.hinted {
             *look = look.filter(|due| *due > now);
         }
@@ -127,7 +134,7 @@ mod tests {
             looks.begun(due);
             looks.ended(due, due + MS);
         }
-        assert_eq!(seen, [10, 150, 1000]);
+        assert_eq!(seen, [30, 150, 1000]);
         now += Duration::from_secs(2);
         assert!(looks.due(false) > now + Duration::from_secs(60));
     }
@@ -145,7 +152,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert!((20..=60).contains(&count), "{count} looks in a second");
+        assert!((8..=12).contains(&count), "{count} looks in a second");
     }
 
     #[test]
