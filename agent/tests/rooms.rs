@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("daemon", &["api", "clock", "controller", "daemon", "host", "manifests", "reconcile", "store"]),
     ("clock", &[]),
     ("api", &["api", "clock", "manifests", "store"]),
-    ("cli", &["cli", "clock"]),
+    ("cli", &["cli", "clock", "store::PlanView", "store::StepView"]),
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
