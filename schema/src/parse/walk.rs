@@ -207,16 +207,14 @@ impl Walk {
 
     /// Reports an unknown key and returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry<'_>, table: &Table, free: &[&str]) -> Option<String> {
-        // More than are shown are only counted: a file of nothing but mistakes must not cost more than a look.
+        // A file of nothing but mistakes must not cost more than a look: beyond those shown, nobody guesses what was meant.
         if self.findings.len() > MOST {
-            self.note(Code::UnknownKey, &entry.key_span, String::new(), "");
-            return None;
+            return self.stray(entry, "remove it; `piccolo explain` lists all keys");
         }
         let known = || table.keys.iter().map(|(key, _)| key.as_str());
         let near = spell::nearest(&entry.key, free.iter().copied());
         let taken = spell::nearest(&entry.key, known());
         let home = spell::home(&entry.key, self.root);
-        let place = if self.path.segments().is_empty() { "a manifest".to_owned() } else { format!("`{}`", self.path) };
         let help = match (near, taken, &home) {
             (Some(near), ..) => format!("did you mean `{near}`?"),
             (None, Some(taken), _) => format!("`{taken}` is given already: remove this one"),
@@ -229,11 +227,18 @@ impl Walk {
         };
         let near = near.map(str::to_owned);
         self.astray.extend(home.filter(|_| near.is_none()).map(|home| home.key(&entry.key)));
+        self.stray(entry, &help);
+        near
+    }
+
+    /// Notes an unknown key.
+    fn stray(&mut self, entry: &Entry<'_>, help: &str) -> Option<String> {
+        let place = if self.path.segments().is_empty() { "a manifest".to_owned() } else { format!("`{}`", self.path) };
         self.path.push(Segment::Key(entry.key.to_string()));
         let reason = format!("unknown key `{}` in {place}", short(&entry.key));
-        self.note(Code::UnknownKey, &entry.key_span, reason, &help);
+        self.note(Code::UnknownKey, &entry.key_span, reason, help);
         self.path.pop();
-        near
+        None
     }
 
     fn missing(&mut self, key: &str, table: &Table, node: &Node<'_>) {
