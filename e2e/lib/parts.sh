@@ -61,7 +61,9 @@ wait_for() {
 start_engine() {
   local socket=$WORK/docker.sock
   say "starting a Docker engine in $WORK"
-  setsid dockerd --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
+  # What the machine's own engine is told is not meant for this one.
+  echo '{}' >"$WORK/daemon.json"
+  setsid dockerd --config-file "$WORK/daemon.json" --data-root "$WORK/docker" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" \
     --host "unix://$socket" --containerd-namespace "${WORK##*/}" --containerd-plugins-namespace "${WORK##*/}-plugins" \
     >>"$WORK/dockerd.log" 2>&1 &
   wait_for 60 "the Docker engine" engine_answers "$socket"

@@ -7,21 +7,21 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use piccolo_agent::host::{Engine, HostError, linux::Docker};
 use piccolo_schema::{ContainerSpec, Manifest, parse::parse};
 
-/// Requests side by side; more than four add nothing on two cores.
-const SIDE_BY_SIDE: usize = 4;
+/// Numbers of requests side by side, of which the better one counts.
+pub const SIDE_BY_SIDE: [usize; 2] = [4, 8];
 
 /// A program that does only what must be done.
 #[derive(Clone, Debug)]
 pub struct Floor(pub Arc<Docker>);
 
 impl Floor {
-    /// Makes and starts all of these.
+    /// Makes and starts all of these, so many side by side.
     ///
     /// # Errors
     /// When the engine refuses.
-    pub async fn converge(&self, wanted: &[(String, ContainerSpec)]) -> Result<(), HostError> {
+    pub async fn converge(&self, wanted: &[(String, ContainerSpec)], hands: usize) -> Result<(), HostError> {
         let starts = wanted.iter().map(|(name, spec)| self.make(name, spec));
-        stream::iter(starts).buffer_unordered(SIDE_BY_SIDE).try_collect().await
+        stream::iter(starts).buffer_unordered(hands).try_collect().await
     }
 
     /// Makes and starts one.

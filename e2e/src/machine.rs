@@ -25,6 +25,7 @@ use crate::{PATIENCE, http};
 pub struct Machine {
     dir: TempDir,
     docker: String,
+    launcher: Vec<String>,
     daemon: Option<Child>,
     /// Moves with every line of the journal and every change of an object.
     heard: watch::Sender<u64>,
@@ -47,7 +48,14 @@ impl Machine {
     pub fn on(docker: &str) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("piccolo-story-")?;
         fs::create_dir(dir.path().join("etc"))?;
-        Ok(Self { dir, docker: docker.to_owned(), daemon: None, heard: watch::Sender::new(0), ears: Vec::new() })
+        let (docker, launcher) = (docker.to_owned(), Vec::new());
+        Ok(Self { dir, docker, launcher, daemon: None, heard: watch::Sender::new(0), ears: Vec::new() })
+    }
+
+    /// Starts the daemon by another program, which is given the daemon's command and becomes it.
+    #[must_use]
+    pub fn launched_by(self, launcher: &[&str]) -> Self {
+        Self { launcher: launcher.iter().map(|&word| word.to_owned()).collect(), ..self }
     }
 
     /// Returns the path of a manifest.
@@ -101,7 +109,9 @@ impl Machine {
     /// When it does not.
     pub async fn start_unheard(&mut self) -> anyhow::Result<()> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log"))?;
-        let child = Command::new(program()?)
+        let mut words = self.launcher.iter().map(PathBuf::from).chain([program()?]);
+        let child = Command::new(words.next().context("a program")?)
+            .args(words)
             .args(["--config-dir".as_ref(), self.path("").as_os_str()])
             .args(["--state-dir".as_ref(), self.state().as_os_str()])
             .args(["--socket".as_ref(), self.socket().as_os_str()])

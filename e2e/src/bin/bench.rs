@@ -22,7 +22,7 @@ use piccolo_agent::{
 };
 use piccolo_e2e::{
     Engine, Machine, PATIENCE,
-    floor::{Floor, spec},
+    floor::{Floor, SIDE_BY_SIDE, spec},
     image,
     machine::story,
     sleeper,
@@ -92,25 +92,29 @@ async fn converge(engine: &Engine, floor: &Floor, count: usize) -> anyhow::Resul
     let wanted = wanted(count)?;
     let specs =
         wanted.iter().map(|(name, text)| Ok((name.clone(), spec(text)?))).collect::<anyhow::Result<Vec<_>>>()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Vec::new(), SIDE_BY_SIDE.map(|hands| (hands, Vec::new())));
     for _ in 0..(ROUNDS * 20 / count).max(2) {
-        let starts = tokio::spawn(starts(engine.clone(), count));
-        let begin = Instant::now();
-        floor.converge(&specs).await?;
-        starts.await??;
-        theirs.push(millis(begin));
-        engine.clear().await?;
+        for (hands, times) in &mut theirs {
+            let starts = tokio::spawn(starts(engine.clone(), count));
+            let begin = Instant::now();
+            floor.converge(&specs, *hands).await?;
+            starts.await??;
+            times.push(millis(begin));
+            engine.clear().await?;
+        }
 
         let mut machine = Machine::new()?;
         machine.start().await?;
-        let starts = tokio::spawn(self::starts(engine.clone(), count));
+        let starts = tokio::spawn(starts(engine.clone(), count));
         let begin = drop_in(&machine, &wanted)?;
         starts.await??;
         ours.push(millis(begin));
         machine.stop().await?;
         engine.clear().await?;
     }
-    row(&format!("converge {count}"), &mut ours, &mut theirs, "≤ 1.05x", |ours, floor| ours <= 1.05 * floor);
+    let mut best = theirs.map(|(_, mut times)| median(&mut times));
+    best.sort_by(f64::total_cmp);
+    row(&format!("converge {count}"), &mut ours, &mut best[..1], "≤ 1.05x", |ours, floor| ours <= 1.05 * floor);
     Ok(())
 }
 

@@ -71,15 +71,3 @@ async fn what_the_engine_refuses_has_a_name() -> anyhow::Result<()> {
     })
     .await
 }
-
-#[tokio::test]
-async fn without_an_engine_the_api_lives_and_says_so() -> anyhow::Result<()> {
-    let mut machine = Machine::on("unix:///no/such/engine.sock")?;
-    machine.write("web.toml", &container("web", "nginx:1", ""))?;
-    machine.start().await?;
-    machine.until("the engine is missed", async || machine.reason("web").await == "EngineUnavailable").await?;
-    ensure!(machine.status("web").await["conditions"][0]["status"] == "Unknown");
-    let ready = piccolo_e2e::http::send(&machine.socket(), "GET", "/readyz?verbose").await?;
-    ensure!(ready.status() == 503, "ready without an engine: {}", ready.status());
-    machine.stop().await
-}

@@ -4,4 +4,5 @@
 mod bad_input;
 mod crashes;
 mod drift;
+mod engine;
 mod main_job;

@@ -122,6 +122,29 @@ async fn a_stop_and_a_start_are_declared_too() -> anyhow::Result<()> {
     .await
 }
 
+#[tokio::test]
+async fn an_image_without_a_tag_is_the_latest_and_no_other() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        for tag in ["1", "2", "latest"] {
+            // What an earlier story has pulled.
+            drop(
+                engine.0.remove_image(&image(tag)?, None::<bollard::query_parameters::RemoveImageOptions>, None).await,
+            );
+        }
+        let mut machine = Machine::new()?;
+        let untagged = image("latest")?.replace(":latest", "");
+        machine.write("web.toml", &container("web", &untagged, "command = [\"true\"]\nrestart = \"no\""))?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let images = engine.0.list_images(None::<bollard::query_parameters::ListImagesOptions>).await?;
+        let tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        ensure!(tags == [image("latest")?], "{tags:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// Returns name, identifier and start of each of our containers.
 async fn runs(engine: &Engine) -> anyhow::Result<Vec<(String, String, String)>> {
     let mut all = Vec::new();

@@ -12,20 +12,35 @@ use crate::host::ContainerSeen;
 /// How long anything is believed without having been looked at anew, in case an event was missed.
 const BELIEVED: Duration = Duration::from_secs(300);
 
-/// What is remembered. Each change of the machine that is heard of moves the epoch, so that what was read before it is
-/// not remembered after it.
+/// What is remembered. Events and questions are counted, so that an answer which an event has overtaken is not kept; an
+/// event about one container leaves the answers about all others as they are.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    epoch: u64,
+    heard: u64,
+    cleared: u64,
     filled: Option<Instant>,
-    containers: HashMap<String, (ContainerSeen, String)>,
-    images: Option<Vec<String>>,
-    networks: Option<Vec<String>>,
+    containers: HashMap<String, Known<(ContainerSeen, String)>>,
+    images: Known<Vec<String>>,
+    networks: Known<Vec<String>>,
+}
+
+/// How many events had been heard when a question was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked(u64);
+
+/// An answer, and the last event that was about it.
+#[derive(Debug)]
+struct Known<T> {
+    answer: Option<T>,
+    heard: u64,
 }
 
 impl Cache {
     pub(super) fn clear(&mut self) {
-        *self = Self { epoch: self.epoch + 1, ..Self::default() };
+        let heard = self.heard + 1;
+        *self = Self { heard, cleared: heard, ..Self::default() };
+        self.images.forget(heard);
+        self.networks.forget(heard);
     }
 
     /// Drops what has been believed for too long.
@@ -37,22 +52,21 @@ impl Cache {
         self.filled.get_or_insert(now);
     }
 
-    /// Returns what is known of a container, if the list shows it as before, and the epoch.
-    pub(super) fn get(&self, listed: &ContainerSeen, status: &str) -> (Option<ContainerSeen>, u64) {
-        let known = self.containers.get(&listed.id).filter(|(known, before)| {
+    /// Returns what is known of a container, if the list shows it as before.
+    pub(super) fn container(&self, listed: &ContainerSeen, status: &str) -> (Option<ContainerSeen>, Asked) {
+        let known = self.containers.get(&listed.id).and_then(|known| known.answer.as_ref());
+        let same = known.filter(|(known, before)| {
             before == status
                 && known.state == listed.state
                 && known.name == listed.name
                 && known.attached == listed.attached
         });
-        (known.map(|(known, _)| known.clone()), self.epoch)
+        (same.map(|(known, _)| known.clone()), Asked(self.heard))
     }
 
-    /// Remembers a container unless something was heard since `epoch`.
-    pub(super) fn put(&mut self, seen: &ContainerSeen, status: String, epoch: u64) {
-        if epoch == self.epoch {
-            self.containers.insert(seen.id.clone(), (seen.clone(), status));
-        }
+    pub(super) fn put_container(&mut self, seen: &ContainerSeen, status: String, asked: Asked) {
+        let unknown = Known { answer: None, heard: self.cleared };
+        self.containers.entry(seen.id.clone()).or_insert(unknown).put((seen.clone(), status), asked);
     }
 
     /// Forgets containers that are not there any more.
@@ -64,37 +78,110 @@ impl Cache {
     }
 
     pub(super) fn forget_container(&mut self, id: &str) {
-        self.epoch += 1;
-        self.containers.remove(id);
+        self.heard += 1;
+        self.containers.entry(id.to_owned()).or_default().forget(self.heard);
     }
 
-    pub(super) fn images(&self) -> (Option<Vec<String>>, u64) {
-        (self.images.clone(), self.epoch)
+    pub(super) fn images(&self) -> (Option<Vec<String>>, Asked) {
+        (self.images.answer.clone(), Asked(self.heard))
     }
 
-    pub(super) fn put_images(&mut self, images: Vec<String>, epoch: u64) {
-        if epoch == self.epoch {
-            self.images = Some(images);
-        }
+    pub(super) fn put_images(&mut self, images: Vec<String>, asked: Asked) {
+        self.images.put(images, asked);
     }
 
     pub(super) fn forget_images(&mut self) {
-        self.epoch += 1;
-        self.images = None;
+        self.heard += 1;
+        self.images.forget(self.heard);
     }
 
-    pub(super) fn networks(&self) -> (Option<Vec<String>>, u64) {
-        (self.networks.clone(), self.epoch)
+    pub(super) fn networks(&self) -> (Option<Vec<String>>, Asked) {
+        (self.networks.answer.clone(), Asked(self.heard))
     }
 
-    pub(super) fn put_networks(&mut self, networks: Vec<String>, epoch: u64) {
-        if epoch == self.epoch {
-            self.networks = Some(networks);
-        }
+    pub(super) fn put_networks(&mut self, networks: Vec<String>, asked: Asked) {
+        self.networks.put(networks, asked);
     }
 
     pub(super) fn forget_networks(&mut self) {
-        self.epoch += 1;
-        self.networks = None;
+        self.heard += 1;
+        self.networks.forget(self.heard);
+    }
+}
+
+impl<T> Known<T> {
+    /// Keeps an answer unless an event about it has been heard since the question.
+    fn put(&mut self, answer: T, asked: Asked) {
+        if self.heard <= asked.0 {
+            self.answer = Some(answer);
+        }
+    }
+
+    fn forget(&mut self, heard: u64) {
+        *self = Self { answer: None, heard };
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { answer: None, heard: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Limits, State};
+
+    fn seen(id: &str, state: State) -> ContainerSeen {
+        ContainerSeen {
+            id: id.into(),
+            name: id.into(),
+            stamp: None,
+            state,
+            health: None,
+            exit_code: None,
+            image_id: String::new(),
+            limits: Limits::default(),
+            attached: true,
+        }
+    }
+
+    #[test]
+    fn an_event_drops_what_it_is_about_and_nothing_else() {
+        let mut cache = Cache::default();
+        let (one, other) = (seen("one", State::Running), seen("other", State::Running));
+        let (_, asked) = cache.container(&one, "");
+        cache.forget_container("one");
+        cache.put_container(&one, String::new(), asked);
+        cache.put_container(&other, String::new(), asked);
+        cache.put_images(vec!["nginx:1".into()], asked);
+        assert_eq!(cache.container(&one, "").0, None, "the event came after the question");
+        assert_eq!(cache.container(&other, "").0, Some(other.clone()));
+        assert!(cache.images().0.is_some());
+        cache.forget_images();
+        assert!(cache.images().0.is_none());
+        assert_eq!(cache.container(&other, "").0, Some(other));
+    }
+
+    #[test]
+    fn what_the_list_shows_otherwise_is_asked_anew() {
+        let mut cache = Cache::default();
+        let (one, asked) = (seen("one", State::Running), Asked(0));
+        cache.put_container(&one, "(healthy)".into(), asked);
+        assert!(cache.container(&one, "(healthy)").0.is_some());
+        assert!(cache.container(&one, "(unhealthy)").0.is_none());
+        assert!(cache.container(&seen("one", State::Exited), "(healthy)").0.is_none());
+    }
+
+    #[test]
+    fn nothing_outlives_a_break() {
+        let mut cache = Cache::default();
+        let one = seen("one", State::Running);
+        let (_, asked) = cache.container(&one, "");
+        cache.clear();
+        cache.put_container(&one, String::new(), asked);
+        cache.put_networks(vec!["apps".into()], asked);
+        assert!(cache.container(&one, "").0.is_none() && cache.networks().0.is_none());
     }
 }

@@ -108,14 +108,14 @@ impl Docker {
         if listed.stamp.is_none() {
             return Ok(Some(listed));
         }
-        let (known, epoch) = lock(&self.cache).get(&listed, &status);
+        let (known, asked) = lock(&self.cache).container(&listed, &status);
         if let Some(known) = known {
             return Ok(Some(known));
         }
         match client.inspect_container(&listed.id, None).await {
             Ok(inspected) => {
                 let whole = seen::inspected(listed, &inspected);
-                lock(&self.cache).put(&whole, status, epoch);
+                lock(&self.cache).put_container(&whole, status, asked);
                 Ok(Some(whole))
             }
             Err(error) => match error::translate(&error) {
@@ -126,26 +126,26 @@ impl Docker {
     }
 
     async fn images(&self, client: &Client) -> Result<Vec<String>, HostError> {
-        let (known, epoch) = lock(&self.cache).images();
+        let (known, asked) = lock(&self.cache).images();
         if let Some(known) = known {
             return Ok(known);
         }
         let none = None::<bollard::query_parameters::ListImagesOptions>;
         let images = client.list_images(none).await.map_err(|error| error::translate(&error))?;
         let names = seen::image_names(images);
-        lock(&self.cache).put_images(names.clone(), epoch);
+        lock(&self.cache).put_images(names.clone(), asked);
         Ok(names)
     }
 
     async fn network_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
-        let (known, epoch) = lock(&self.cache).networks();
+        let (known, asked) = lock(&self.cache).networks();
         if let Some(known) = known {
             return Ok(known);
         }
         let networks = client.list_networks(None).await.map_err(|error| error::translate(&error))?;
         let mut names: Vec<String> = networks.into_iter().filter_map(|network| network.name).collect();
         names.sort();
-        lock(&self.cache).put_networks(names.clone(), epoch);
+        lock(&self.cache).put_networks(names.clone(), asked);
         Ok(names)
     }
 

@@ -20,6 +20,16 @@ const SIGNS: &[(&str, Reason, &str)] = &[
     ("is already in use by container", Reason::NameTaken, "A container that is not ours has the name"),
     ("active endpoints", Reason::InUse, "Containers are still attached"),
     ("pool overlaps", Reason::Refused, "Another network uses these addresses; choose another subnet"),
+    (
+        "cannot assign requested address",
+        Reason::Failed,
+        "The machine does not have the address of a hostIp; mend it, or wait for the network",
+    ),
+    ("container process: exec: ", Reason::Refused, "The program can't be run; is it in the image? Mend the command"),
+    ("process caused: exec: ", Reason::Refused, "The program can't be run; is it in the image? Mend the command"),
+    ("unable to find user", Reason::Refused, "The image has no such user; mend `user`, or write it as a number"),
+    ("unable to find group", Reason::Refused, "The image has no such group; mend `user`, or write it as a number"),
+    ("mount a directory onto a file", Reason::Refused, "One side of a mount is a file, the other a directory; mend it"),
     ("permission denied", Reason::PermissionDenied, "The engine may not do this"),
     ("operation not permitted", Reason::PermissionDenied, "The engine may not do this"),
 ];
@@ -125,14 +135,20 @@ fn sign(signs: &[(&str, Reason, &'static str)], text: &str) -> Option<(Reason, &
 
 /// Keeps one line, a bounded length, and nobody's password.
 fn clean(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| match (word.find("://"), word.find('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}{}", &word[..scheme + 3], &word[at + 1..]),
-        _ => word.to_owned(),
-    });
-    let line = words.collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().map(without_login).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(400) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+/// Cuts name and password out of an address. They end at an `@` before the path; one after it belongs to a digest.
+fn without_login(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => word.to_owned(),
     }
 }
 
@@ -163,6 +179,9 @@ mod tests {
         assert_eq!(reason(404, "No such image: nginx:9"), Reason::ImageMissing);
         assert_eq!(reason(404, "No such container: 1f"), Reason::Gone);
         assert_eq!(reason(400, "invalid CPU"), Reason::Refused);
+        let start = "unable to start container process: exec: \"/etc/passwd\": permission denied: unknown";
+        assert_eq!(reason(400, start), Reason::Refused);
+        assert_eq!(reason(500, "bind: cannot assign requested address"), Reason::Failed);
         assert_eq!(translate(&Error::SocketNotFoundError("/x".into())).reason, Reason::EngineUnavailable);
     }
 
@@ -179,6 +198,8 @@ mod tests {
     fn passwords_and_floods_are_cut() {
         let text = clean("Get \"https://me:secret@registry.lan/v2/\": \n denied");
         assert!(!text.contains("secret") && text.contains("registry.lan"), "{text}");
+        let digest = "Get https://registry.lan/v2/app@sha256:1f: denied";
+        assert_eq!(clean(digest), digest);
         assert!(clean(&"x".repeat(5000)).chars().count() <= 401);
     }
 }

@@ -70,7 +70,9 @@ fn heed(engine: &Docker, event: &EventMessage) {
         Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
         Some(EventMessageTypeEnum::NETWORK) => {
             let joins = action == "connect";
-            lock(&engine.cache).forget_networks();
+            if !joins && action != "disconnect" {
+                lock(&engine.cache).forget_networks();
+            }
             let container = actor.and_then(|actor| actor.attributes.as_ref()?.get("container"));
             if let Some(container) = container {
                 lock(&engine.cache).forget_container(container);
