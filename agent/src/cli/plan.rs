@@ -1,5 +1,7 @@
 //! `piccolo plan`: what would be changed, danger first.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{client::Client, failure::Failure, output, output::Format, screen::Screen, screen::Tone};
@@ -48,7 +50,13 @@ pub(super) fn show(
 ) -> Result<(), Failure> {
     let steps = plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step)));
     let mut steps: Vec<_> = steps.filter(|(plan, step)| wanted(plan, &step.subject)).collect();
-    steps.sort_by_key(|(_, step)| danger(step));
+    // The most dangerous subject first; the steps of one stay in the order in which they are done.
+    let mut worst = BTreeMap::new();
+    for (plan, step) in &steps {
+        let entry = worst.entry((plan.kind, step.subject.as_str())).or_insert_with(|| danger(step));
+        *entry = danger(step).min(*entry);
+    }
+    steps.sort_by_key(|(plan, step)| worst.get(&(plan.kind, step.subject.as_str())).copied());
     for (_, step) in &steps {
         screen.line(line(step, screen))?;
     }
