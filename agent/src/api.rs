@@ -2,7 +2,7 @@
 //!
 //! Everything is generic over the kinds: names, columns and schemas come from their custom resource definitions. Reads
 //! come from the store, writes go to the manifests' directory and are answered once the store shows them. Every error is
-//! a [`Fault`](fault::Fault), rendered at the edge for the client at hand.
+//! a `Fault`, rendered at the edge for the client at hand.
 
 mod body;
 mod confirm;

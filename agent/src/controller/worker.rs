@@ -1,8 +1,11 @@
 //! One subject's steps, applied in order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -10,6 +13,10 @@ use crate::{
     host::HostError,
     reconcile::{Disruption, Reconciler, Step},
 };
+
+/// How long a step that disturbs people holds its place. A stop may wait for a grace period of many minutes, during which
+/// it asks nothing of the engine.
+const HOLD: Duration = Duration::from_secs(2);
 
 /// The places that steps of all kinds share, so that the engine is used well and not flooded.
 #[derive(Debug)]
@@ -67,7 +74,21 @@ pub(super) async fn work<R: Reconciler>(
         }
         let span = info_span!("step", subject = step.subject(), %step);
         let apply = reconciler.apply(&step).instrument(span.clone());
-        let result = if step.is_transfer() { stop.run_until_cancelled(apply).await } else { Some(apply.await) };
+        let disturbs = step.disruption() != Disruption::None;
+        let result = if step.is_transfer() {
+            stop.run_until_cancelled(apply).await
+        } else if disturbs {
+            let mut apply = std::pin::pin!(apply);
+            Some(match timeout(HOLD, &mut apply).await {
+                Ok(result) => result,
+                Err(_) => {
+                    drop(place.take());
+                    apply.await
+                }
+            })
+        } else {
+            Some(apply.await)
+        };
         match result {
             None => return Worked::Abandoned,
             Some(Ok(())) => span.in_scope(|| info!("applied")),
@@ -76,7 +97,7 @@ pub(super) async fn work<R: Reconciler>(
                 return Worked::Failed { step: step.to_string(), error };
             }
         }
-        disturbed |= step.disruption() != Disruption::None;
+        disturbed |= disturbs;
         applied(&step);
     }
     Worked::Done

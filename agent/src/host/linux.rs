@@ -5,6 +5,7 @@ mod create;
 mod docker;
 mod error;
 mod events;
+mod hint;
 mod networks;
 mod seen;
 

@@ -16,6 +16,7 @@ use super::{
     merge, read,
     snapshot::{Declaration, reason},
     tree::Tree,
+    walk::Stamp,
     write,
 };
 
@@ -93,7 +94,8 @@ impl Tree {
             }
             None => (self.new_file(kind, name)?, content.text(None)?),
         };
-        write::replace(&path, text.as_bytes()).map_err(|source| WriteError::Io { path, source })?;
+        write::replace(&path, text.as_bytes()).map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        self.written = fs::metadata(path).ok().as_ref().map(Stamp::of);
         Ok(Written { created: declared.is_none(), etag: read::etag(text.as_bytes()) })
     }
 

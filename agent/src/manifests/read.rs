@@ -1,10 +1,12 @@
 //! One file: bytes, then text, then manifest.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::Path,
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use piccolo_schema::{Manifest, parse};
@@ -17,6 +19,38 @@ use super::{
 
 /// The most bytes in a file.
 pub(super) const MAX_SIZE: u64 = 1024 * 1024;
+
+/// How long a file must have been left alone before it is read: who writes in place has then most likely finished.
+const QUIET: Duration = Duration::from_millis(25);
+/// How long one look waits in all for files that are being written.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How much longer one look waits for files that are being written. What is still written then is read as it is, and
+/// again when its writer is done.
+pub(super) struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(PATIENCE)
+    }
+}
+
+impl Patience {
+    /// Waits, as far as patience goes, until the file has been left alone for a moment. Returns how it stands then.
+    /// Blocks.
+    pub(super) fn wait(&mut self, found: &Found) -> Stamp {
+        let mut stamp = found.stamp;
+        while let Some(rest) = QUIET.checked_sub(stamp.age()).filter(|rest| !rest.is_zero() && *rest <= self.0) {
+            thread::sleep(rest);
+            self.0 -= rest;
+            match fs::metadata(&found.real) {
+                Ok(metadata) => stamp = Stamp::of(&metadata),
+                Err(_) => break,
+            }
+        }
+        stamp
+    }
+}
 
 /// A file that was understood.
 #[derive(Clone, Debug)]

@@ -5,18 +5,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
-    read::{self, Good},
+    read::{self, Good, Patience},
     snapshot::{Identity, Problem, Snapshot, reason},
     view,
     walk::{self, Found, Stamp},
 };
-use crate::clock;
 
 /// A file younger than this when it was read may change again without its stamp changing.
-const FRESH_MILLIS: i128 = 50;
+const FRESH: Duration = Duration::from_millis(50);
 
 /// One file as it was last read.
 #[derive(Clone)]
@@ -35,11 +35,13 @@ pub(super) struct Tree {
     pub(super) files: BTreeMap<PathBuf, Seen>,
     pub(super) consented: BTreeSet<Identity>,
     pub(super) snapshot: Arc<Snapshot>,
+    /// The file that was written last by this agent, which is whole.
+    pub(super) written: Option<Stamp>,
 }
 
 impl Tree {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, files: BTreeMap::new(), consented: BTreeSet::new(), snapshot: Arc::default() }
+        Self { root, files: BTreeMap::new(), consented: BTreeSet::new(), snapshot: Arc::default(), written: None }
     }
 
     /// Removes what writes left behind when the agent was killed. Before the first write only. Blocks.
@@ -79,9 +81,14 @@ impl Tree {
         let known: Vec<_> = names.files.iter().map(|found| before.remove(&found.path)).collect();
         // What is left has gone, or was renamed.
         let mut renamed: HashMap<_, _> = before.into_values().map(|seen| (seen.stamp.place(), seen)).collect();
-        for (found, known) in names.files.iter().zip(known) {
+        let mut patience = Patience::default();
+        for (mut found, known) in names.files.into_iter().zip(known) {
             let known = known.or_else(|| renamed.remove(&found.stamp.place()));
-            self.files.insert(found.path.clone(), see(found, known));
+            let is_changed = known.as_ref().is_none_or(|known| known.stamp != found.stamp);
+            if is_changed && self.written != Some(found.stamp) {
+                found.stamp = patience.wait(&found);
+            }
+            self.files.insert(found.path.clone(), see(&found, known));
         }
         self.files.extend(hidden);
         names.problems
@@ -128,7 +135,7 @@ fn see(found: &Found, known: Option<Seen>) -> Seen {
 
 impl Seen {
     fn read(found: &Found, last_good: Option<Good>) -> Self {
-        let (stamp, trusted) = (found.stamp, !is_fresh(&found.stamp));
+        let (stamp, trusted) = (found.stamp, found.stamp.age() >= FRESH);
         match read::read(found) {
             Ok(good) => Self { stamp, trusted, good: Some(good), problem: None },
             Err(problem) => {
@@ -137,9 +144,4 @@ impl Seen {
             }
         }
     }
-}
-
-fn is_fresh(stamp: &Stamp) -> bool {
-    let changed = i128::from(stamp.changed.0) * 1000 + i128::from(stamp.changed.1) / 1_000_000;
-    i128::from(clock::now().as_millisecond()) - changed < FRESH_MILLIS
 }

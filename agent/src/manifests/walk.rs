@@ -4,12 +4,14 @@ use std::{
     fs::{self, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
     snapshot::{Problem, reason},
     write::TEMPORARY,
 };
+use crate::clock;
 
 /// The most files that are read.
 pub(super) const MAX_FILES: usize = 10_000;
@@ -23,7 +25,7 @@ pub(super) struct Stamp {
     inode: u64,
     pub(super) size: u64,
     modified: (i64, i64),
-    pub(super) changed: (i64, i64),
+    changed: (i64, i64),
 }
 
 /// A file that should hold a manifest.
@@ -55,6 +57,13 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Returns how long ago the file was last changed; nothing if the clock was set back since.
+    pub(super) fn age(&self) -> Duration {
+        let changed = i128::from(self.changed.0) * 1_000_000_000 + i128::from(self.changed.1);
+        let nanos = u64::try_from(clock::now().as_nanosecond() - changed).unwrap_or_default();
+        Duration::from_nanos(nanos)
     }
 
     /// Returns what stays the same when a file is renamed.

@@ -21,7 +21,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, seen};
+use super::{cache::Cache, create, error, events, hint::Hint, seen};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
@@ -39,7 +39,7 @@ pub struct Docker {
     socket: String,
     client: Mutex<Option<Client>>,
     pub(super) cache: Mutex<Cache>,
-    pub(super) containers_hint: Notify,
+    pub(super) containers_hint: Hint,
     pub(super) networks_hint: Notify,
 }
 
@@ -60,7 +60,7 @@ impl Docker {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
             cache: Mutex::default(),
-            containers_hint: Notify::new(),
+            containers_hint: Hint::default(),
             networks_hint: Notify::new(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
@@ -168,7 +168,7 @@ impl Engine for Docker {
     }
 
     async fn changed(&self) {
-        self.containers_hint.notified().await;
+        self.containers_hint.heard().await;
     }
 
     async fn pull(&self, image: &str) -> Result<(), HostError> {

@@ -54,7 +54,7 @@ fn since() -> EventsOptions {
 }
 
 fn hint_all(engine: &Docker) {
-    engine.containers_hint.notify_one();
+    engine.containers_hint.now();
     engine.networks_hint.notify_one();
 }
 
@@ -84,5 +84,11 @@ fn heed(engine: &Docker, event: &EventMessage) {
         }
         _ => return,
     }
-    engine.containers_hint.notify_one();
+    match action {
+        // A signal alone changes nothing, and who left a network is told of anyway.
+        "kill" | "disconnect" => {}
+        // What died may be about to be removed, or started again by the engine.
+        "die" => engine.containers_hint.soon(),
+        _ => engine.containers_hint.now(),
+    }
 }
