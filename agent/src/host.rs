@@ -162,9 +162,15 @@ pub struct Limits {
     /// Bytes of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Bytes of swap beside the memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<u64>,
     /// Billionths of a core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nano_cpus: Option<i64>,
+    /// The cores that it may run on, as the spec writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
     /// Processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<i64>,
@@ -231,8 +237,10 @@ impl Limits {
     pub fn of(spec: &ContainerSpec) -> Self {
         Self {
             memory: spec.memory.map(piccolo_schema::quantity::Bytes::get),
+            swap: spec.swap.map(piccolo_schema::quantity::Bytes::get).filter(|swap| *swap > 0),
             // A float becomes the nearest integer here and never leaves its range: the schema allows up to 4096 cores.
             nano_cpus: spec.cpus.map(|cores| (cores * 1e9).round() as i64),
+            cpuset: spec.cpuset.clone(),
             pids: spec.pids,
             restart: spec.restart,
         }

@@ -1,5 +1,8 @@
 //! `Container`: a container run by the local engine.
 
+mod grant;
+mod health;
+mod resources;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -8,6 +11,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    grant::Grant,
+    health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
+    resources::{Device, Log, LogDriver, Ulimit},
+};
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
 /// A container that the machine keeps as it is declared here.
@@ -69,15 +77,53 @@ pub struct ContainerSpec {
     /// The most memory it may use, `256Mi`. The kernel ends a process that asks for more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
+    /// The most swap it may use beside its memory, `512Mi`; none when left out. It needs `memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Bytes>,
     /// The most processor time it may use, in cores: `0.5` is half of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 4096.0))]
     pub cpus: Option<f64>,
+    /// The cores it may run on, by number: `0-3` or `0,2`. Every core when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$"),
+        extend("patternErrorMessage" = "write numbers and ranges of cores: `0-3` or `0,2`")
+    )]
+    pub cpuset: Option<String>,
     /// The most processes and threads it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_194_304))]
     pub pids: Option<i64>,
-    /// How the engine finds out whether the container does its work.
+    /// Its share of the disk's time against other containers, 500 for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 1000))]
+    pub io_weight: Option<u16>,
+    /// The most that it may write to its own file system, `10Gi`. Only some storage drivers of the engine can keep it:
+    /// `overlay2` on XFS with project quotas, `btrfs`, `zfs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Bytes>,
+    /// The size of the memory that its processes share at `/dev/shm`, 64 MiB when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<Bytes>,
+    /// Limits that the kernel keeps for each process, by name: `nofile = { soft = 4096, hard = 8192 }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// Devices of the machine that the container may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// Graphics processors that the container may use, by number or identifier; `["all"]` for every one. It needs the
+    /// maker's container toolkit on the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_:.-]*$")),
+        extend("patternErrorMessage" = "write `all`, a number or an identifier of the device")
+    )]
+    pub gpus: Vec<String>,
+    /// Where its output goes. Kept by the engine in three files of 10 MiB when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
+    /// How it is found out whether the container does its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// The user, and group, that it runs as: `1000`, `1000:1000` or a name of the image.
@@ -87,9 +133,26 @@ pub struct ContainerSpec {
         extend("patternErrorMessage" = "write a number or a name, and a group after a colon if wanted: `1000:1000`")
     )]
     pub user: Option<String>,
-    /// Linux capabilities added to or taken from the engine's default set.
+    /// Linux capabilities added to or taken from the default set, which is the engine's without `AUDIT_WRITE`, `MKNOD`,
+    /// `NET_RAW` and `SETFCAP`.
     #[serde(default, skip_serializing_if = "Capabilities::is_default")]
     pub capabilities: Capabilities,
+    /// Lets programs such as `sudo` gain rights that the container was not started with.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_new_privileges: bool,
+    /// Gives it every device and every right of the machine's root. It needs the grant `privileged`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub privileged: bool,
+    /// Shows it the processes of the whole machine. It needs the grant `host-pid`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub host_pid: bool,
+    /// Shares the machine's memory segments and queues with it. It needs the grant `host-ipc`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub host_ipc: bool,
+    /// What it may have although it could take over the machine with it. Each has to be named here, so that nothing of
+    /// the kind is overlooked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
     /// Makes the container's own file system read-only; mounts and tmpfs stay as they are declared.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only_root: bool,
@@ -97,7 +160,7 @@ pub struct ContainerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
     /// The network it joins: the name of a Network manifest, or `bridge`, `host` or `none` of the engine. On a network
-    /// of a manifest containers reach each other by name. `bridge` when left out.
+    /// of a manifest containers reach each other by name. `host` needs the grant `host-network`. `bridge` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
@@ -210,28 +273,6 @@ pub struct Tmpfs {
     pub size: Option<Bytes>,
 }
 
-/// A command that the engine runs in the container again and again; exit code 0 means healthy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HealthCheck {
-    /// The program and its arguments. For a shell write `["sh", "-c", "…"]`.
-    #[schemars(length(min = 1))]
-    pub command: Vec<String>,
-    /// The time between two checks, `30s` when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Duration>,
-    /// How long one check may take, `30s` when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-    /// How long failures don't count after a start, `0s` when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_period: Option<Duration>,
-    /// How many failures in a row make it unhealthy, 3 when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub retries: Option<u16>,
-}
-
 /// Linux capabilities, without `CAP_`: `NET_ADMIN`, or `ALL`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -285,7 +326,7 @@ pub struct ContainerStatus {
     /// The engine's word: `created`, `running`, `paused`, `restarting`, `exited` or `dead`; `absent` when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The engine's word on health: `starting`, `healthy` or `unhealthy`.
+    /// What its health check says: `starting`, `healthy` or `unhealthy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
     /// The engine's identifier of the container.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// How long after a hint the looks follow. An engine may still show the old state right after it spoke of a change, so
 /// one look is not enough.
-const AFTER_HINT: [Duration; 3] = [Duration::from_millis(30), Duration::from_millis(150), Duration::from_secs(1)];
+const AFTER_HINT: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(150), Duration::from_secs(1)];
 /// How long further hints may push the first look away: a removal is a handful of events, and a look in their midst
 /// sees what is no more.
 const AT_MOST: Duration = Duration::from_millis(100);
@@ -134,7 +134,7 @@ mod tests {
             looks.begun(due);
             looks.ended(due, due + MS);
         }
-        assert_eq!(seen, [30, 150, 1000]);
+        assert_eq!(seen, [10, 150, 1000]);
         now += Duration::from_secs(2);
         assert!(looks.due(false) > now + Duration::from_secs(60));
     }

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod hint;
 mod networks;
+mod options;
 mod seen;
 
 pub use self::docker::{BadAddress, Docker};

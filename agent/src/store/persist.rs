@@ -20,8 +20,9 @@ use super::{
     view::Event,
 };
 
-/// How long changes are gathered before they are written: what is lost with the power is status, which comes again.
-const GATHER: Duration = Duration::from_millis(100);
+/// How long changes are gathered before they are written: what is lost with the power is status, which comes again. Each
+/// write waits for the disk, and so does the engine beside it.
+const GATHER: Duration = Duration::from_secs(1);
 /// How long to wait before a store that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 

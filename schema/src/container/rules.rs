@@ -1,11 +1,14 @@
 //! Rules of a container that only show when fields are looked at together.
 
+mod grants;
+mod health;
 mod paths;
 mod ports;
+mod resources;
 
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
-use super::{Container, ContainerSpec, HealthCheck};
+use super::{Container, ContainerSpec};
 use crate::{
     Declared,
     image::Reference,
@@ -31,10 +34,12 @@ impl Container {
         env(spec, &mut out);
         arguments(spec, &mut out);
         limits(spec, &mut out);
+        resources::check(spec, &mut out);
         if let Some(health) = &spec.health_check {
-            times(health, &mut out);
+            health::check(health, &mut out);
         }
         capabilities(spec, &mut out);
+        grants::check(spec, &mut out);
         dependencies(self.name(), spec, &mut out);
         out
     }
@@ -127,21 +132,6 @@ fn limits(spec: &ContainerSpec, out: &mut Vec<Violation>) {
     if let Some(time) = spec.stop_grace_period.filter(|it| it.get() > LONGEST_STOP) {
         let reason = format_args!("a container that may take {time} to stop blocks every change of it");
         note(out, Code::OutOfRange, Path::spec("stopGracePeriod"), reason, "give it at most `1h`");
-    }
-}
-
-fn times(health: &HealthCheck, out: &mut Vec<Violation>) {
-    for (key, time) in [("interval", health.interval), ("timeout", health.timeout)] {
-        if time.is_some_and(|it| it.get().is_zero()) {
-            let path = Path::spec("healthCheck").key(key);
-            note(
-                out,
-                Code::OutOfRange,
-                path,
-                format_args!("`{key}` is no time at all"),
-                "leave it out, or give `1s` or more",
-            );
-        }
     }
 }
 

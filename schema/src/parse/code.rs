@@ -50,6 +50,8 @@ pub enum Code {
     TooDeep = 21,
     /// There are more mistakes than are shown.
     TooMany = 22,
+    /// The container could take over the machine, and nobody said that it may.
+    NeedsGrant = 23,
 }
 
 impl Code {
@@ -77,6 +79,7 @@ impl Code {
         Self::TooLarge,
         Self::TooDeep,
         Self::TooMany,
+        Self::NeedsGrant,
     ];
 
     /// Returns a paragraph that teaches what the code means and how to get rid of it.
@@ -178,6 +181,13 @@ impl Code {
             Self::TooMany => {
                 "Only the first hundred mistakes of a file are shown. Mend those and look again; often one cause made \
                  many of them."
+            }
+            Self::NeedsGrant => {
+                "Some settings are as good as the machine's root password: `privileged`, the machine's own network or \
+                 processes, the engine's socket, a mount of `/etc` or the like, a capability such as `SYS_ADMIN`. They \
+                 work only when the manifest says that they are meant, `grants = [\"docker-socket\"]`, so that nobody \
+                 copies one from the Internet without having seen it. `piccolo explain container.spec.grants` lists \
+                 the words."
             }
         }
     }

@@ -172,7 +172,12 @@ impl World {
     fn update(&mut self, id: &str, limits: &Limits) -> Result<(), HostError> {
         let container = self.ours("update", id)?;
         let had = &container.limits;
-        if had.memory.is_some() && limits.memory.is_none() || had.nano_cpus.is_some() && limits.nano_cpus.is_none() {
+        let lifts = [
+            had.memory.is_some() && limits.memory.is_none(),
+            had.nano_cpus.is_some() && limits.nano_cpus.is_none(),
+            had.cpuset.is_some() && limits.cpuset.is_none(),
+        ];
+        if lifts.contains(&true) {
             return Err(HostError::new(Reason::Refused, "A limit can't be lifted from a container that exists"));
         }
         if *had != *limits {

@@ -3,17 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HealthConfig, HostConfig, Mount, MountType,
-    NetworkCreateRequest, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
 };
-use piccolo_schema::{
-    ContainerSpec, NetworkSpec,
-    container::{self, Protocol, Restart},
-    duration::Duration,
-};
+use piccolo_schema::{ContainerSpec, NetworkSpec};
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL};
+use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, options};
 use crate::host::{HostError, Limits, Reason};
 
 /// Networks that every engine has, on which names can't be given.
@@ -34,26 +29,26 @@ pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreat
         env: some(&spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()),
         user: spec.user.clone(),
         labels: Some(labels),
-        exposed_ports: some(&spec.ports.iter().map(exposed).collect::<Vec<_>>()),
-        healthcheck: spec.health_check.as_ref().map(health),
+        exposed_ports: some(&spec.ports.iter().map(options::exposed).collect::<Vec<_>>()),
+        healthcheck: spec.health_check.as_ref().map(options::health),
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: spec.stop_grace_period.map(|period| i64::try_from(period.get().as_secs()).unwrap_or(i64::MAX)),
         networking_config: (!BUILT_IN.contains(&network)).then_some(networking),
-        host_config: Some(host(spec, network)),
+        host_config: Some(options::host(spec, network)),
         ..ContainerCreateBody::default()
     })
 }
 
 /// Returns the change of limits in place.
 pub(super) fn update(limits: &Limits) -> ContainerUpdateBody {
-    let memory = limits.memory.and_then(|bytes| i64::try_from(bytes).ok());
+    let (memory, memory_swap) = options::memory(limits);
     ContainerUpdateBody {
         memory,
-        // Memory and swap together; the engine refuses a memory limit above it.
-        memory_swap: memory,
+        memory_swap,
         nano_cpus: limits.nano_cpus,
+        cpuset_cpus: limits.cpuset.clone(),
         pids_limit: Some(limits.pids.unwrap_or(-1)),
-        restart_policy: Some(policy(limits.restart)),
+        restart_policy: Some(options::policy(limits.restart)),
         ..ContainerUpdateBody::default()
     }
 }
@@ -81,93 +76,13 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
     })
 }
 
-fn host(spec: &ContainerSpec, network: &str) -> HostConfig {
-    let memory = spec.memory.and_then(|memory| i64::try_from(memory.get()).ok());
-    HostConfig {
-        memory,
-        // No swap beyond the limit, so that a limit means what it says.
-        memory_swap: memory,
-        nano_cpus: Limits::of(spec).nano_cpus,
-        pids_limit: spec.pids,
-        init: spec.init.then_some(true),
-        restart_policy: Some(policy(spec.restart)),
-        network_mode: Some(network.to_owned()),
-        port_bindings: (!spec.ports.is_empty()).then(|| bindings(&spec.ports)),
-        mounts: some(&spec.mounts.iter().map(mount).collect::<Vec<_>>()),
-        tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.iter().map(tmpfs).collect()),
-        readonly_rootfs: spec.read_only_root.then_some(true),
-        cap_add: some(&spec.capabilities.add),
-        cap_drop: some(&spec.capabilities.drop),
-        ..HostConfig::default()
-    }
-}
-
-fn mount(mount: &container::Mount) -> Mount {
-    let typ = if mount.host_path.is_some() { MountType::BIND } else { MountType::VOLUME };
-    Mount {
-        target: Some(mount.path.clone()),
-        source: mount.host_path.clone().or_else(|| mount.volume.clone()),
-        typ: Some(typ),
-        read_only: Some(mount.read_only),
-        ..Mount::default()
-    }
-}
-
-fn tmpfs(tmpfs: &container::Tmpfs) -> (String, String) {
-    let size = tmpfs.size.map(|size| format!("size={}", size.get())).unwrap_or_default();
-    (tmpfs.path.clone(), size)
-}
-
-fn exposed(port: &container::Port) -> String {
-    let protocol = match port.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    format!("{}/{protocol}", port.container_port)
-}
-
-/// One port of a container may be published at several places.
-fn bindings(ports: &[container::Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
-    let mut all: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-    for port in ports {
-        let binding =
-            PortBinding { host_ip: port.host_ip.map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
-        all.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
-    }
-    all
-}
-
-fn health(check: &container::HealthCheck) -> HealthConfig {
-    HealthConfig {
-        test: Some(std::iter::once("CMD".to_owned()).chain(check.command.iter().cloned()).collect()),
-        interval: check.interval.map(nanos),
-        timeout: check.timeout.map(nanos),
-        start_period: check.start_period.map(nanos),
-        retries: check.retries.map(i64::from),
-        ..HealthConfig::default()
-    }
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.get().as_nanos()).unwrap_or(i64::MAX)
-}
-
-const fn policy(restart: Restart) -> RestartPolicy {
-    let name = match restart {
-        Restart::No => RestartPolicyNameEnum::NO,
-        Restart::OnFailure => RestartPolicyNameEnum::ON_FAILURE,
-        // Not `always`: an engine that starts would start what was stopped on purpose.
-        Restart::Always => RestartPolicyNameEnum::UNLESS_STOPPED,
-    };
-    RestartPolicy { name: Some(name), maximum_retry_count: None }
-}
-
 fn stamp<T: Serialize>(spec: &T) -> Result<String, HostError> {
     serde_json::to_string(spec)
         .map_err(|error| HostError::new(Reason::Refused, format!("The spec can't be written: {error}")))
 }
 
-fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+/// Returns the list unless it is empty, for then the image's own, or the engine's, is meant.
+pub(super) fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
 }
 

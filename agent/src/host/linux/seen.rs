@@ -61,8 +61,12 @@ pub(super) fn image_names(images: Vec<ImageSummary>) -> Vec<String> {
 
 fn limits(config: &HostConfig) -> Limits {
     let policy = config.restart_policy.as_ref().and_then(|policy| policy.name);
+    let memory = config.memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let both = config.memory_swap.and_then(|bytes| u64::try_from(bytes).ok());
     Limits {
-        memory: config.memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        memory,
+        swap: both.and_then(|both| both.checked_sub(memory?)).filter(|bytes| *bytes > 0),
+        cpuset: config.cpuset_cpus.clone().filter(|cores| !cores.is_empty()),
         nano_cpus: config.nano_cpus.filter(|cpus| *cpus > 0),
         pids: config.pids_limit.filter(|pids| *pids > 0),
         restart: match policy {

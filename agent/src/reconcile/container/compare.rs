@@ -1,6 +1,10 @@
 //! What it takes to turn a container into what its manifest asks.
 
-use piccolo_schema::{ContainerSpec, container::Capabilities, image::Reference};
+use piccolo_schema::{
+    ContainerSpec,
+    container::{Capabilities, HealthCheck, OnUnhealthy},
+    image::Reference,
+};
 
 use crate::host::{ContainerSeen, Limits, State};
 
@@ -52,11 +56,25 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         mounts,
         tmpfs,
         memory: _,
+        swap: _,
         cpus: _,
+        cpuset: _,
         pids: _,
+        io_weight,
+        storage,
+        shm_size,
+        ulimits,
+        devices,
+        gpus,
+        log,
         health_check,
         user,
         capabilities,
+        allow_new_privileges,
+        privileged,
+        host_pid,
+        host_ipc,
+        grants: _,
         read_only_root,
         depends_on: _,
         network,
@@ -74,9 +92,20 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         ("labels", *labels == desired.labels),
         ("mounts", same_set(mounts, &desired.mounts)),
         ("tmpfs", same_set(tmpfs, &desired.tmpfs)),
-        ("healthCheck", *health_check == desired.health_check),
+        ("ioWeight", *io_weight == desired.io_weight),
+        ("storage", *storage == desired.storage),
+        ("shmSize", *shm_size == desired.shm_size),
+        ("ulimits", *ulimits == desired.ulimits),
+        ("devices", same_set(devices, &desired.devices)),
+        ("gpus", same_set(gpus, &desired.gpus)),
+        ("log", *log == desired.log),
+        ("healthCheck", same_check(health_check.as_ref(), desired.health_check.as_ref())),
         ("user", *user == desired.user),
         ("capabilities", same_capabilities(capabilities, &desired.capabilities)),
+        ("allowNewPrivileges", *allow_new_privileges == desired.allow_new_privileges),
+        ("privileged", *privileged == desired.privileged),
+        ("hostPid", *host_pid == desired.host_pid),
+        ("hostIpc", *host_ipc == desired.host_ipc),
         ("readOnlyRoot", *read_only_root == desired.read_only_root),
         ("network", network_of(network.as_ref()) == network_of(desired.network.as_ref())),
         ("init", *init == desired.init),
@@ -93,6 +122,7 @@ fn limits_to_lift(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
     let lifts = [
         ("memory", observed.memory.is_some() && desired.memory.is_none()),
         ("cpus", observed.nano_cpus.is_some() && desired.nano_cpus.is_none()),
+        ("cpuset", observed.cpuset.is_some() && desired.cpuset.is_none()),
     ];
     lifts.into_iter().filter_map(|(field, lift)| lift.then_some(field)).collect()
 }
@@ -100,7 +130,9 @@ fn limits_to_lift(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
 fn limits_changed(observed: &Limits, desired: &Limits) -> Vec<&'static str> {
     [
         ("memory", observed.memory == desired.memory),
+        ("swap", observed.swap == desired.swap),
         ("cpus", observed.nano_cpus == desired.nano_cpus),
+        ("cpuset", observed.cpuset == desired.cpuset),
         ("pids", observed.pids == desired.pids),
         ("restart", observed.restart == desired.restart),
     ]
@@ -125,6 +157,12 @@ fn same_set<T: PartialEq>(one: &[T], other: &[T]) -> bool {
 
 fn same_capabilities(one: &Capabilities, other: &Capabilities) -> bool {
     same_set(&one.add, &other.add) && same_set(&one.drop, &other.drop)
+}
+
+/// Returns true if the container is asked the same in the same way. What follows from the answer is no part of it.
+fn same_check(one: Option<&HealthCheck>, other: Option<&HealthCheck>) -> bool {
+    let question = |check: &HealthCheck| HealthCheck { on_unhealthy: OnUnhealthy::default(), ..check.clone() };
+    one.map(question) == other.map(question)
 }
 
 fn network_of(network: Option<&String>) -> &str {

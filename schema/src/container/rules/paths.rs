@@ -94,7 +94,7 @@ fn unclear(path: &str) -> Option<&'static str> {
 }
 
 /// Returns the one spelling of a path.
-fn plain(path: &str) -> String {
+pub(super) fn plain(path: &str) -> String {
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     format!("/{}", parts.join("/"))
 }
