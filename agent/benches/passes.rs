@@ -65,12 +65,9 @@ fn settled(manifests: &[Container]) -> EngineView {
         health: None,
         exit_code: None,
         image_id: String::new(),
-        limits: Limits {
-            memory: manifest.spec.memory.map(piccolo_schema::quantity::Bytes::get),
-            nano_cpus: Some(500_000_000),
-            pids: None,
-            restart: manifest.spec.restart,
-        },
+        limits: Limits::of(&manifest.spec),
+        restarts: 0,
+        address: None,
         attached: true,
     };
     EngineView {

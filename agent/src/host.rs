@@ -6,7 +6,7 @@ pub mod linux;
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
 
 use futures_util::Stream;
-use piccolo_schema::{ContainerSpec, NetworkSpec};
+use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
 use serde::{Deserialize, Serialize};
 
 /// A verb that did not do what it says.
@@ -68,6 +68,8 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Stops and starts a container because it is unhealthy, and counts that.
+    fn restart(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Stops a container and kills it after the grace period that it was made with.
     fn stop(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Lets a paused container go on.
@@ -139,6 +141,13 @@ pub struct ContainerSeen {
     /// What it is limited to now, which a hand may have changed.
     #[serde(default)]
     pub limits: Limits,
+    /// How often it was restarted because it was unhealthy since it last was healthy for ten minutes. Forgotten when the
+    /// daemon ends.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+    /// Where it can be reached from the machine while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// Whether it is still attached to the network that it was made on.
     #[serde(default = "attached", skip_serializing_if = "Clone::clone")]
     pub attached: bool,
@@ -175,7 +184,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<i64>,
     /// When the engine starts it again.
-    pub restart: piccolo_schema::container::Restart,
+    pub restart: Restart,
 }
 
 /// What a container is doing.
@@ -242,8 +251,17 @@ impl Limits {
             nano_cpus: spec.cpus.map(|cores| (cores * 1e9).round() as i64),
             cpuset: spec.cpuset.clone(),
             pids: spec.pids,
-            restart: spec.restart,
+            restart: left_to_the_engine(spec),
         }
+    }
+}
+
+/// Returns what the engine is told about restarts. One that starts after the machine did starts all that is to run
+/// `always`, in no order; what depends on others is left to the daemon then, which starts it after them.
+fn left_to_the_engine(spec: &ContainerSpec) -> Restart {
+    match spec.restart {
+        Restart::Always if !spec.depends_on.is_empty() => Restart::OnFailure,
+        restart => restart,
     }
 }
 
@@ -314,4 +332,9 @@ impl Reason {
 
 fn attached() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -86,6 +86,9 @@ impl<R: Reconciler> Controller<R> {
             subject.repeated.clear();
             return;
         }
+        if subject.tires(words.first(), now) {
+            return;
+        }
         journal::planned(&self.shared.store, Self::kind(), name, subject, &words);
         subject.acted = true;
         subject.said = None;

@@ -1,11 +1,21 @@
 //! What the controller remembers of one subject between two passes.
 
+use std::time::Duration;
+
 use piccolo_schema::Condition;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use crate::{host::HostError, store::Declared};
+use crate::{
+    host::{HostError, Reason},
+    store::Declared,
+};
+
+/// How long nothing has to be repaired for earlier repairs to be forgotten.
+const CALM: Duration = Duration::from_secs(120);
+/// How many repairs in a row are done at once.
+const AT_ONCE: u32 = 5;
 
 /// One subject between two passes. All of it can be forgotten: the next pass finds out again.
 #[derive(Debug, Default)]
@@ -30,13 +40,53 @@ pub(super) struct Subject {
     pub(super) backoff: Backoff,
     /// No new try before then.
     pub(super) rests_until: Option<Instant>,
+    /// Repairs in a row, each soon after the last.
+    pub(super) repairs: Repairs,
     /// The reason that was journalled last, so that it is said once.
     pub(super) said: Option<String>,
     /// The conditions that were reported last.
     pub(super) conditions: Vec<Condition>,
 }
 
+/// How often something was repaired that nobody asked to change.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    count: Backoff,
+    last: Option<Instant>,
+    /// The rest before the repair that is due has been taken.
+    rested: bool,
+}
+
+impl Repairs {
+    /// Returns how long to rest before a repair that is due now. The first few are done at once; one after the other for
+    /// ever would be a fight with whatever undoes them.
+    fn rest(&mut self, now: Instant) -> Option<Duration> {
+        if std::mem::take(&mut self.rested) {
+            return None;
+        }
+        if self.last.is_none_or(|last| now - last > CALM) {
+            self.count = Backoff::default();
+        }
+        self.last = Some(now);
+        let rest = self.count.failed(fastrand::f64());
+        self.rested = self.count.failures() > AT_ONCE;
+        self.rested.then_some(rest)
+    }
+}
+
 impl Subject {
+    /// Notes that it rests if it has been repaired again and again. Returns true if so.
+    pub(super) fn tires(&mut self, step: Option<&String>, now: Instant) -> bool {
+        if self.settled != Some(self.generation) {
+            return false;
+        }
+        let Some(rest) = self.repairs.rest(now) else { return false };
+        let message = "It is undone again and again as soon as it is done; something else works against it";
+        self.failure = Some((step.cloned().unwrap_or_default(), HostError::new(Reason::Failed, message)));
+        self.rests_until = Some(now + rest);
+        true
+    }
+
     /// Starts anew when the manifest changed: what failed before may work now.
     pub(super) fn meet(&mut self, declared: &Declared) {
         if self.generation != declared.generation {

@@ -5,9 +5,12 @@ mod create;
 mod docker;
 mod error;
 mod events;
+mod guard;
 mod hint;
 mod networks;
 mod options;
+mod probe;
+mod pulse;
 mod seen;
 
 pub use self::docker::{BadAddress, Docker};

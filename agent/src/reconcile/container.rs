@@ -56,6 +56,7 @@ impl<E: Engine> Reconciler for Containers<E> {
             Act::Update { id, limits, .. } => self.0.update(id, limits).await,
             Act::Rename { id, to, .. } => self.0.rename(id, to).await,
             Act::Start { id, .. } => self.0.start(id).await,
+            Act::Restart { id, .. } => self.0.restart(id).await,
             Act::Unpause { id, .. } => self.0.unpause(id).await,
             Act::Stop { id, .. } => self.0.stop(id).await,
             Act::Remove { id, .. } => self.0.remove(id).await,

@@ -177,8 +177,7 @@ impl ContainerSpecPart {
             Self::Memory(memory) => spec.memory = Some(Bytes::new(memory)),
             Self::HealthCheck => {
                 let command = vec!["true".to_owned()];
-                let check = HealthCheck { command, interval: None, timeout: None, start_period: None, retries: None };
-                spec.health_check = Some(check);
+                spec.health_check = Some(HealthCheck { command, ..HealthCheck::default() });
             }
             Self::DependsOn(container, healthy) => {
                 let condition = if healthy { DependencyCondition::Healthy } else { DependencyCondition::Started };

@@ -5,4 +5,5 @@ mod bad_input;
 mod crashes;
 mod drift;
 mod engine;
+mod guards;
 mod main_job;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::Duration;
 
 /// A question that is put to the container again and again. Exactly one of `command`, `http` and `tcp` is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthCheck {
     /// The program and its arguments that are run in the container; exit code 0 means healthy. For a shell write

@@ -36,7 +36,7 @@ impl Container {
         limits(spec, &mut out);
         resources::check(spec, &mut out);
         if let Some(health) = &spec.health_check {
-            health::check(health, &mut out);
+            health::check(spec, health, &mut out);
         }
         capabilities(spec, &mut out);
         grants::check(spec, &mut out);

@@ -144,6 +144,8 @@ impl FakeEngine {
                 exit_code: None,
                 image_id: String::new(),
                 limits: Limits::default(),
+                restarts: 0,
+                address: None,
                 attached: true,
             };
             world.containers.insert(id, Arc::new(seen));

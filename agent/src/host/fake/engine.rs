@@ -32,6 +32,10 @@ impl Engine for FakeEngine {
         self.verb(Verb::Start, |world| world.start(id)).await
     }
 
+    async fn restart(&self, id: &str) -> Result<(), HostError> {
+        self.verb(Verb::Restart, |world| world.restart(id)).await
+    }
+
     async fn stop(&self, id: &str) -> Result<(), HostError> {
         self.verb(Verb::Stop, |world| world.stop(id)).await
     }
@@ -102,6 +106,8 @@ impl World {
             exit_code: None,
             image_id: format!("sha256:{}", spec.image),
             limits: Limits::of(spec),
+            restarts: 0,
+            address: None,
             attached: true,
         };
         self.containers.insert(id, Arc::new(seen));
@@ -126,6 +132,18 @@ impl World {
         container.exit_code = None;
         container.health = has_check.then_some(Health::Starting);
         self.count(seen.subject().map(str::to_owned));
+        Ok(())
+    }
+
+    fn restart(&mut self, id: &str) -> Result<(), HostError> {
+        let container = self.ours("restart", id)?;
+        if container.state != State::Running {
+            return Err(not_while(container.state));
+        }
+        container.health = container.health.map(|_| Health::Starting);
+        container.restarts += 1;
+        let subject = container.subject().map(str::to_owned);
+        self.count(subject);
         Ok(())
     }
 

@@ -13,6 +13,8 @@ pub enum Verb {
     Create,
     /// Starts a container.
     Start,
+    /// Restarts a container.
+    Restart,
     /// Stops a container.
     Stop,
     /// Lets a container go on.

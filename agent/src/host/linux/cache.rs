@@ -143,6 +143,8 @@ mod tests {
             exit_code: None,
             image_id: String::new(),
             limits: Limits::default(),
+            restarts: 0,
+            address: None,
             attached: true,
         }
     }

@@ -21,7 +21,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, hint::Hint, seen};
+use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
@@ -39,8 +39,9 @@ pub struct Docker {
     socket: String,
     client: Mutex<Option<Client>>,
     pub(super) cache: Mutex<Cache>,
-    pub(super) containers_hint: Hint,
+    pub(super) containers_hint: Arc<Hint>,
     pub(super) networks_hint: Notify,
+    pub(super) probes: Probes,
 }
 
 /// An address that is no unix socket.
@@ -60,8 +61,9 @@ impl Docker {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
             cache: Mutex::default(),
-            containers_hint: Hint::default(),
+            containers_hint: Arc::default(),
             networks_hint: Notify::new(),
+            probes: Probes::default(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         Ok(docker)
@@ -95,6 +97,7 @@ impl Docker {
             stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
         containers.sort_by(|one, other| one.name.cmp(&other.name));
         lock(&self.cache).keep(&containers);
+        self.probes.follow(&mut containers, &self.containers_hint);
         Ok(containers)
     }
 
@@ -110,7 +113,7 @@ impl Docker {
         }
         let (known, asked) = lock(&self.cache).container(&listed, &status);
         if let Some(known) = known {
-            return Ok(Some(known));
+            return Ok(Some(ContainerSeen { address: listed.address, ..known }));
         }
         match client.inspect_container(&listed.id, None).await {
             Ok(inspected) => {
@@ -196,6 +199,7 @@ impl Engine for Docker {
 
     async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
         let client = self.client().await?;
+        guard::check(spec).await?;
         let body = create::body(subject, spec)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
@@ -208,6 +212,12 @@ impl Engine for Docker {
 
     async fn start(&self, id: &str) -> Result<(), HostError> {
         error::done_is_fine(self.client().await?.start_container(id, None).await)
+    }
+
+    async fn restart(&self, id: &str) -> Result<(), HostError> {
+        self.probes.restarted(id);
+        let client = self.client().await?.with_timeout(STOP_PATIENCE);
+        error::done_is_fine(client.restart_container(id, None).await)
     }
 
     async fn stop(&self, id: &str) -> Result<(), HostError> {

@@ -66,7 +66,12 @@ fn heed(engine: &Docker, event: &EventMessage) {
     match event.typ {
         // A health check or a command in a container says nothing that anybody asked for, again and again.
         Some(EventMessageTypeEnum::CONTAINER) if action.starts_with("exec_") || action == "top" => return,
-        Some(EventMessageTypeEnum::CONTAINER) => lock(&engine.cache).forget_container(id),
+        Some(EventMessageTypeEnum::CONTAINER) => {
+            lock(&engine.cache).forget_container(id);
+            if action == "start" {
+                engine.probes.started(id);
+            }
+        }
         Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
         Some(EventMessageTypeEnum::NETWORK) => {
             let joins = action == "connect";

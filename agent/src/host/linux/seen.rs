@@ -1,5 +1,7 @@
 //! From the engine's words to ours. Pure.
 
+use std::net::Ipv4Addr;
+
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthStatusEnum, HostConfig, ImageSummary,
     RestartPolicyNameEnum,
@@ -21,6 +23,8 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
     });
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let wanted = stamp.as_ref().and_then(|stamp| stamp.spec.as_ref()?.network.clone());
+    let address = networks.values().filter_map(|on| on.ip_address.as_deref()?.parse().ok()).min();
+    let address = address.or_else(|| networks.contains_key("host").then_some(Ipv4Addr::LOCALHOST.into()));
     let attached = stamp.is_none() || networks.contains_key(wanted.as_deref().unwrap_or("bridge"));
     let seen = ContainerSeen {
         id: summary.id?,
@@ -31,6 +35,8 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
         exit_code: None,
         image_id: summary.image_id.unwrap_or_default(),
         limits: Limits::default(),
+        restarts: 0,
+        address,
         attached,
     };
     Some((seen, lasting(&summary.status.unwrap_or_default())))

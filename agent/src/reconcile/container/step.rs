@@ -66,6 +66,13 @@ pub enum Act {
         /// Its name.
         name: String,
     },
+    /// Stops and starts it because it is unhealthy.
+    Restart {
+        /// The engine's identifier.
+        id: String,
+        /// Its name.
+        name: String,
+    },
     /// Lets it go on.
     Unpause {
         /// The engine's identifier.
@@ -100,6 +107,11 @@ impl Act {
         Self::Stop { id: seen.id.clone(), name: seen.name.clone() }
     }
 
+    /// Restarts this container.
+    pub(super) fn restart(seen: &ContainerSeen) -> Self {
+        Self::Restart { id: seen.id.clone(), name: seen.name.clone() }
+    }
+
     /// Removes this container.
     pub(super) fn remove(seen: &ContainerSeen) -> Self {
         Self::Remove { id: seen.id.clone(), name: seen.name.clone() }
@@ -118,7 +130,7 @@ impl Step for ContainerStep {
 
     fn disruption(&self) -> Disruption {
         match self.act {
-            Act::Stop { .. } => Disruption::Restarts(self.subject.clone()),
+            Act::Stop { .. } | Act::Restart { .. } => Disruption::Restarts(self.subject.clone()),
             _ => Disruption::None,
         }
     }
@@ -148,6 +160,7 @@ impl Display for Act {
             Self::Update { name, fields, .. } => write!(f, "update {name} ({} changed)", fields.join(", ")),
             Self::Rename { name, to, .. } => write!(f, "rename {name} to {to}"),
             Self::Start { name, .. } => write!(f, "start {name}"),
+            Self::Restart { name, .. } => write!(f, "restart {name} (unhealthy)"),
             Self::Unpause { name, .. } => write!(f, "unpause {name}"),
             Self::Stop { name, .. } => write!(f, "stop {name}"),
             Self::Remove { name, .. } => write!(f, "remove {name}"),

@@ -1,6 +1,6 @@
 //! The plan for one container.
 
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, container::OnUnhealthy};
 
 use super::{
     compare::{Gap, gap},
@@ -10,9 +10,12 @@ use super::{
     step::{Act, ContainerStep},
 };
 use crate::{
-    host::{ContainerSeen, Limits, State},
+    host::{ContainerSeen, Health, Limits, State},
     reconcile::{Plan, Waiting},
 };
+
+/// How often a container is restarted because it is unhealthy before it is left alone.
+const MOST_RESTARTS: u32 = 3;
 
 /// One manifest, the machine around it, and the plan for it as far as it has come.
 pub(super) struct Subject<'a> {
@@ -82,9 +85,33 @@ impl<'a> Subject<'a> {
                 named?;
                 return self.start(&kept.id);
             }
+            (State::Running, true) if self.is_to_recover(kept) => {
+                named?;
+                return self.recover(kept);
+            }
             _ => {}
         }
         named
+    }
+
+    /// Returns true if it is unhealthy and the manifest wants something done about it.
+    fn is_to_recover(&self, kept: &ContainerSeen) -> bool {
+        let wanted = self.spec.health_check.as_ref().map(|check| check.on_unhealthy);
+        kept.health == Some(Health::Unhealthy) && wanted == Some(OnUnhealthy::Restart)
+    }
+
+    /// Restarts what is unhealthy, but not for ever: what a restart did not mend a few times, it won't mend.
+    fn recover(&mut self, kept: &ContainerSeen) -> Halt {
+        if kept.restarts < MOST_RESTARTS {
+            self.acts.push(Act::restart(kept));
+            return Ok(());
+        }
+        let message = format!(
+            "Its health check still fails after {} restarts; it is left running as it is until it recovers or its \
+             manifest changes; see its logs",
+            kept.restarts
+        );
+        Err(self.wait("Flapping", message))
     }
 
     /// Plans a new container beside one that won't do, and the change from one to the other.

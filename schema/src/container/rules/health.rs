@@ -1,10 +1,10 @@
-use super::note;
+use super::{ContainerSpec, note};
 use crate::{
     container::HealthCheck,
     parse::{Code, Path, Violation},
 };
 
-pub(super) fn check(health: &HealthCheck, out: &mut Vec<Violation>) {
+pub(super) fn check(spec: &ContainerSpec, health: &HealthCheck, out: &mut Vec<Violation>) {
     let path = |key: &str| Path::spec("healthCheck").key(key);
     let given =
         [("command", !health.command.is_empty()), ("http", health.http.is_some()), ("tcp", health.tcp.is_some())];
@@ -17,6 +17,10 @@ pub(super) fn check(health: &HealthCheck, out: &mut Vec<Violation>) {
         [first, second, ..] => {
             let reason = format_args!("a health check has either `{first}` or `{second}`, not both");
             note(out, Code::Conflict, path(second), reason, "keep one of them");
+        }
+        [key @ ("http" | "tcp")] if spec.network.as_deref() == Some("none") => {
+            let reason = format_args!("without a network nobody can ask the container over `{key}`");
+            note(out, Code::Conflict, path(key), reason, "use `command`, or join a network");
         }
         [_] => {}
     }
