@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// How long nothing has to be repaired for earlier repairs to be forgotten.
-const CALM: Duration = Duration::from_secs(120);
+const CALM: Duration = Duration::from_secs(600);
 /// How many repairs in a row are done at once.
-const AT_ONCE: u32 = 5;
+const AT_ONCE: u32 = 10;
 
 /// One subject between two passes. All of it can be forgotten: the next pass finds out again.
 #[derive(Debug, Default)]
@@ -51,7 +51,9 @@ pub(super) struct Subject {
 /// How often something was repaired that nobody asked to change.
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
-    count: Backoff,
+    count: u32,
+    /// The rests after those that were done at once.
+    rests: Backoff,
     last: Option<Instant>,
     /// The rest before the repair that is due has been taken.
     rested: bool,
@@ -65,12 +67,12 @@ impl Repairs {
             return None;
         }
         if self.last.is_none_or(|last| now - last > CALM) {
-            self.count = Backoff::default();
+            *self = Self::default();
         }
         self.last = Some(now);
-        let rest = self.count.failed(fastrand::f64());
-        self.rested = self.count.failures() > AT_ONCE;
-        self.rested.then_some(rest)
+        self.count = self.count.saturating_add(1);
+        self.rested = self.count > AT_ONCE;
+        self.rested.then(|| self.rests.failed(fastrand::f64()))
     }
 }
 
@@ -127,5 +129,22 @@ impl Subject {
     /// Returns the condition of this type that was reported last.
     pub(super) fn condition(&self, name: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.r#type == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fight_is_slowed_down_and_calm_ends_it() {
+        let (mut repairs, now) = (Repairs::default(), Instant::now());
+        assert!((0..AT_ONCE).all(|_| repairs.rest(now).is_none()));
+        let first = repairs.rest(now).unwrap_or_default();
+        assert!(first > Duration::ZERO);
+        assert_eq!(repairs.rest(now), None, "the repair that it rested before");
+        assert!(repairs.rest(now).unwrap_or_default() > first);
+        repairs.rest(now);
+        assert_eq!(repairs.rest(now + CALM + first), None);
     }
 }
