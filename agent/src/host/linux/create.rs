@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HealthConfig, HostConfig, Mount, MountType,
-    NetworkCreateRequest, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    NetworkCreateRequest, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use piccolo_schema::{
-    ContainerSpec, NetworkSpec,
+    ContainerSpec, NetworkSpec, VolumeSpec,
     container::{self, Protocol, Restart},
     duration::Duration,
 };
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL};
+use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL};
 use crate::host::{HostError, Limits, Reason};
 
 /// Networks that every engine has, on which names can't be given.
@@ -79,6 +79,22 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
         ])),
         ..NetworkCreateRequest::default()
     })
+}
+
+/// Returns the volume to make for a manifest, stamped with its name. What else the manifest asks can change later and
+/// is seen on the directory itself.
+pub(super) fn volume(name: &str, spec: &VolumeSpec) -> VolumeCreateRequest {
+    let bind = |path: String| {
+        let options = [("type", "none".to_owned()), ("o", "bind".to_owned()), ("device", path)];
+        options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    VolumeCreateRequest {
+        name: Some(name.to_owned()),
+        driver: Some("local".to_owned()),
+        driver_opts: spec.plain_path().map(bind),
+        labels: Some(HashMap::from([(VOLUME_LABEL.to_owned(), name.to_owned())])),
+        ..VolumeCreateRequest::default()
+    }
 }
 
 fn host(spec: &ContainerSpec, network: &str) -> HostConfig {
