@@ -223,3 +223,6 @@ fn failed(path: &str, error: &io::Error) -> HostError {
     };
     HostError::new(reason, format!("`{path}` can't be used for snapshots ({error})"))
 }
+
+#[cfg(test)]
+mod tests;
