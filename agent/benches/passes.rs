@@ -51,7 +51,7 @@ interval = "30s"
 fn container(number: usize) -> Container {
     match parse(&text(number)).unwrap() {
         Manifest::Container(container) => *container,
-        Manifest::Network(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -74,6 +74,7 @@ fn settled(manifests: &[Container]) -> EngineView {
         containers: manifests.iter().map(seen).collect(),
         images: manifests.iter().map(|manifest| manifest.spec.image.clone()).collect(),
         networks: vec!["apps".to_owned()],
+        volumes: (0..manifests.len()).map(|number| format!("data-{number}")).collect(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
     host::linux::Docker,
     manifests::Manifests,
-    reconcile::{Reconciler, container::Containers, network::Networks},
+    reconcile::{Reconciler, container::Containers, network::Networks, volume::Volumes},
     store::{self, Event},
 };
 
@@ -72,6 +72,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     };
     let mut controllers = Controllers::default();
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
+    controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Containers(docker.clone()), &shared);
 
     let state = api::State {

@@ -2,12 +2,15 @@
 
 pub mod fake;
 pub mod linux;
+mod volumes;
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
 
 use futures_util::Stream;
 use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
 use serde::{Deserialize, Serialize};
+
+pub use volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes};
 
 /// A verb that did not do what it says.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -114,6 +117,9 @@ pub struct EngineView {
     /// The names of all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// The names of all volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
 }
 
 /// A container as the engine shows it.

@@ -207,6 +207,7 @@ piccolod 0.0.0-test at unix://DIR/api.sock: not ready
 
 KIND       DECLARED  READY  CHANGES  WAITING
 Network    0         0      0        0
+Volume     0         0      0        0
 Container  1         1      0        0
 
 ! db.toml:9:1: ";

@@ -12,12 +12,14 @@ use std::{
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
-    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State},
-    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks},
+    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State, Volumes as _},
+    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks, volume::Volumes},
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
+use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, container::Restart};
 use proptest::{collection::vec, prelude::*, sample::select};
-use support::scenes::{Drift, Files, a_name, a_network, drift, files, network_spec, spec};
+use support::scenes::{
+    Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec,
+};
 
 /// Passes after which everything has to be in place once it is quiet.
 const PATIENCE: usize = 20;
@@ -33,6 +35,8 @@ enum Happening {
     Delete(&'static str),
     WriteNetwork(&'static str, NetworkSpec),
     DeleteNetwork(&'static str),
+    WriteVolume(&'static str, VolumeSpec),
+    DeleteVolume(&'static str),
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
@@ -54,6 +58,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_name().prop_map(Happening::Delete),
         1 => (a_network(), network_spec()).prop_map(|(name, spec)| Happening::WriteNetwork(name, spec)),
         1 => a_network().prop_map(Happening::DeleteNetwork),
+        2 => (a_volume(), volume_spec()).prop_map(|(name, spec)| Happening::WriteVolume(name, spec)),
+        1 => a_volume().prop_map(Happening::DeleteVolume),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
         2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
@@ -78,6 +84,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::Remove,
         Verb::CreateNetwork,
         Verb::RemoveNetwork,
+        Verb::Volumes,
+        Verb::CreateVolume,
+        Verb::SetAccess,
+        Verb::SetQuota,
+        Verb::ReleaseVolume,
     ])
 }
 
@@ -99,6 +110,8 @@ impl Scene {
             Happening::Delete(name) => drop(self.files.containers.remove(name)),
             Happening::WriteNetwork(name, spec) => drop(self.files.networks.insert(name, spec)),
             Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
+            Happening::WriteVolume(name, spec) => drop(self.files.volumes.insert(name, spec)),
+            Happening::DeleteVolume(name) => drop(self.files.volumes.remove(name)),
             Happening::Break(broken) => self.files.broken = broken,
             Happening::Drift(drift) => {
                 drift.happen(&self.engine);
@@ -114,11 +127,12 @@ impl Scene {
         }
     }
 
-    /// One pass of both kinds. Returns true if there was nothing to do.
+    /// One pass of all kinds. Returns true if there was nothing to do.
     fn pass(&self) -> bool {
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
+        let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
-        networks && containers
+        networks && volumes && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -168,6 +182,18 @@ impl Scene {
         Containers::<FakeEngine>::plan(&self.files.containers(), &self.engine.truth())
     }
 
+    /// Writes to every volume that is empty. Returns what was written.
+    fn write_data(&self, number: usize) -> Vec<String> {
+        let empty = |name: &String| self.engine.read_volume(name).is_some_and(|data| data.is_empty());
+        let names = self.engine.truth().volumes.into_iter().filter(empty);
+        let write = |name: String| {
+            let data = format!("{name} {number}");
+            self.engine.write_volume(&name, &data);
+            data
+        };
+        names.map(write).collect()
+    }
+
     fn remember_foreign(&mut self) {
         let foreign = self.engine.truth().containers.into_iter().filter(|it| it.stamp.is_none());
         self.foreign = foreign.map(|it| (it.id.clone(), it)).collect();
@@ -201,6 +227,25 @@ impl Scene {
         for network in networks.iter().filter(|it| it.stamp.is_some() && !in_use(&it.name)) {
             prop_assert_eq!(network.stamp.as_ref(), self.files.networks.get(network.name.as_str()));
         }
+        self.volumes_are_as_the_files_say()
+    }
+
+    fn volumes_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
+        let seen = self.engine.volumes().now_or_never().unwrap().unwrap();
+        let plan = Volumes::<FakeEngine>::plan(&self.files.volumes(), &seen);
+        let waiting: BTreeSet<String> = plan.waiting.into_iter().map(|it| it.subject).collect();
+        for (name, spec) in self.files.volumes.iter().filter(|(name, _)| !waiting.contains(**name)) {
+            let volume = seen.iter().find(|it| it.name == *name);
+            prop_assert!(volume.is_some(), "there is no volume {name}");
+            let (path, directory) = volume.map(|it| (it.path.clone(), it.directory.clone())).unwrap_or_default();
+            prop_assert_eq!(path, spec.path.clone());
+            if let Some(owner) = &spec.owner {
+                prop_assert_eq!(Some(owner), directory.as_ref().map(|it| &it.owner));
+            }
+            if let (Some(quota), Some(directory)) = (spec.quota, &directory) {
+                prop_assert_eq!(Some(quota.get()), directory.quota.limit);
+            }
+        }
         Ok(())
     }
 }
@@ -211,8 +256,8 @@ fn is_as_its_file_says(seen: &ContainerSeen, name: &str, spec: &ContainerSpec) -
     prop_assert_eq!(&seen.limits, &Limits::of(spec));
     let made_from = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref()).unwrap();
     prop_assert_eq!(
-        (&made_from.image, &made_from.env, &made_from.ports, &made_from.network, &made_from.health_check),
-        (&spec.image, &spec.env, &spec.ports, &spec.network, &spec.health_check)
+        (&made_from.image, &made_from.env, &made_from.ports, &made_from.network, &made_from.mounts),
+        (&spec.image, &spec.env, &spec.ports, &spec.network, &spec.mounts)
     );
     let may_have_ended = spec.restart != Restart::Always && seen.state == State::Exited;
     let as_asked = if spec.running { seen.state == State::Running || may_have_ended } else { !seen.state.is_live() };
@@ -226,14 +271,18 @@ proptest! {
     #[test]
     fn anything_then_quiet_converges_and_stays(happenings in vec(happening(), 1..=40)) {
         let mut scene = Scene::new(Files::default());
-        for happening in happenings {
+        let mut written = BTreeSet::new();
+        for (number, happening) in happenings.into_iter().enumerate() {
             scene.happen(happening);
             scene.foreign_is_untouched()?;
+            written.extend(scene.write_data(number));
         }
         scene.settle()?;
         scene.is_as_the_files_say()?;
         scene.rest()?;
         scene.foreign_is_untouched()?;
+        let left: BTreeSet<String> = scene.engine.all_data().into_iter().collect();
+        prop_assert_eq!(left, written, "data is lost");
     }
 
     #[test]

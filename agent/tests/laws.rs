@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, When},
-    reconcile::{Disruption, Reconciler, Step, container::Containers, network::Networks},
+    reconcile::{Disruption, Reconciler, Step, container::Containers, network::Networks, volume::Volumes},
 };
 use piccolo_schema::Desired;
 use proptest::prelude::*;
@@ -174,6 +174,7 @@ fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
     let engine = Arc::new(FakeEngine::new());
     for _ in 0..3 {
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
+        support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
         support::pass(&Containers(Arc::clone(&engine)), &earlier.containers());
         engine.let_time_pass();
     }
@@ -203,6 +204,12 @@ proptest! {
     fn containers_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Containers<FakeEngine>> { engine: machine(&earlier, &drifts), start: Containers };
         laws(world, &today.containers());
+    }
+
+    #[test]
+    fn volumes_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
+        let world = || Fake::<Volumes<FakeEngine>> { engine: machine(&earlier, &drifts), start: Volumes };
+        laws(world, &today.volumes());
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkSeen, fake::FakeEngine},
-    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks},
+    host::{EngineView, NetworkSeen, VolumeSeen, fake::FakeEngine},
+    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks, volume::Volumes},
 };
-use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec};
+use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
@@ -35,6 +35,13 @@ struct SeenNetworks {
     networks: Vec<NetworkSeen>,
 }
 
+/// The form of `observed.toml` for volumes.
+#[derive(Deserialize)]
+struct SeenVolumes {
+    #[serde(default)]
+    volumes: Vec<VolumeSeen>,
+}
+
 #[test]
 fn container_plans_are_as_written_down() {
     let cases = each_case("container", |desired, observed| {
@@ -53,6 +60,16 @@ fn network_plans_are_as_written_down() {
         describe(&Networks::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 6, "{cases} cases are too few");
+}
+
+#[test]
+fn volume_plans_are_as_written_down() {
+    let cases = each_case("volume", |desired, observed| {
+        let desired = read_desired::<VolumeSpec, Volume>(desired, Volume::new);
+        let observed = toml::from_str::<SeenVolumes>(observed).unwrap().volumes;
+        describe(&Volumes::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 20, "{cases} cases are too few");
 }
 
 fn each_case(kind: &str, plan: impl Fn(&str, &str) -> String) -> usize {

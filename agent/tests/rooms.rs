@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
+    ("reconcile/volume", &["reconcile::volume", "reconcile", "host"]),
     ("reconcile.rs", &["host::HostError"]),
     ("host", &["clock", "host"]),
     ("manifests", &["clock", "manifests"]),
@@ -28,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// A package, and where alone it may be named.
 const PACKAGES: &[(&str, &str)] = &[
     ("bollard", "host/linux"),
+    ("rustix", "host/linux"),
     ("sled", "store"),
     ("axum", "api"),
     ("notify", "manifests"),
@@ -139,7 +141,7 @@ fn within(import: &str, room: &str) -> bool {
 fn is_sibling_reconciler(file: &str, import: &str) -> bool {
     let own = file.strip_prefix("reconcile/").and_then(|rest| rest.split(['/', '.']).next());
     let other = import.strip_prefix("reconcile::").and_then(|rest| rest.split("::").next());
-    matches!((own, other), (Some(own), Some(other)) if own != other && ["container", "network"].contains(&other))
+    matches!((own, other), (Some(own), Some(other)) if own != other && ["container", "network", "volume"].contains(&other))
 }
 
 fn sources() -> Vec<(String, String)> {

@@ -99,6 +99,12 @@ impl Engine {
         for network in self.0.list_networks(Some(options)).await? {
             self.0.remove_network(&network.id.unwrap_or_default()).await?;
         }
+        let filters = HashMap::from([("label", vec!["piccolo.os/volume"])]);
+        let options = bollard::query_parameters::ListVolumesOptionsBuilder::new().filters(&filters).build();
+        for volume in self.0.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
+            let none = None::<bollard::query_parameters::RemoveVolumeOptions>;
+            self.0.remove_volume(&volume.name, none).await?;
+        }
         Ok(())
     }
 }

@@ -246,7 +246,7 @@ pub struct Mount {
         extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
     )]
     pub host_path: Option<String>,
-    /// A named volume of the engine. It is made when it is missing and never erased.
+    /// A volume by the name of its Volume manifest. It is never erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}$"),

@@ -20,7 +20,7 @@ use toml::de::DeTable;
 
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
-use crate::{Container, Kind, Manifest, Network};
+use crate::{Container, Kind, Manifest, Network, Volume};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -131,6 +131,7 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
     let result = match kind {
         Kind::Container => serde_json::from_value::<Container>(json).map(|it| Manifest::Container(Box::new(it))),
         Kind::Network => serde_json::from_value::<Network>(json).map(|it| Manifest::Network(Box::new(it))),
+        Kind::Volume => serde_json::from_value::<Volume>(json).map(|it| Manifest::Volume(Box::new(it))),
     };
     match result {
         Ok(manifest) => {

@@ -10,6 +10,8 @@ mod drift;
 mod engine;
 mod faults;
 mod networks;
+mod snapshots;
+mod volumes;
 mod world;
 
 use std::{
@@ -31,6 +33,7 @@ pub struct FakeEngine {
     inner: Mutex<Inner>,
     containers_changed: Notify,
     networks_changed: Notify,
+    volumes_changed: Notify,
 }
 
 #[derive(Default)]
@@ -161,6 +164,7 @@ impl FakeEngine {
         if !self.lock().muted {
             self.containers_changed.notify_one();
             self.networks_changed.notify_one();
+            self.volumes_changed.notify_one();
         }
     }
 }

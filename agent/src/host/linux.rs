@@ -1,7 +1,9 @@
 //! The real machine.
 
 mod cache;
+mod copy;
 mod create;
+mod directory;
 mod docker;
 mod error;
 mod events;
@@ -11,13 +13,23 @@ mod networks;
 mod options;
 mod probe;
 mod pulse;
+mod program;
+mod quota;
 mod seen;
+mod shelf;
+mod snapshots;
+mod volumes;
 
-pub use self::docker::{BadAddress, Docker};
+pub use self::{
+    docker::{BadAddress, Docker},
+    snapshots::SnapshotStore,
+};
 
 /// The label that names the manifest of a container.
 const CONTAINER_LABEL: &str = "piccolo.os/container";
 /// The label that names the manifest of a network.
 const NETWORK_LABEL: &str = "piccolo.os/network";
+/// The label that names the manifest of a volume.
+const VOLUME_LABEL: &str = "piccolo.os/volume";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";

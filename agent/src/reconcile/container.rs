@@ -39,7 +39,7 @@ impl<E: Engine> Reconciler for Containers<E> {
     type Observed = EngineView;
     type Step = ContainerStep;
 
-    const WAKES_ON: &'static [Kind] = &[Kind::Network];
+    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume];
 
     fn observe(&self) -> impl Future<Output = Result<EngineView, HostError>> + Send {
         self.0.containers()

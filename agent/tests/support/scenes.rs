@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
-    Container, ContainerSpec, Desired, Network, NetworkSpec,
-    container::{Dependency, DependencyCondition, HealthCheck, Port, Protocol, Restart},
+    Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec,
+    container::{Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -15,12 +15,14 @@ pub const NAMES: [&str; 4] = ["cache", "db", "job", "web"];
 /// The names that a container may come to have: those of manifests, of replacements, and one of nobody.
 const ANY_NAMES: [&str; 7] = ["cache", "db", "job", "web", "db.next", "web.next", "by-hand"];
 const NETWORKS: [&str; 2] = ["lan", "wan"];
+const VOLUMES: [&str; 2] = ["data", "pages"];
 
-/// What is wanted of both kinds.
+/// What is wanted of all kinds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Files {
     pub containers: BTreeMap<&'static str, ContainerSpec>,
     pub networks: BTreeMap<&'static str, NetworkSpec>,
+    pub volumes: BTreeMap<&'static str, VolumeSpec>,
     pub broken: bool,
 }
 
@@ -43,12 +45,20 @@ pub enum Drift {
     RunForeign(&'static str),
     AddForeignNetwork(&'static str),
     RemoveNetwork(&'static str),
+    AddForeignVolume(&'static str),
+    ForgetVolume(&'static str),
+    Chown(&'static str),
     RemoveImage(&'static str),
 }
 
 impl Files {
     pub fn containers(&self) -> Desired<Container> {
         let manifests = self.containers.iter().map(|(name, spec)| Container::new(name, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+
+    pub fn volumes(&self) -> Desired<Volume> {
+        let manifests = self.volumes.iter().map(|(name, spec)| Volume::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
     }
 
@@ -80,6 +90,9 @@ impl Drift {
             Self::RunForeign(name) => machine.run_foreign(name),
             Self::AddForeignNetwork(name) => machine.add_foreign_network(name),
             Self::RemoveNetwork(name) => machine.remove_network_by_hand(name),
+            Self::AddForeignVolume(name) => machine.add_foreign_volume(name),
+            Self::ForgetVolume(name) => machine.forget_volume_by_hand(name),
+            Self::Chown(name) => machine.chown_volume(name, "7:7"),
             Self::RemoveImage(name) => machine.remove_image(name),
         }
     }
@@ -92,11 +105,33 @@ pub fn a_name() -> impl Strategy<Value = &'static str> {
 pub fn files() -> impl Strategy<Value = Files> {
     let containers = proptest::collection::btree_map(a_name(), spec(), 0..=NAMES.len());
     let networks = proptest::collection::btree_map(a_network(), network_spec(), 0..=NETWORKS.len());
-    (containers, networks).prop_map(|(containers, networks)| Files { containers, networks, broken: false })
+    let volumes = proptest::collection::btree_map(a_volume(), volume_spec(), 0..=VOLUMES.len());
+    (containers, networks, volumes).prop_map(|(containers, networks, volumes)| Files {
+        containers,
+        networks,
+        volumes,
+        broken: false,
+    })
 }
 
 pub fn a_network() -> impl Strategy<Value = &'static str> {
     select(&NETWORKS)
+}
+
+pub fn a_volume() -> impl Strategy<Value = &'static str> {
+    select(&VOLUMES)
+}
+
+/// Of two paths and no path, with or without an owner and a quota.
+pub fn volume_spec() -> impl Strategy<Value = VolumeSpec> {
+    let path = option::of(select(&["/srv/one", "/srv/two"]));
+    let owner = option::of(select(&["0:0", "999:999"]));
+    (path, owner, option::weighted(0.2, 1..3u64)).prop_map(|(path, owner, quota)| VolumeSpec {
+        path: path.map(str::to_owned),
+        owner: owner.map(str::to_owned),
+        quota: quota.map(|quota| Bytes::new(quota << 20)),
+        ..VolumeSpec::default()
+    })
 }
 
 pub fn network_spec() -> impl Strategy<Value = NetworkSpec> {
@@ -121,6 +156,9 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         name().prop_map(Drift::RunForeign),
         a_network().prop_map(Drift::AddForeignNetwork),
         a_network().prop_map(Drift::RemoveNetwork),
+        a_volume().prop_map(Drift::AddForeignVolume),
+        a_volume().prop_map(Drift::ForgetVolume),
+        a_volume().prop_map(Drift::Chown),
         image().prop_map(Drift::RemoveImage),
     ]
 }
@@ -137,10 +175,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
         seldom(a_network().prop_map(ContainerSpecPart::Network).boxed()),
         seldom(restart().prop_map(ContainerSpecPart::Restart).boxed()),
         seldom(Just(ContainerSpecPart::Stopped).boxed()),
+        seldom(a_volume().prop_map(ContainerSpecPart::Volume).boxed()),
     );
-    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h))| {
+    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i))| {
         let mut spec = plain(image);
-        [a, b, c, d, e, f, g, h].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
+        [a, b, c, d, e, f, g, h, i].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
         spec
     })
 }
@@ -165,6 +204,7 @@ enum ContainerSpecPart {
     Network(&'static str),
     Restart(Restart),
     Stopped,
+    Volume(&'static str),
 }
 
 impl ContainerSpecPart {
@@ -186,6 +226,10 @@ impl ContainerSpecPart {
             Self::Network(network) => spec.network = Some(network.to_owned()),
             Self::Restart(restart) => spec.restart = restart,
             Self::Stopped => spec.running = false,
+            Self::Volume(volume) => {
+                let volume = Some(volume.to_owned());
+                spec.mounts.push(Mount { path: "/data".to_owned(), host_path: None, volume, read_only: false });
+            }
         }
     }
 }

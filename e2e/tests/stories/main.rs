@@ -7,3 +7,4 @@ mod drift;
 mod engine;
 mod guards;
 mod main_job;
+mod volumes;

@@ -86,6 +86,8 @@ async fn a_manifest_that_goes_takes_its_container_but_not_its_volume() -> anyhow
     let engine = Engine::connect().await?;
     story(&engine, async {
         let mut machine = Machine::new()?;
+        let volume = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Volume\"\nmetadata.name = \"piccolo-story\"\n";
+        machine.write("data.toml", volume)?;
         let mount = "[[spec.mounts]]\npath = \"/data\"\nvolume = \"piccolo-story\"";
         machine.write("web.toml", &sleeper("web", mount)?)?;
         machine.write("api.toml", &sleeper("api", "")?)?;
@@ -93,10 +95,10 @@ async fn a_manifest_that_goes_takes_its_container_but_not_its_volume() -> anyhow
         machine.until_settled().await?;
         let b = engine.inspect("api").await;
         machine.remove("web.toml")?;
+        machine.remove("data.toml")?;
         machine.until("a is gone", async || engine.inspect("web").await.is_none()).await?;
         ensure!(engine.0.inspect_volume("piccolo-story").await.is_ok(), "the volume is gone");
         ensure!(engine.inspect("api").await == b, "b was touched");
-        engine.0.remove_volume("piccolo-story", None::<bollard::query_parameters::RemoveVolumeOptions>).await?;
         Ok(())
     })
     .await

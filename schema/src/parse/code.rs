@@ -108,8 +108,8 @@ impl Code {
                  `[[spec.ports]]`, one block for each."
             }
             Self::UnknownKind => {
-                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`. A file \
-                 of a kind that this version does not know changes nothing."
+                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`. A \
+                 file of a kind that this version does not know changes nothing."
             }
             Self::WrongApiVersion => {
                 "`apiVersion` says which edition of the kinds the file was written for. This version of Piccolo \
@@ -117,9 +117,9 @@ impl Code {
                  understood."
             }
             Self::BadName => {
-                "Names of manifests are used as names of containers, networks and hosts. They consist of at most 63 \
-                 lower-case letters, digits and hyphens, and begin and end with a letter or digit. Containers need at \
-                 least two."
+                "Names of manifests are used as names of containers, networks, volumes and hosts. They consist of at \
+                 most 63 lower-case letters, digits and hyphens, and begin and end with a letter or digit. Containers \
+                 and volumes need at least two."
             }
             Self::UnknownWord => {
                 "The key takes one of a few words, written exactly as the message lists them. They are texts and stand \
@@ -153,7 +153,8 @@ impl Code {
             }
             Self::BadPath => {
                 "Paths in a manifest are absolute: they begin with `/`, and contain no `..`, so that a reader sees at \
-                 once which place is meant. In the container, `/` itself can't be mounted over."
+                 once which place is meant. In the container, `/` itself can't be mounted over. A volume has a directory \
+                 of its own: one that the machine or its other programs stand on, such as `/etc` or `/home`, can't be one."
             }
             Self::BadSubnet => {
                 "A subnet is a network address and the number of its fixed bits, `172.30.0.0/24`; all other bits are \

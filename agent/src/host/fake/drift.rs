@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use piccolo_schema::container::Restart;
 
-use super::{FakeEngine, world::World};
+use super::{FakeEngine, volumes::Volume, world::World};
 use crate::host::{ContainerSeen, Health, Limits, NetworkSeen, State};
 
 impl FakeEngine {
@@ -175,6 +175,33 @@ impl FakeEngine {
         self.by_hand(|world| {
             world.networks.retain(|_, network| network.name != name);
             world.forget_network(name);
+        });
+    }
+
+    /// Makes a volume that is not ours, if the name is free.
+    pub fn add_foreign_volume(&self, name: &str) {
+        self.by_hand(|world| {
+            if !world.volumes.contains_key(name) {
+                world.add_volume(name, Volume::default());
+            }
+        });
+    }
+
+    /// Takes a volume that no container mounts from the engine. Its data stays.
+    pub fn forget_volume_by_hand(&self, name: &str) {
+        self.by_hand(|world| {
+            if world.users(name).is_empty() {
+                world.volumes.remove(name);
+            }
+        });
+    }
+
+    /// Gives a volume's directory another owner.
+    pub fn chown_volume(&self, name: &str, owner: &str) {
+        self.by_hand(|world| {
+            if let Ok(place) = world.place(name) {
+                owner.clone_into(&mut place.directory.owner);
+            }
         });
     }
 

@@ -96,6 +96,7 @@ impl World {
             return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{}` here", spec.image)));
         }
         self.network_is_there(spec)?;
+        self.make_missing_volumes(spec);
         let id = self.id();
         let seen = ContainerSeen {
             id: id.clone(),

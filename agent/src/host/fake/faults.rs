@@ -31,6 +31,24 @@ pub enum Verb {
     CreateNetwork,
     /// Removes a network.
     RemoveNetwork,
+    /// Lists volumes.
+    Volumes,
+    /// Makes a volume.
+    CreateVolume,
+    /// Changes owner and mode of a volume.
+    SetAccess,
+    /// Limits a volume.
+    SetQuota,
+    /// Makes the engine forget a volume.
+    ReleaseVolume,
+    /// Takes a snapshot.
+    Snapshot,
+    /// Goes back to a snapshot.
+    Restore,
+    /// Removes a snapshot.
+    DropSnapshot,
+    /// Lists snapshots.
+    Snapshots,
 }
 
 /// On which side of its effect a verb goes wrong.
@@ -124,6 +142,6 @@ impl Order {
 
 impl Verb {
     const fn changes(self) -> bool {
-        !matches!(self, Self::Containers | Self::Networks)
+        !matches!(self, Self::Containers | Self::Networks | Self::Volumes | Self::Snapshots)
     }
 }

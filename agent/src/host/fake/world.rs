@@ -6,6 +6,7 @@ use std::{
 use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
+use super::volumes::{Place, Volume};
 use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
 
 /// All there is on the machine.
@@ -17,6 +18,12 @@ pub(super) struct World {
     pub(super) containers: BTreeMap<String, Arc<ContainerSeen>>,
     /// Networks by identifier.
     pub(super) networks: BTreeMap<String, NetworkSeen>,
+    /// Volumes by name.
+    pub(super) volumes: BTreeMap<String, Volume>,
+    /// Directories with data by path.
+    pub(super) places: BTreeMap<String, Place>,
+    /// Snapshots by volume and label.
+    pub(super) snapshots: BTreeMap<(String, String), Place>,
     /// Images that are here.
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
@@ -37,6 +44,7 @@ impl World {
             containers,
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
+            volumes: self.volumes.keys().cloned().collect(),
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Cache {
     containers: HashMap<String, Known<(ContainerSeen, String)>>,
     images: Known<Vec<String>>,
     networks: Known<Vec<String>>,
+    volumes: Known<Vec<String>>,
 }
 
 /// How many events had been heard when a question was asked.
@@ -41,6 +42,7 @@ impl Cache {
         *self = Self { heard, cleared: heard, ..Self::default() };
         self.images.forget(heard);
         self.networks.forget(heard);
+        self.volumes.forget(heard);
     }
 
     /// Drops what has been believed for too long.
@@ -106,6 +108,19 @@ impl Cache {
     pub(super) fn forget_networks(&mut self) {
         self.heard += 1;
         self.networks.forget(self.heard);
+    }
+
+    pub(super) fn volumes(&self) -> (Option<Vec<String>>, Asked) {
+        (self.volumes.answer.clone(), Asked(self.heard))
+    }
+
+    pub(super) fn put_volumes(&mut self, volumes: Vec<String>, asked: Asked) {
+        self.volumes.put(volumes, asked);
+    }
+
+    pub(super) fn forget_volumes(&mut self) {
+        self.heard += 1;
+        self.volumes.forget(self.heard);
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
+    VolumeCreateRequest,
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec};
+use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec};
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, options};
+use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
 use crate::host::{HostError, Limits, Reason};
 
 /// Networks that every engine has, on which names can't be given.
@@ -74,6 +75,22 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
         ])),
         ..NetworkCreateRequest::default()
     })
+}
+
+/// Returns the volume to make for a manifest, stamped with its name. What else the manifest asks can change later and
+/// is seen on the directory itself.
+pub(super) fn volume(name: &str, spec: &VolumeSpec) -> VolumeCreateRequest {
+    let bind = |path: String| {
+        let options = [("type", "none".to_owned()), ("o", "bind".to_owned()), ("device", path)];
+        options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    VolumeCreateRequest {
+        name: Some(name.to_owned()),
+        driver: Some("local".to_owned()),
+        driver_opts: spec.plain_path().map(bind),
+        labels: Some(HashMap::from([(VOLUME_LABEL.to_owned(), name.to_owned())])),
+        ..VolumeCreateRequest::default()
+    }
 }
 
 fn stamp<T: Serialize>(spec: &T) -> Result<String, HostError> {

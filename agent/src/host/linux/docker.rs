@@ -42,6 +42,7 @@ pub struct Docker {
     pub(super) containers_hint: Arc<Hint>,
     pub(super) networks_hint: Notify,
     pub(super) probes: Probes,
+    pub(super) volumes_hint: Notify,
 }
 
 /// An address that is no unix socket.
@@ -64,6 +65,7 @@ impl Docker {
             containers_hint: Arc::default(),
             networks_hint: Notify::new(),
             probes: Probes::default(),
+            volumes_hint: Notify::new(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         Ok(docker)
@@ -152,6 +154,19 @@ impl Docker {
         Ok(names)
     }
 
+    async fn volume_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
+        let (known, asked) = lock(&self.cache).volumes();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let none = None::<bollard::query_parameters::ListVolumesOptions>;
+        let volumes = client.list_volumes(none).await.map_err(|error| error::translate(&error))?;
+        let mut names: Vec<String> = volumes.volumes.unwrap_or_default().into_iter().map(|it| it.name).collect();
+        names.sort();
+        lock(&self.cache).put_volumes(names.clone(), asked);
+        Ok(names)
+    }
+
     /// Returns true if the container of this name is just the one that is wanted.
     async fn is_made(&self, client: &Client, name: &str, wanted: &bollard::models::ContainerCreateBody) -> bool {
         let found = client.inspect_container(name, None).await.ok();
@@ -167,7 +182,8 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
-        Ok(EngineView { containers, images: self.images(&client).await?, networks: self.network_names(&client).await? })
+        let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
+        Ok(EngineView { containers, images, networks, volumes: self.volume_names(&client).await? })
     }
 
     async fn changed(&self) {

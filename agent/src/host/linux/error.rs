@@ -15,6 +15,12 @@ const SIGNS: &[(&str, Reason, &str)] = &[
         Reason::MountSourceMissing,
         "A hostPath does not exist; make it or mend the path",
     ),
+    (
+        "failed to mount local volume",
+        Reason::MountSourceMissing,
+        "The directory of a volume is not there; is its disk mounted?",
+    ),
+    ("volume is in use", Reason::InUse, "Containers still use the volume"),
     ("marked for removal", Reason::Gone, "It is being removed"),
     ("no such image", Reason::ImageMissing, "The image is not here; it is pulled again"),
     ("is already in use by container", Reason::NameTaken, "A container that is not ours has the name"),

@@ -56,6 +56,7 @@ fn since() -> EventsOptions {
 fn hint_all(engine: &Docker) {
     engine.containers_hint.now();
     engine.networks_hint.notify_one();
+    engine.volumes_hint.notify_one();
 }
 
 /// Forgets what an event may have changed, and asks for a look.
@@ -73,6 +74,12 @@ fn heed(engine: &Docker, event: &EventMessage) {
             }
         }
         Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
+        // That a volume is mounted or unmounted is told at each start and stop of a container, and changes nothing.
+        Some(EventMessageTypeEnum::VOLUME) if action == "mount" || action == "unmount" => return,
+        Some(EventMessageTypeEnum::VOLUME) => {
+            lock(&engine.cache).forget_volumes();
+            engine.volumes_hint.notify_one();
+        }
         Some(EventMessageTypeEnum::NETWORK) => {
             let joins = action == "connect";
             if !joins && action != "disconnect" {

@@ -16,6 +16,7 @@ pub(super) struct Machine<'a> {
     subjects: BTreeMap<&'a str, Vec<&'a ContainerSeen>>,
     images: BTreeSet<&'a str>,
     networks: BTreeSet<&'a str>,
+    volumes: BTreeSet<&'a str>,
 }
 
 /// The containers of one subject, by the part they play.
@@ -46,6 +47,7 @@ impl<'a> Machine<'a> {
             subjects,
             images: view.images.iter().map(String::as_str).collect(),
             networks: view.networks.iter().map(String::as_str).collect(),
+            volumes: view.volumes.iter().map(String::as_str).collect(),
         }
     }
 
@@ -72,6 +74,11 @@ impl<'a> Machine<'a> {
     /// Returns true if the engine has the network.
     pub(super) fn has_network(&self, network: &str) -> bool {
         BUILT_IN.contains(&network) || self.networks.contains(network)
+    }
+
+    /// Returns true if the engine has the volume.
+    pub(super) fn has_volume(&self, volume: &str) -> bool {
+        self.volumes.contains(volume)
     }
 
     /// Says which container of a subject is kept, which is replaced, and which are too many.

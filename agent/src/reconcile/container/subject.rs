@@ -120,6 +120,7 @@ impl<'a> Subject<'a> {
         self.name_is_free(&self.next)?;
         self.pull();
         self.network_is_there()?;
+        self.volumes_are_there()?;
         self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
         if old.name == self.next {
             self.acts.push(Act::rename(old, self.name));
@@ -145,6 +146,7 @@ impl<'a> Subject<'a> {
         self.pull();
         self.acts.extend(remains.into_iter().flat_map(take_down));
         self.network_is_there()?;
+        self.volumes_are_there()?;
         self.create(self.name.to_owned(), String::new());
         self.start_if_wanted()
     }
@@ -201,6 +203,18 @@ impl<'a> Subject<'a> {
                 Err(self.wait("NetworkMissing", message))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// An engine would make a volume that is missing, empty and unknown to everybody.
+    fn volumes_are_there(&self) -> Halt {
+        let mut names = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
+        match names.find(|name| !self.machine.has_volume(name)) {
+            Some(name) => {
+                let message = format!("The engine has no volume `{name}`; add a Volume manifest of this name");
+                Err(self.wait("VolumeMissing", message))
+            }
+            None => Ok(()),
         }
     }
 

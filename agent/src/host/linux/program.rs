@@ -1,0 +1,59 @@
+//! Programs of the machine.
+
+use std::{ffi::OsStr, process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use crate::host::{HostError, Reason};
+
+/// How much of what a program complains about is told.
+const MOST_WORDS: usize = 300;
+
+/// Prepares a program that is killed when nobody waits for it any more, and that speaks no language but English.
+pub(super) fn program(name: &str) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "programs are started here")]
+    let mut command = Command::new(name);
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs a program to its end, for no longer than this.
+pub(super) async fn run<A: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = A> + Send,
+    patience: Duration,
+) -> Result<String, HostError> {
+    let mut command = program(name);
+    command.args(arguments).stdout(Stdio::piped());
+    let output = match tokio::time::timeout(patience, command.output()).await {
+        Err(_) => return Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
+        Ok(Err(error)) => return Err(not_started(name, &error)),
+        Ok(Ok(output)) => output,
+    };
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(failed(name, &output.stderr))
+}
+
+/// Says that a program could not be started.
+pub(super) fn not_started(name: &str, error: &std::io::Error) -> HostError {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return HostError::new(Reason::Refused, format!("The program `{name}` is not installed"));
+    }
+    HostError::new(Reason::Failed, format!("`{name}` can't be started ({error})"))
+}
+
+/// Says what a program complained about.
+pub(super) fn failed(name: &str, complaint: &[u8]) -> HostError {
+    let text = String::from_utf8_lossy(complaint);
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MOST_WORDS).collect();
+    let reason = if line.contains("No space left") || line.contains("quota exceeded") {
+        Reason::DiskFull
+    } else if line.contains("ermission denied") || line.contains("not permitted") {
+        Reason::PermissionDenied
+    } else {
+        Reason::Failed
+    };
+    HostError::new(reason, format!("`{name}` failed ({line})"))
+}
