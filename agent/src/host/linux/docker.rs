@@ -19,7 +19,7 @@ use bollard::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{cache::Cache, create, error, events, hint::Hint, seen};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
@@ -42,6 +42,8 @@ pub struct Docker {
     pub(super) containers_hint: Hint,
     pub(super) networks_hint: Notify,
     pub(super) volumes_hint: Notify,
+    /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
+    pub(super) volumes_look: Arc<Semaphore>,
 }
 
 /// An address that is no unix socket.
@@ -64,6 +66,7 @@ impl Docker {
             containers_hint: Hint::default(),
             networks_hint: Notify::new(),
             volumes_hint: Notify::new(),
+            volumes_look: Arc::new(Semaphore::new(1)),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         Ok(docker)

@@ -80,13 +80,13 @@ fn picture(root: &Path) -> Vec<String> {
         let what = fs::read_link(&path)
             .map_or_else(|_| fs::read_to_string(&path).unwrap_or_default(), |to| to.display().to_string());
         let links = if seen.is_dir() { 0 } else { seen.nlink() };
+        // Some file systems note a move as a change of the directory that is moved.
+        let time = if path == root { (0, 0) } else { (seen.mtime(), seen.mtime_nsec()) };
         all.push(format!(
-            "{name:?} {:o} {}:{} {links} {}.{} {}",
+            "{name:?} {:o} {}:{} {links} {time:?} {}",
             seen.mode(),
             seen.uid(),
             seen.gid(),
-            seen.mtime(),
-            seen.mtime_nsec(),
             what.trim_end_matches('\0')
         ));
         if seen.is_dir() {
