@@ -54,12 +54,14 @@ pub(super) async fn set(path: &str, bytes: Option<u64>) -> Result<(), HostError>
     })
     .await?;
     let project = project(path).to_string();
-    if bytes.is_some() {
-        count_as(&project, path).await.map_err(needs("findutils and e2fsprogs"))?;
-    }
     let blocks = bytes.map_or(0, |bytes| Quota::rounded(bytes) / 1024).to_string();
     let limits = ["-P", &project, "0", &blocks, "0", "0", &mount.at];
-    program::run("setquota", limits, PATIENCE).await.map_err(needs("quota")).map(drop)
+    program::run("setquota", limits, PATIENCE).await.map_err(needs("quota"))?;
+    // What takes long comes last: the limit holds for what is written from now on in any case.
+    match bytes {
+        Some(_) => count_as(&project, path).await.map_err(needs("findutils and e2fsprogs")),
+        None => Ok(()),
+    }
 }
 
 /// Puts what is in a directory under this number, and what will be: only directories hand it down, and only files and
