@@ -146,6 +146,33 @@ mod tests {
         assert!(lacks("8:2", "/srv/my disk/x").is_some_and(|why| why.contains("btrfs")));
     }
 
+    #[tokio::test]
+    #[allow(clippy::print_stderr, clippy::disallowed_methods, reason = "a test tells why it looks at nothing")]
+    async fn a_limit_is_set_seen_and_lifted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().display().to_string();
+        let look = || {
+            let opened = directory::open_engines(&path).unwrap();
+            look(&opened, &path, &directory::about(&opened).unwrap())
+        };
+        if let Some(why) = look().unsupported {
+            eprintln!("skipped: {why}; set TMPDIR to a directory with project quotas");
+            return;
+        }
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/before"), vec![1; 1 << 20]).unwrap();
+        assert_eq!(look().limit, None);
+        let wanted = 8 << 20;
+        set(&path, Some(wanted)).await.unwrap();
+        std::fs::write(dir.path().join("sub/after"), vec![1; 1 << 20]).unwrap();
+        std::fs::File::open(dir.path()).and_then(|it| Ok(fs::syncfs(it)?)).unwrap();
+        let seen = look();
+        assert_eq!(seen.limit, Some(Quota::rounded(wanted)));
+        assert!(seen.used.is_some_and(|used| (2 << 20..3 << 20).contains(&used)), "{seen:?}");
+        set(&path, None).await.unwrap();
+        assert_eq!(look().limit, None);
+    }
+
     #[test]
     fn project_numbers_stay_the_same() {
         assert_eq!(project("/srv/photos"), project("/srv/photos"));
