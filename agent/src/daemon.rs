@@ -30,7 +30,7 @@ pub struct Options {
     /// The directory of the manifests.
     #[arg(long, env = "PICCOLO_CONFIG_DIR", default_value = "/etc/piccolo")]
     pub config_dir: PathBuf,
-    /// The directory of what the daemon remembers. It can be deleted without harm.
+    /// The directory of what the daemon remembers, which can be deleted without harm, and of snapshots of volumes.
     #[arg(long, env = "PICCOLO_STATE_DIR", default_value = "/var/lib/piccolo")]
     pub state_dir: PathBuf,
     /// The socket of the API, for programs on this machine.

@@ -133,7 +133,11 @@ async fn get_prints_tables_and_documents() {
     assert!(yaml.starts_with("apiVersion: piccolo.os/v1alpha1\nkind: Container\nmetadata:\n  name: web\n"), "{yaml}");
     let near = "error: containers.piccolo.os \"wbe\" not found\n help: did you mean `web`?\n";
     machine.run(&["get", "container", "wbe"]).await.is(3, "", near);
-    machine.run(&["get", "pod"]).await.is(2, "", "error: there is no kind `pod`; there are: network, container\n");
+    machine.run(&["get", "pod"]).await.is(
+        2,
+        "",
+        "error: there is no kind `pod`; there are: network, volume, container\n",
+    );
 }
 
 #[tokio::test]
@@ -278,7 +282,7 @@ async fn without_a_daemon() {
     machine.run(&["explain", "container.spec.port"]).await.is(3, "", near);
     let schema: Value = serde_json::from_str(&machine.run(&["schema", "container"]).await.out).unwrap();
     assert_eq!(schema["title"], "Container");
-    machine.run(&["schema", "--dir", "s"]).await.is(0, "s/network.json\ns/container.json\n", "");
+    machine.run(&["schema", "--dir", "s"]).await.is(0, "s/network.json\ns/volume.json\ns/container.json\n", "");
     assert!(machine.run(&["completion", "bash"]).await.out.contains("_piccolo()"));
 }
 

@@ -1,11 +1,11 @@
-//! What is said about a container once nothing is left to do for it.
+//! What is said about a container or a volume once nothing is left to do for it.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use piccolo_agent::{
-    host::{ContainerSeen, EngineView, fake::FakeEngine},
-    reconcile::{Reconciler, container::Containers},
+    host::{ContainerSeen, EngineView, VolumeSeen, fake::FakeEngine},
+    reconcile::{Reconciler, container::Containers, volume::Volumes},
 };
-use piccolo_schema::Container;
+use piccolo_schema::{Container, Volume};
 use serde_json::{Value, json};
 
 /// Returns `reason, ready` for a container of this spec that is seen like this.
@@ -60,4 +60,31 @@ fn what_is_not_there_is_absent() {
     let report = Containers::<FakeEngine>::report(std::slice::from_ref(&manifest), &EngineView::default()).remove(0);
     assert_eq!((report.reason.as_str(), report.ready), ("Absent", false));
     assert_eq!(report.fields, json!({ "state": "absent" }));
+}
+
+#[test]
+fn a_volume_says_where_its_data_is_and_what_limits_it() {
+    let said = |spec: Value, seen: &Value| {
+        let seen: Vec<VolumeSeen> = serde_json::from_value(seen.clone()).unwrap();
+        let manifest = Volume::new("data", serde_json::from_value(spec).unwrap());
+        Volumes::<FakeEngine>::report(std::slice::from_ref(&manifest), &seen).remove(0)
+    };
+    let seen = |quota: Value| {
+        let directory = json!({ "owner": "999:999", "mode": "0750", "quota": quota });
+        json!([{ "name": "data", "stamped": true, "path": "/srv/data", "directory": directory }])
+    };
+    let limited = seen(json!({ "limit": 1 << 30, "used": 5 << 20, "room": 1_u64 << 40 }));
+    let well = said(json!({ "path": "/srv/data", "quota": "1Gi" }), &limited);
+    assert_eq!((well.ready, well.reason.as_str()), (true, "Present"));
+    let fields =
+        json!({ "volumeName": "data", "path": "/srv/data", "owner": "999:999", "mode": "0750", "used": "5Mi" });
+    assert_eq!(well.fields, fields);
+    for quota in [json!({ "unsupported": "It is btrfs" }), json!({ "room": 1 << 20 })] {
+        let said = said(json!({ "path": "/srv/data", "quota": "1Gi" }), &seen(quota));
+        assert_eq!((said.ready, said.reason.as_str()), (false, "QuotaUnsupported"), "{}", said.message);
+        assert!(said.message.starts_with("Containers can mount it, but nothing limits it. "), "{}", said.message);
+    }
+    assert_eq!(said(json!({}), &json!([])).reason, "Absent");
+    let foreign = said(json!({}), &json!([{ "name": "data" }]));
+    assert_eq!((foreign.ready, foreign.message.as_str()), (true, "Containers can mount it; the engine keeps its data"));
 }

@@ -61,7 +61,7 @@ pub struct VolumeSpec {
         extend("patternErrorMessage" = "write octal digits: `0750`, or `2770` for a directory whose group is handed down")
     )]
     pub mode: Option<String>,
-    /// The most that may be stored in it, `20Gi`. Needs ext4 or xfs, mounted with project quotas.
+    /// The most that may be stored in it, `20Gi`. Needs ext4 or xfs, mounted with `prjquota`, and the program `setquota`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Bytes>,
     /// Takes a snapshot of it before a container that uses it gets a new image, to which a failed update returns.

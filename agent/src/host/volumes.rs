@@ -36,7 +36,8 @@ pub trait Snapshots: Send + Sync + 'static {
     /// Copies a volume. A snapshot is there whole or not at all; one that is there already stays as it is.
     fn snapshot(&self, volume: &str, label: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Gives a volume the data of a snapshot, which is kept. The data that it replaces becomes the snapshot
-    /// `<label>.replaced`. Refuses while a container runs on the volume.
+    /// `<label>.replaced`. Refuses while a container runs on the volume. One that was broken off is to be repeated before
+    /// anything uses the volume again.
     fn restore(&self, volume: &str, label: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Removes a snapshot.
     fn drop_snapshot(&self, volume: &str, label: &str) -> impl Future<Output = Result<(), HostError>> + Send;

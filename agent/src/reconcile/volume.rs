@@ -17,7 +17,7 @@ mod step;
 
 use std::{future::Future, sync::Arc};
 
-use piccolo_schema::{Desired, Kind, Volume};
+use piccolo_schema::{Desired, Kind, Volume, quantity::Bytes};
 
 use super::{Plan, Reconciler, Report};
 use crate::host::{self, HostError, VolumeSeen};
@@ -47,7 +47,7 @@ impl<V: host::Volumes> Reconciler for Volumes<V> {
         match &step.act {
             Act::Create { spec } => self.0.create_volume(&step.subject, spec).await,
             Act::SetAccess { access } => self.0.set_access(&step.subject, access).await,
-            Act::SetQuota { quota } => self.0.set_quota(&step.subject, quota.map(|it| it.get())).await,
+            Act::SetQuota { quota } => self.0.set_quota(&step.subject, quota.map(Bytes::get)).await,
             Act::Release { .. } => self.0.release_volume(&step.subject).await,
         }
     }

@@ -23,6 +23,8 @@ async fn a_directory_becomes_a_volume_and_is_kept_so() -> anyhow::Result<()> {
         let asked = |path: &Path| format!("path = \"{}\"\nowner = \"1000:1000\"\nmode = \"0750\"", path.display());
         let mut machine = Machine::new()?;
         machine.write("web.toml", &writer("web")?)?;
+        // A directory that is suddenly empty would remove nothing.
+        machine.write("bystander.toml", &sleeper("bystander", "")?)?;
         machine.write("data.toml", &volume(&asked(&one)))?;
         machine.start().await?;
         machine.until_settled().await?;

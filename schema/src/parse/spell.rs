@@ -35,6 +35,11 @@ const HABITS: &[(&str, &str)] = &[
     ("address", "hostIp"),
     ("cidr", "subnet"),
     ("state", "running"),
+    ("size", "quota"),
+    ("permissions", "mode"),
+    ("user", "owner"),
+    ("device", "path"),
+    ("hostpath", "path"),
 ];
 
 /// Returns the word that is most likely meant.

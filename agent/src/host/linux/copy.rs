@@ -52,21 +52,20 @@ pub(super) fn room_for(from: &Path, beside: &Path) -> Result<(), HostError> {
     };
     let (bytes, some_file) = size(from).map_err(failed)?;
     let disk = statvfs(beside).map_err(|errno| failed(errno.into()))?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let stays = (disk.f_blocks.saturating_mul(disk.f_frsize) / 20).clamp(LEAST_FREE, MOST_FREE);
     let needed = if some_file.is_some_and(|file| shares_blocks(&file, beside)) { 0 } else { bytes };
-    let lacking = (needed + stays).saturating_sub(free);
-    if lacking == 0 {
-        return Ok(());
+    let (free, whole) = (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
+    match lacking(needed, free, whole) {
+        None => Ok(()),
+        Some(why) => Err(HostError::new(Reason::DiskFull, format!("A copy of `{}` {why}", from.display()))),
     }
-    let message = format!(
-        "A copy of `{}` takes {} and must leave {} free on its disk; free {} first",
-        from.display(),
-        readable(needed),
-        readable(stays),
-        readable(lacking)
-    );
-    Err(HostError::new(Reason::DiskFull, message))
+}
+
+/// Says what is missing for a copy of so many bytes, if anything is.
+fn lacking(needed: u64, free: u64, whole: u64) -> Option<String> {
+    let stays = (whole / 20).clamp(LEAST_FREE, MOST_FREE);
+    let lacking = needed.saturating_add(stays).checked_sub(free).filter(|bytes| *bytes > 0)?;
+    let (needed, stays, lacking) = (readable(needed), readable(stays), readable(lacking));
+    Some(format!("takes {needed} and must leave {stays} free on its disk; free {lacking} first"))
 }
 
 /// Waits for the end of a copy as long as it gets on.
@@ -167,6 +166,18 @@ mod tests {
         let (bytes, some_file) = size(dir.path()).unwrap();
         assert!((1 << 20..2 << 20).contains(&bytes), "{bytes}");
         assert!(some_file.is_some());
+    }
+
+    #[test]
+    fn a_disk_is_not_filled() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(lacking(10 * GIB, 16 * GIB, 100 * GIB), None);
+        let why = lacking(10 * GIB, 12 * GIB, 100 * GIB);
+        assert_eq!(why.as_deref(), Some("takes 10.0 GiB and must leave 5.0 GiB free on its disk; free 3.0 GiB first"));
+        // Shared blocks take nothing, but a full disk is no place for a snapshot either.
+        assert_eq!(lacking(0, GIB, 10 * GIB), None);
+        assert!(lacking(0, GIB / 4, 10 * GIB).is_some());
+        assert!(lacking(u64::MAX, 0, 0).is_some());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use rustix::{
 use super::quota;
 use crate::host::{Access, Directory, HostError, Reason};
 
+/// What a directory may be used for until its manifest is heard: as the engine makes its own.
+const NEW: Mode = Mode::from_raw_mode(0o755);
 const OPEN: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
 /// Opens the directory that a manifest names.
@@ -41,13 +43,19 @@ pub(super) fn open_or_make(path: &str) -> Result<OwnedFd, HostError> {
         ),
         other => explain(above, other),
     })?;
-    match fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let made = match fs::mkdirat(&parent, name, NEW) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(errno) => return Err(explain(path, errno)),
-    }
+    };
     // The name must be on the disk before the engine is told of it.
     fs::fsync(&parent).map_err(|errno| explain(above, errno))?;
-    plain_open(path).map_err(|errno| explain(path, errno))
+    let directory = plain_open(path).map_err(|errno| explain(path, errno))?;
+    if made {
+        // Whatever the daemon's umask is.
+        fs::fchmod(&directory, NEW).map_err(|errno| explain(path, errno))?;
+    }
+    Ok(directory)
 }
 
 /// Gives an open directory this owner and mode.
@@ -151,7 +159,8 @@ mod tests {
 
     #[test]
     fn what_the_machine_stands_on_is_refused() {
-        for path in ["/", "/etc", "/etc/photos", "/run/x", "/srv", "/var/lib/docker/volumes/x", "/srv/../etc", "srv/x", "/a//b"]
+        for path in
+            ["/", "/etc", "/etc/photos", "/run/x", "/srv", "/var/lib/docker/volumes/x", "/srv/../etc", "srv/x", "/a//b"]
         {
             assert_eq!(open_or_make(path).unwrap_err().reason, Reason::Refused, "{path}");
         }

@@ -19,7 +19,7 @@ use bollard::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
@@ -43,6 +43,8 @@ pub struct Docker {
     pub(super) networks_hint: Notify,
     pub(super) probes: Probes,
     pub(super) volumes_hint: Notify,
+    /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
+    pub(super) volumes_look: Arc<Semaphore>,
 }
 
 /// An address that is no unix socket.
@@ -66,6 +68,7 @@ impl Docker {
             networks_hint: Notify::new(),
             probes: Probes::default(),
             volumes_hint: Notify::new(),
+            volumes_look: Arc::new(Semaphore::new(1)),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         Ok(docker)

@@ -54,12 +54,14 @@ pub(super) async fn set(path: &str, bytes: Option<u64>) -> Result<(), HostError>
     })
     .await?;
     let project = project(path).to_string();
-    if bytes.is_some() {
-        count_as(&project, path).await.map_err(needs("findutils and e2fsprogs"))?;
-    }
     let blocks = bytes.map_or(0, |bytes| Quota::rounded(bytes) / 1024).to_string();
     let limits = ["-P", &project, "0", &blocks, "0", "0", &mount.at];
-    program::run("setquota", limits, PATIENCE).await.map_err(needs("quota")).map(drop)
+    program::run("setquota", limits, PATIENCE).await.map_err(needs("quota"))?;
+    // What takes long comes last: the limit holds for what is written from now on in any case.
+    match bytes {
+        Some(_) => count_as(&project, path).await.map_err(needs("findutils and e2fsprogs")),
+        None => Ok(()),
+    }
 }
 
 /// Puts what is in a directory under this number, and what will be: only directories hand it down, and only files and
@@ -142,6 +144,33 @@ mod tests {
         assert_eq!(lacks("8:1", "/srv/photos"), None);
         assert!(lacks("254:0", "/x").is_some_and(|why| why.contains("not mounted with `prjquota`")));
         assert!(lacks("8:2", "/srv/my disk/x").is_some_and(|why| why.contains("btrfs")));
+    }
+
+    #[tokio::test]
+    #[allow(clippy::print_stderr, clippy::disallowed_methods, reason = "a test tells why it looks at nothing")]
+    async fn a_limit_is_set_seen_and_lifted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().display().to_string();
+        let look = || {
+            let opened = directory::open_engines(&path).unwrap();
+            look(&opened, &path, &directory::about(&opened).unwrap())
+        };
+        if let Some(why) = look().unsupported {
+            eprintln!("skipped: {why}; set TMPDIR to a directory with project quotas");
+            return;
+        }
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/before"), vec![1; 1 << 20]).unwrap();
+        assert_eq!(look().limit, None);
+        let wanted = 8 << 20;
+        set(&path, Some(wanted)).await.unwrap();
+        std::fs::write(dir.path().join("sub/after"), vec![1; 1 << 20]).unwrap();
+        std::fs::File::open(dir.path()).and_then(|it| Ok(fs::syncfs(it)?)).unwrap();
+        let seen = look();
+        assert_eq!(seen.limit, Some(Quota::rounded(wanted)));
+        assert!(seen.used.is_some_and(|used| (2 << 20..3 << 20).contains(&used)), "{seen:?}");
+        set(&path, None).await.unwrap();
+        assert_eq!(look().limit, None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | name | what it is |
 //! |---|---|
 //! | `<label>/data` | a whole snapshot |
-//! | `.copying-<label>` | a copy that may not be whole; thrown away |
+//! | `.copying-<number>-<label>` | a copy that may not be whole; thrown away. `cp` may outlive the daemon: so no two have one name |
 //! | `.swap-<inode>-<label>/data` | a whole copy of a snapshot about to change places with the volume |
 //! | `.dropping-<label>` | a snapshot that is being removed |
 //!
@@ -19,9 +19,11 @@ use std::{
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{CWD, RenameFlags, Statx, renameat_with, syncfs};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{copy, directory, volumes::blocking};
 use crate::{
@@ -42,6 +44,8 @@ pub(super) struct Shelf {
     volume: PathBuf,
     /// The directory of its snapshots.
     place: PathBuf,
+    /// Given back when the last work is done, though nobody may wait for it any more.
+    _turn: Option<Arc<OwnedMutexGuard<()>>>,
 }
 
 impl Shelf {
@@ -62,7 +66,12 @@ impl Shelf {
         private(&root)?;
         let place = root.join(name);
         private(&place)?;
-        Ok(Self { volume, place })
+        Ok(Self { volume, place, _turn: None })
+    }
+
+    /// Holds a turn until everything is done that was begun here.
+    pub(super) fn in_turn(self, turn: OwnedMutexGuard<()>) -> Self {
+        Self { _turn: Some(Arc::new(turn)), ..self }
     }
 
     /// Copies the volume, unless a snapshot has this label already.
@@ -119,10 +128,10 @@ impl Shelf {
 
     /// Makes a whole copy, on the disk, under a name that says that it is none yet.
     async fn copy(&self, from: PathBuf, label: &str) -> Result<PathBuf, HostError> {
-        let copying = self.place.join(format!("{COPYING}{label}"));
+        let copying = self.place.join(format!("{COPYING}{:x}-{label}", fastrand::u64(..)));
         private(&copying)?;
-        let (source, beside) = (from.clone(), self.place.clone());
-        blocking(move || copy::room_for(&source, &beside)).await?;
+        let (shelf, source) = (self.clone(), from.clone());
+        blocking(move || shelf.has_room_for(&source)).await?;
         copy::copy(&from, &copying.join("data")).await?;
         let shelf = self.clone();
         blocking(move || shelf.sync()).await?;
@@ -141,13 +150,20 @@ impl Shelf {
                     self.erase(&self.place.join(&replaced))?;
                     self.rename(&path, &replaced)?;
                     done.push(label.to_owned());
-                } else if [SWAP, COPYING, DROPPING].iter().any(|mark| name.starts_with(mark)) {
+                } else if name.starts_with(COPYING) {
+                    // A `cp` that the last daemon left may still be writing to it: the next time, then.
+                    drop(self.erase(&path));
+                } else if [SWAP, DROPPING].iter().any(|mark| name.starts_with(mark)) {
                     self.erase(&path)?;
                 }
             }
             Ok(done)
         })
         .await
+    }
+
+    fn has_room_for(&self, from: &Path) -> Result<(), HostError> {
+        copy::room_for(from, &self.place)
     }
 
     fn erase(&self, path: &Path) -> Result<(), HostError> {
@@ -159,8 +175,7 @@ impl Shelf {
 
     fn names(&self) -> Result<Vec<String>, HostError> {
         let entries = fs::read_dir(&self.place).map_err(|error| self.failed(&error))?;
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         Ok(names)
     }

@@ -20,13 +20,13 @@ pub struct SnapshotStore {
     docker: Arc<Docker>,
     home: PathBuf,
     /// Copies one after the other: they share a disk, and what one leaves half-way the next may clear away.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl SnapshotStore {
     /// Keeps the snapshots of this engine's volumes below `home`, which is made when it is first needed.
     pub fn new(docker: Arc<Docker>, home: PathBuf) -> Self {
-        Self { docker, home, turn: Mutex::new(()) }
+        Self { docker, home, turn: Arc::default() }
     }
 
     async fn shelf(&self, volume: &str) -> Result<Shelf, HostError> {
@@ -43,26 +43,26 @@ impl SnapshotStore {
 impl Snapshots for SnapshotStore {
     async fn snapshot(&self, volume: &str, label: &str) -> Result<(), HostError> {
         check(label)?;
-        let _turn = self.turn.lock().await;
-        self.shelf(volume).await?.take(label).await
+        let turn = self.turn.clone().lock_owned().await;
+        self.shelf(volume).await?.in_turn(turn).take(label).await
     }
 
     async fn restore(&self, volume: &str, label: &str) -> Result<(), HostError> {
         check(label)?;
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         let running = self.docker.running_on(volume).await?;
         if let Some(container) = running.first() {
             // It would go on writing to the data that is replaced.
             let message = format!("`{container}` runs on the volume `{volume}`; stop it first");
             return Err(HostError::new(Reason::InUse, message));
         }
-        self.shelf(volume).await?.put_back(label).await
+        self.shelf(volume).await?.in_turn(turn).put_back(label).await
     }
 
     async fn drop_snapshot(&self, volume: &str, label: &str) -> Result<(), HostError> {
         check(label)?;
-        let _turn = self.turn.lock().await;
-        self.shelf(volume).await?.remove(label).await
+        let turn = self.turn.clone().lock_owned().await;
+        self.shelf(volume).await?.in_turn(turn).remove(label).await
     }
 
     async fn snapshots(&self, volume: &str) -> Result<Vec<SnapshotSeen>, HostError> {

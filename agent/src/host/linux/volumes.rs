@@ -1,6 +1,6 @@
 //! The engine's volumes, and the directories that they stand on.
 
-use std::{collections::HashMap, os::fd::OwnedFd};
+use std::{collections::HashMap, os::fd::OwnedFd, time::Duration};
 
 use bollard::{
     models::Volume,
@@ -8,12 +8,11 @@ use bollard::{
 };
 use piccolo_schema::VolumeSpec;
 
-use super::{
-    VOLUME_LABEL, create, directory,
-    docker::Docker,
-    error, quota,
-};
+use super::{VOLUME_LABEL, create, directory, docker::Docker, error, quota};
 use crate::host::{Access, Directory, HostError, Reason, VolumeSeen, Volumes};
+
+/// How long a look at the directories may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the data of a volume lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +32,22 @@ impl Volumes for Docker {
         let volumes = list.volumes.unwrap_or_default();
         let on_paths = volumes.iter().any(|it| is_ours(it) && matches!(base(it), Base::Path(_)));
         let mut users = if on_paths { self.users().await? } else { HashMap::new() };
-        let look = move || {
-            let mut seen: Vec<VolumeSeen> =
-                volumes.into_iter().map(|it| seen(&it, users.remove(&it.name).unwrap_or_default())).collect();
-            seen.sort_by(|one, other| one.name.cmp(&other.name));
-            seen
+        let turn = self.volumes_look.clone();
+        let look = async move {
+            let turn = turn.acquire_owned().await;
+            blocking(move || {
+                let _turn = turn;
+                let mut seen: Vec<VolumeSeen> =
+                    volumes.into_iter().map(|it| seen(&it, users.remove(&it.name).unwrap_or_default())).collect();
+                seen.sort_by(|one, other| one.name.cmp(&other.name));
+                Ok(seen)
+            })
+            .await
         };
-        blocking(move || Ok(look())).await
+        tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| {
+            let message = "The directory of a volume does not answer; is a disk broken, or gone from the network?";
+            Err(HostError::new(Reason::TimedOut, message))
+        })
     }
 
     async fn changed(&self) {
