@@ -86,7 +86,7 @@ impl<R: Reconciler> Controller<R> {
             subject.repeated.clear();
             return;
         }
-        journal::planned(&self.shared.store, Self::kind(), name, subject, &words);
+        journal::planned(&self.shared.store, Self::kind(), name, subject, steps);
         subject.acted = true;
         subject.said = None;
         subject.under_way = words.first().cloned();

@@ -6,8 +6,11 @@ mod docker;
 mod error;
 mod events;
 mod hint;
+mod members;
 mod networks;
+mod nft;
 mod seen;
+mod watch;
 
 pub use self::docker::{BadAddress, Docker};
 
@@ -15,5 +18,7 @@ pub use self::docker::{BadAddress, Docker};
 const CONTAINER_LABEL: &str = "piccolo.os/container";
 /// The label that names the manifest of a network.
 const NETWORK_LABEL: &str = "piccolo.os/network";
+/// The option that names the device of a bridge.
+const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";

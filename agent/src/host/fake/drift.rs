@@ -162,6 +162,7 @@ impl FakeEngine {
                 stamp: None,
                 subnets: Vec::new(),
                 gateways: Vec::new(),
+                bridge: String::new(),
                 attached: BTreeMap::new(),
             };
             world.networks.insert(network.id.clone(), network);
@@ -174,6 +175,25 @@ impl FakeEngine {
             world.networks.retain(|_, network| network.name != name);
             world.forget_network(name);
         });
+    }
+
+    /// Changes our rules for traffic.
+    pub fn alter_rules(&self) {
+        self.by_hand(|world| {
+            if let Some(rules) = &mut world.firewall.rules {
+                rules.intact = false;
+            }
+        });
+    }
+
+    /// Removes our rules for traffic.
+    pub fn flush_rules(&self) {
+        self.by_hand(|world| world.firewall.rules = None);
+    }
+
+    /// Takes the packet filter away, or brings it back.
+    pub fn break_firewall(&self, problem: Option<&str>) {
+        self.by_hand(|world| world.firewall.problem = problem.map(str::to_owned));
     }
 
     /// Adds to what a container wrote.

@@ -29,6 +29,10 @@ pub enum Verb {
     CreateNetwork,
     /// Removes a network.
     RemoveNetwork,
+    /// Sets the rules of the packet filter.
+    SetRules,
+    /// Removes the rules of the packet filter.
+    ClearRules,
 }
 
 /// On which side of its effect a verb goes wrong.

@@ -6,7 +6,7 @@ use std::{
 use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
-use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
+use crate::host::{ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Reason, State};
 
 /// All there is on the machine.
 ///
@@ -21,6 +21,8 @@ pub(super) struct World {
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
     pub(super) unpublished: BTreeSet<String>,
+    /// The packet filter.
+    pub(super) firewall: Firewall,
     pub(super) logs: BTreeMap<String, Vec<Bytes>>,
     pub(super) mutations: u64,
     pub(super) interruptions: BTreeMap<String, u64>,
@@ -37,6 +39,7 @@ impl World {
             containers,
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
+            firewall: self.firewall.clone(),
         }
     }
 
@@ -81,7 +84,7 @@ impl World {
         for held in others.filter_map(|other| spec_of(other)).flat_map(|spec| &spec.ports) {
             let clash = spec.ports.iter().any(|port| {
                 (port.host_port, port.protocol) == (held.host_port, held.protocol)
-                    && (port.host_ip.is_none() || held.host_ip.is_none() || port.host_ip == held.host_ip)
+                    && (port.bound_to().is_none() || held.bound_to().is_none() || port.bound_to() == held.bound_to())
             });
             if clash {
                 let message = format!("Port {} of the machine is taken", held.host_port);

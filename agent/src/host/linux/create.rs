@@ -8,13 +8,13 @@ use bollard::models::{
 };
 use piccolo_schema::{
     ContainerSpec, NetworkSpec,
-    container::{self, Protocol, Restart},
+    container::{self, Exposure, Protocol, Restart},
     duration::Duration,
 };
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL};
-use crate::host::{HostError, Limits, Reason};
+use super::{BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL};
+use crate::host::{HostError, Limits, Reason, firewall::bridge_of};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -65,17 +65,23 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
         gateway: spec.gateway.map(|gateway| gateway.to_string()),
         ..bollard::models::IpamConfig::default()
     });
-    let ipv6 = spec.subnet.as_ref().is_some_and(|subnet| subnet.contains(':'));
+    let second = spec.ipv6.as_ref().map(|subnet| bollard::models::IpamConfig {
+        subnet: Some(subnet.clone()),
+        ..bollard::models::IpamConfig::default()
+    });
+    let ipv6 = spec.ipv6.is_some() || spec.subnet.as_ref().is_some_and(|subnet| subnet.contains(':'));
+    let ranges: Vec<_> = range.into_iter().chain(second).collect();
     Ok(NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
         internal: Some(spec.internal),
         enable_ipv6: ipv6.then_some(true),
-        ipam: range
-            .map(|range| bollard::models::Ipam { config: Some(vec![range]), ..bollard::models::Ipam::default() }),
+        ipam: some(&ranges)
+            .map(|ranges| bollard::models::Ipam { config: Some(ranges), ..bollard::models::Ipam::default() }),
+        options: Some(HashMap::from([(BRIDGE_OPTION.to_owned(), bridge_of(name))])),
         labels: Some(HashMap::from([
             (NETWORK_LABEL.to_owned(), name.to_owned()),
-            (SPEC_LABEL.to_owned(), stamp(spec)?),
+            (SPEC_LABEL.to_owned(), stamp(&spec.fixed())?),
         ])),
         ..NetworkCreateRequest::default()
     })
@@ -129,9 +135,9 @@ fn exposed(port: &container::Port) -> String {
 /// One port of a container may be published at several places.
 fn bindings(ports: &[container::Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut all: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-    for port in ports {
+    for port in ports.iter().filter(|port| port.exposed_to() != Exposure::None) {
         let binding =
-            PortBinding { host_ip: port.host_ip.map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
+            PortBinding { host_ip: port.bound_to().map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
         all.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
     }
     all

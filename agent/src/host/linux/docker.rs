@@ -18,11 +18,11 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
-use piccolo_schema::{ContainerSpec, image::Reference};
+use piccolo_schema::{ContainerSpec, container::Exposure, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, hint::Hint, seen};
-use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
+use super::{cache::Cache, create, error, events, hint::Hint, nft::Nft, seen, watch};
+use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +41,7 @@ pub struct Docker {
     pub(super) cache: Mutex<Cache>,
     pub(super) containers_hint: Hint,
     pub(super) networks_hint: Notify,
+    pub(super) nft: Nft,
 }
 
 /// An address that is no unix socket.
@@ -62,8 +63,10 @@ impl Docker {
             cache: Mutex::default(),
             containers_hint: Hint::default(),
             networks_hint: Notify::new(),
+            nft: Nft::default(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
+        tokio::spawn(watch::follow(Arc::downgrade(&docker)));
         Ok(docker)
     }
 
@@ -164,7 +167,10 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
-        Ok(EngineView { containers, images: self.images(&client).await?, networks: self.network_names(&client).await? })
+        let firewall =
+            if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
+        let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
+        Ok(EngineView { containers, images, networks, firewall })
     }
 
     async fn changed(&self) {
@@ -261,6 +267,12 @@ impl Engine for Docker {
             })
             .try_flatten()
     }
+}
+
+/// Returns true if a container may only start once there are rules for its ports.
+fn waits_for_rules(seen: &ContainerSeen) -> bool {
+    let spec = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
+    spec.is_some_and(|spec| spec.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_))))
 }
 
 /// Locks even after a panic elsewhere: what is kept here is whole after every single change.

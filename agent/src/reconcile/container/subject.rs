@@ -1,6 +1,6 @@
 //! The plan for one container.
 
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, container::Exposure};
 
 use super::{
     compare::{Gap, gap},
@@ -71,6 +71,7 @@ impl<'a> Subject<'a> {
         }
         if !kept.state.is_live() && spare.iter().any(|other| other.state.is_live()) {
             self.pass_gate()?;
+            self.ports_are_guarded(&kept.id)?;
         }
         self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
         let named = self.name_back(kept);
@@ -104,6 +105,7 @@ impl<'a> Subject<'a> {
         self.create(self.next.clone(), why);
         if old.state.is_live() {
             self.pass_gate()?;
+            self.ports_are_guarded(&self.next)?;
         }
         let name = if old.name == self.next { self.name } else { &old.name };
         let renamed = ContainerSeen { name: name.to_owned(), ..old.clone() };
@@ -155,6 +157,7 @@ impl<'a> Subject<'a> {
     fn start(&mut self, id: &str) -> Halt {
         self.network_is_there()?;
         self.pass_gate()?;
+        self.ports_are_guarded(id)?;
         self.acts.push(Act::Start { id: id.to_owned(), name: self.name.to_owned() });
         Ok(())
     }
@@ -165,6 +168,22 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         (self.gate)().map_or(Ok(()), Err)
+    }
+
+    /// Passes if no port of it is for certain addresses only, or if there are rules that see to it. They are made for a
+    /// container that exists, so one that is still to be made waits for the next look.
+    fn ports_are_guarded(&self, id: &str) -> Halt {
+        let asks = self.spec.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)));
+        if !asks || !self.spec.running || self.machine.is_guarded(id) {
+            return Ok(());
+        }
+        Err(match self.machine.firewall_problem() {
+            Some(problem) => {
+                let message = format!("Who reaches its ports can't be limited: {problem}");
+                self.wait("FirewallUnavailable", message)
+            }
+            None => self.wait("ExposurePending", "It starts once the rules for its ports are set".to_owned()),
+        })
     }
 
     fn network_is_there(&self) -> Halt {
