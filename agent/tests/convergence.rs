@@ -12,10 +12,13 @@ use std::{
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
-    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State},
+    host::{ContainerSeen, HostError, Limits, NetworkView, Networks as _, Reason, RulesSeen, State},
     reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks},
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
+use piccolo_schema::{
+    ContainerSpec, NetworkSpec,
+    container::{Exposure, Restart},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::scenes::{Drift, Files, a_name, a_network, drift, files, network_spec, spec};
 
@@ -78,6 +81,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::Remove,
         Verb::CreateNetwork,
         Verb::RemoveNetwork,
+        Verb::SetRules,
+        Verb::ClearRules,
     ])
 }
 
@@ -196,10 +201,33 @@ impl Scene {
             prop_assert_eq!(ours.len(), 1, "{}", name);
             is_as_its_file_says(ours[0], name, spec)?;
         }
-        let networks = self.engine.networks().now_or_never().unwrap().unwrap();
+        let seen = self.engine.networks().now_or_never().unwrap().unwrap();
+        self.rules_are_as_the_files_say(&seen)?;
+        let networks = seen.networks;
         let in_use = |network: &str| networks.iter().any(|it| it.name == network && !it.attached.is_empty());
         for network in networks.iter().filter(|it| it.stamp.is_some() && !in_use(&it.name)) {
-            prop_assert_eq!(network.stamp.as_ref(), self.files.networks.get(network.name.as_str()));
+            let file = self.files.networks.get(network.name.as_str()).map(NetworkSpec::fixed);
+            prop_assert_eq!(network.stamp.as_ref(), file.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Every policy is kept, whoever publishes to certain addresses is guarded while it runs, and nothing else is.
+    fn rules_are_as_the_files_say(&self, seen: &NetworkView) -> Result<(), TestCaseError> {
+        let asking = |spec: &NetworkSpec| spec.policy.is_some();
+        let policies = self.files.networks.iter().filter(|(_, spec)| asking(spec)).map(|(name, _)| (*name).to_owned());
+        let rules = seen.firewall.rules.clone().unwrap_or(RulesSeen { intact: true, ..RulesSeen::default() });
+        let policies: BTreeSet<String> = policies.collect();
+        // A network that is in use and has no file any more is closed.
+        let in_use = |name: &str| seen.networks.iter().any(|it| it.name == name && !it.attached.is_empty());
+        let closed = |name: &str| in_use(name) && !self.files.networks.contains_key(name);
+        prop_assert!(rules.intact);
+        prop_assert!(policies.is_subset(&rules.networks), "{:?} {:?}", rules, policies);
+        prop_assert!(rules.networks.difference(&policies).all(|name| closed(name)), "{:?} {:?}", rules, policies);
+        for member in &seen.members {
+            let to_range = member.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)));
+            let guarded = rules.guards.contains(&member.id);
+            prop_assert!(guarded == to_range, "{:?} {:?}", member, rules);
         }
         Ok(())
     }

@@ -11,8 +11,12 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkSeen, fake::FakeEngine},
-    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks},
+    host::{EngineView, NetworkView, fake::FakeEngine},
+    reconcile::{
+        Disruption, Plan, Reconciler, Step,
+        container::Containers,
+        network::{Act, NetworkStep, Networks},
+    },
 };
 use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -26,13 +30,6 @@ struct Wanted<S> {
     consented: BTreeSet<String>,
     #[serde(flatten, bound(deserialize = "S: Deserialize<'de>"))]
     manifests: BTreeMap<String, S>,
-}
-
-/// The form of `observed.toml` for networks.
-#[derive(Deserialize)]
-struct SeenNetworks {
-    #[serde(default)]
-    networks: Vec<NetworkSeen>,
 }
 
 #[test]
@@ -49,10 +46,11 @@ fn container_plans_are_as_written_down() {
 fn network_plans_are_as_written_down() {
     let cases = each_case("network", |desired, observed| {
         let desired = read_desired::<NetworkSpec, Network>(desired, Network::new);
-        let observed = toml::from_str::<SeenNetworks>(observed).unwrap().networks;
-        describe(&Networks::<FakeEngine>::plan(&desired, &observed))
+        let observed = toml::from_str::<NetworkView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        let plan = Networks::<FakeEngine>::plan(&desired, &observed);
+        plan.steps.iter().fold(describe(&plan), |text, step| text + &rules(step))
     });
-    assert!(cases >= 6, "{cases} cases are too few");
+    assert!(cases >= 20, "{cases} cases are too few");
 }
 
 fn each_case(kind: &str, plan: impl Fn(&str, &str) -> String) -> usize {
@@ -91,6 +89,14 @@ fn describe<S: Step>(plan: &Plan<S>) -> String {
     });
     let waiting = plan.waiting.iter().map(|it| format!("{} waits: {}: {}\n", it.subject, it.reason, it.message));
     steps.chain(waiting).collect()
+}
+
+/// Writes what `nft` is to be given, but for the digest.
+fn rules(step: &NetworkStep) -> String {
+    match &step.act {
+        Act::SetRules { rules, .. } => format!("\n{}", rules.text.replace(&rules.digest, "…")),
+        _ => String::new(),
+    }
 }
 
 fn yes() -> bool {

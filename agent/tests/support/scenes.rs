@@ -6,6 +6,7 @@ use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
     Container, ContainerSpec, Desired, Network, NetworkSpec,
     container::{Dependency, DependencyCondition, HealthCheck, Port, Protocol, Restart},
+    network::{Allow, Policy},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -44,6 +45,8 @@ pub enum Drift {
     AddForeignNetwork(&'static str),
     RemoveNetwork(&'static str),
     RemoveImage(&'static str),
+    AlterRules,
+    FlushRules,
 }
 
 impl Files {
@@ -81,6 +84,8 @@ impl Drift {
             Self::AddForeignNetwork(name) => machine.add_foreign_network(name),
             Self::RemoveNetwork(name) => machine.remove_network_by_hand(name),
             Self::RemoveImage(name) => machine.remove_image(name),
+            Self::AlterRules => machine.alter_rules(),
+            Self::FlushRules => machine.flush_rules(),
         }
     }
 }
@@ -100,7 +105,20 @@ pub fn a_network() -> impl Strategy<Value = &'static str> {
 }
 
 pub fn network_spec() -> impl Strategy<Value = NetworkSpec> {
-    any::<bool>().prop_map(|internal| NetworkSpec { internal, ..NetworkSpec::default() })
+    (any::<bool>(), option::of(policy())).prop_map(|(internal, policy)| NetworkSpec {
+        internal,
+        policy,
+        ..NetworkSpec::default()
+    })
+}
+
+/// Who may talk to whom, by the one label that containers may have.
+fn policy() -> impl Strategy<Value = Policy> {
+    let labels = |on: bool| BTreeMap::from([("on".to_owned(), on.to_string())]);
+    option::of(any::<bool>()).prop_map(move |on| {
+        let allow = on.map(|on| Allow { from: labels(on), ports: vec![80], ..Allow::default() });
+        Policy { allow: allow.into_iter().collect(), egress: Vec::new() }
+    })
 }
 
 pub fn drift() -> impl Strategy<Value = Drift> {
@@ -122,6 +140,8 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         a_network().prop_map(Drift::AddForeignNetwork),
         a_network().prop_map(Drift::RemoveNetwork),
         image().prop_map(Drift::RemoveImage),
+        Just(Drift::AlterRules),
+        Just(Drift::FlushRules),
     ]
 }
 
@@ -130,7 +150,9 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
     let seldom = |strategy: BoxedStrategy<ContainerSpecPart>| option::weighted(0.2, strategy);
     let parts = (
         seldom(any::<bool>().prop_map(ContainerSpecPart::Env).boxed()),
-        seldom(prop_oneof![Just(8080u16), Just(8081)].prop_map(ContainerSpecPart::Port).boxed()),
+        seldom((prop_oneof![Just(8080u16), Just(8081)], option::of(exposure()))
+            .prop_map(|(port, exposure)| ContainerSpecPart::Port(port, exposure))
+            .boxed()),
         seldom((1..3u64).prop_map(ContainerSpecPart::Memory).boxed()),
         seldom(Just(ContainerSpecPart::HealthCheck).boxed()),
         seldom((a_name(), any::<bool>()).prop_map(|(on, healthy)| ContainerSpecPart::DependsOn(on, healthy)).boxed()),
@@ -158,7 +180,7 @@ pub fn plain(image: &str) -> ContainerSpec {
 #[derive(Clone, Debug)]
 enum ContainerSpecPart {
     Env(bool),
-    Port(u16),
+    Port(u16, Option<&'static str>),
     Memory(u64),
     HealthCheck,
     DependsOn(&'static str, bool),
@@ -170,9 +192,13 @@ enum ContainerSpecPart {
 impl ContainerSpecPart {
     fn put_into(self, spec: &mut ContainerSpec) {
         match self {
-            Self::Env(on) => drop(spec.env.insert("ON".to_owned(), on.to_string())),
-            Self::Port(host_port) => {
-                spec.ports.push(Port { container_port: 80, host_port, host_ip: None, protocol: Protocol::Tcp });
+            Self::Env(on) => {
+                spec.env.insert("ON".to_owned(), on.to_string());
+                spec.labels.insert("on".to_owned(), on.to_string());
+            }
+            Self::Port(host_port, exposure) => {
+                let (protocol, exposure) = (Protocol::Tcp, exposure.map(str::to_owned));
+                spec.ports.push(Port { container_port: 80, host_port, host_ip: None, protocol, exposure });
             }
             Self::Memory(memory) => spec.memory = Some(Bytes::new(memory)),
             Self::HealthCheck => {
@@ -189,6 +215,10 @@ impl ContainerSpecPart {
             Self::Stopped => spec.running = false,
         }
     }
+}
+
+fn exposure() -> impl Strategy<Value = &'static str> {
+    select(&["lan", "loopback", "none", "192.168.1.0/24"])
 }
 
 fn image() -> impl Strategy<Value = &'static str> {

@@ -4,10 +4,14 @@
 //! new ones. Its step belongs to the first network with a policy; to `bridge`, the engine's own, when only published
 //! ports ask for rules. It comes before the step that makes this network, and other networks with a policy are not made
 //! until the rules are there: no container is ever on one of them without.
+//!
+//! A network whose manifest went away may have containers on it still. What its policy was nobody knows any more, so it
+//! is closed, which counts as a removal: an emptied directory closes nothing before a person has confirmed it. While a
+//! file can't be read, and may be the missing one, all rules stay as they are.
 
 use std::collections::BTreeMap;
 
-use piccolo_schema::{Declared, Desired, Network, NetworkSpec};
+use piccolo_schema::{Declared, Desired, Network, NetworkSpec, network::Policy};
 
 use super::{
     rules::{Guarded, compile},
@@ -21,9 +25,14 @@ use crate::{
 /// The subject of rules that no network asks for.
 const NO_NETWORK: &str = "bridge";
 
+/// What is allowed on a network without a manifest.
+const CLOSED: &Policy = &Policy { allow: Vec::new(), egress: Vec::new() };
+
 /// The rules that are wanted, and what keeps them from being there.
 pub(super) struct Guard<'a> {
     wanted: Option<Rules>,
+    /// The networks that are closed, having no manifest any more.
+    closed: Vec<&'a str>,
     need: Need<'a>,
 }
 
@@ -35,7 +44,7 @@ enum Need<'a> {
     Set(&'static str),
     /// None are wanted any more.
     Clear,
-    /// They stay as they are, since nobody knows any more what this network's policy was.
+    /// They stay as they are until it is known what becomes of this network, which has no manifest now.
     Hold(&'a str),
     /// They can't be set here, for this reason.
     Impossible(&'a str),
@@ -45,13 +54,16 @@ impl<'a> Guard<'a> {
     pub(super) fn new(desired: &Desired<Network>, view: &'a NetworkView) -> Self {
         let wanted = wanted(&desired.manifests, view);
         let need = need(desired, view, wanted.as_ref());
-        Self { wanted, need }
+        Self { wanted, closed: orphans(&desired.manifests, view, true).collect(), need }
     }
 
     /// Returns the step, if there is one.
     pub(super) fn step(&self) -> Option<NetworkStep> {
         let (removal, act) = match (&self.need, &self.wanted) {
-            (Need::Set(why), Some(rules)) => (false, Act::SetRules { rules: rules.clone(), why }),
+            (Need::Set(why), Some(rules)) => {
+                let closed: Vec<String> = self.closed.iter().map(|&name| name.to_owned()).collect();
+                (!closed.is_empty(), Act::SetRules { rules: rules.clone(), why, closed })
+            }
             (Need::Clear, _) => (true, Act::ClearRules),
             _ => return None,
         };
@@ -69,7 +81,7 @@ impl<'a> Guard<'a> {
             (_, Some(problem)) => wait("FirewallUnavailable", format!("Its policy is kept in part: {problem}")),
             (Need::Hold(other), _) => wait(
                 "PolicyHeld",
-                format!("The rules stay as they are while there is a network `{other}` without a manifest that can be read"),
+                format!("All rules stay as they are while there is a network `{other}` without a manifest"),
             ),
             (Need::Set(_), None) if !is_there && self.subject() != name => {
                 wait("PolicyPending", "It is made once the rules for it are set".to_owned())
@@ -79,8 +91,8 @@ impl<'a> Guard<'a> {
     }
 
     fn subject(&self) -> &str {
-        let first = self.wanted.as_ref().and_then(|rules| rules.networks.first());
-        first.map_or(NO_NETWORK, String::as_str)
+        let first = || self.wanted.as_ref()?.networks.first().map(String::as_str);
+        self.closed.first().copied().or_else(first).unwrap_or(NO_NETWORK)
     }
 }
 
@@ -94,12 +106,10 @@ fn need<'a>(desired: &Desired<Network>, view: &'a NetworkView, wanted: Option<&R
         return Need::Nothing;
     }
     let seen = view.firewall.rules.as_ref();
-    let declared = |name: &str| desired.manifests.iter().any(|it| it.name() == name);
-    let is_there = |name: &str| view.networks.iter().any(|it| it.name == name && it.stamp.is_some());
-    let orphan = seen
-        .and_then(|rules| rules.networks.iter().find(|it| !declared(it) && (is_there(it) || !desired.complete)))
-        .map(String::as_str);
-    match (orphan, wanted, &view.firewall.problem, seen) {
+    // Who is on no network is removed in this very plan; then the rules can go as well.
+    let leaving = orphans(&desired.manifests, view, false).next();
+    let unread = || undeclared(&desired.manifests, view).next().filter(|_| !desired.complete);
+    match (leaving.or_else(unread), wanted, &view.firewall.problem, seen) {
         (Some(orphan), ..) => Need::Hold(orphan),
         (_, None, ..) if desired.complete => Need::Clear,
         (_, None, ..) => Need::Nothing,
@@ -124,15 +134,30 @@ fn wanted(manifests: &[Network], view: &NetworkView) -> Option<Rules> {
         known.map(|it| (it.name.as_str(), it.bridge.clone())).collect::<BTreeMap<&str, String>>()
     };
     let ours = bridge(true);
-    let mut networks: Vec<Guarded<'_>> = manifests
-        .iter()
-        .filter_map(|it| {
-            let (name, policy) = (it.name(), it.spec.policy.as_ref()?);
+    let closed = orphans(manifests, view, true).map(|name| (name, CLOSED));
+    let declared = manifests.iter().filter_map(|it| Some((it.name(), it.spec.policy.as_ref()?)));
+    let mut networks: Vec<Guarded<'_>> = declared
+        .chain(closed)
+        .map(|(name, policy)| {
             // Where the name is somebody else's, the device of ours would be this one.
             let bridge = ours.get(name).cloned().unwrap_or_else(|| bridge_of(name));
-            Some(Guarded { name, bridge, policy })
+            Guarded { name, bridge, policy }
         })
         .collect();
     networks.sort_by_key(|it| it.name);
     compile(&networks, &view.members, &bridge(false))
+}
+
+/// Returns the networks that the rules know and no manifest declares.
+fn undeclared<'a>(manifests: &[Network], view: &'a NetworkView) -> impl Iterator<Item = &'a str> {
+    let known = view.firewall.rules.iter().flat_map(|rules| &rules.networks).map(String::as_str);
+    known.filter(|name| !manifests.iter().any(|it| it.name() == *name))
+}
+
+/// Returns those of them that are still there, with containers on them or without.
+fn orphans<'a>(manifests: &[Network], view: &'a NetworkView, in_use: bool) -> impl Iterator<Item = &'a str> {
+    undeclared(manifests, view).filter(move |name| {
+        let ours = view.networks.iter().filter(|it| it.name == *name && it.stamp.is_some());
+        ours.map(|it| !it.attached.is_empty()).max() == Some(in_use)
+    })
 }

@@ -39,6 +39,8 @@ pub enum Act {
         rules: Rules,
         /// What happened to those that were there; empty if only the containers or the manifests changed.
         why: &'static str,
+        /// Networks on which nothing is allowed any more, since no manifest asks for them.
+        closed: Vec<String>,
     },
     /// Removes all rules.
     ClearRules,
@@ -72,8 +74,11 @@ impl Display for NetworkStep {
                 write!(f, "remove network {} (no manifest asks for it)", self.subject)
             }
             Act::Remove { .. } => write!(f, "remove network {}", self.subject),
-            Act::SetRules { rules, why } => {
+            Act::SetRules { rules, why, closed } => {
                 write!(f, "set rules for {}", governed(rules))?;
+                if !closed.is_empty() {
+                    write!(f, ", closing {} (no manifest asks for it)", closed.join(", "))?;
+                }
                 if why.is_empty() { Ok(()) } else { write!(f, " ({why})") }
             }
             Act::ClearRules => f.write_str("remove all rules (nothing asks for one)"),
