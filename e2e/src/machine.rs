@@ -277,7 +277,9 @@ pub fn program() -> anyhow::Result<PathBuf> {
 /// Those of the story.
 pub async fn story(engine: &crate::Engine, tell: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     engine.clear().await?;
+    crate::traffic::remove_rules().await?;
     let told = tell.await;
     engine.clear().await?;
+    crate::traffic::remove_rules().await?;
     told
 }

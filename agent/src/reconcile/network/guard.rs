@@ -114,7 +114,7 @@ fn need<'a>(desired: &Desired<Network>, view: &'a NetworkView, wanted: Option<&R
         (_, None, ..) if desired.complete => Need::Clear,
         (_, None, ..) => Need::Nothing,
         (_, Some(_), Some(problem), _) => Need::Impossible(problem),
-        (_, Some(_), None, None) => Need::Set("missing"),
+        (_, Some(_), None, None) => Need::Set("there are none"),
         (_, Some(_), None, Some(rules)) if !rules.intact => Need::Set("altered by hand"),
         (_, Some(_), None, Some(_)) => Need::Set(""),
     }
