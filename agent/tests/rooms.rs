@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// A package, and where alone it may be named.
 const PACKAGES: &[(&str, &str)] = &[
     ("bollard", "host/linux"),
+    ("rustix", "host/linux"),
     ("sled", "store"),
     ("axum", "api"),
     ("notify", "manifests"),

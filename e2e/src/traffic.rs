@@ -109,12 +109,10 @@ impl Engine {
     /// # Errors
     /// When the question can't be asked.
     pub async fn reaches(&self, container: &str, place: &str) -> anyhow::Result<bool> {
-        let url = format!("http://{place}/");
-        let mut command = Command::new("docker");
-        command.args(["exec", container, "wget", "-q", "-T", PATIENCE, "-O", "/dev/null", &url]);
-        // An answer that there is nothing at this place is an answer.
-        let output = command.output().await?;
-        Ok(output.status.success() || String::from_utf8_lossy(&output.stderr).contains("404"))
+        let (host, port) = place.rsplit_once(':').context("a place is an address and a port")?;
+        let ask = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w {PATIENCE} {host} {port}");
+        let output = Command::new("docker").args(["exec", container, "sh", "-c", &ask]).output().await?;
+        Ok(output.stdout.starts_with(b"HTTP/"))
     }
 
     /// Returns the address of a container on a network.
@@ -129,13 +127,13 @@ impl Engine {
     }
 }
 
-/// Returns true if there are rules of ours.
+/// Lists our rules; none if there are none.
 ///
 /// # Errors
 /// When nobody can say.
-pub async fn has_rules() -> anyhow::Result<bool> {
-    let mut command = Command::new("nft");
-    Ok(command.arg("list").args(TABLE).stdout(Stdio::null()).stderr(Stdio::null()).status().await?.success())
+pub async fn rules() -> anyhow::Result<Option<String>> {
+    let output = Command::new("nft").arg("list").args(TABLE).output().await?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// Does something to the packet filter by hand.
@@ -151,7 +149,7 @@ pub async fn nft(words: &[&str]) -> anyhow::Result<()> {
 /// # Errors
 /// When `nft` refuses.
 pub async fn remove_rules() -> anyhow::Result<()> {
-    if has_rules().await? { nft(&[&["delete"][..], &TABLE].concat()).await } else { Ok(()) }
+    if rules().await?.is_some() { nft(&[&["delete"][..], &TABLE].concat()).await } else { Ok(()) }
 }
 
 async fn run(program: &str, words: &[&str]) -> anyhow::Result<()> {

@@ -32,7 +32,10 @@ impl Subnet {
         };
         let subnet = Self { network, bits };
         if bits > subnet.width() {
-            return Err(BadSubnet { reason: format!("an address has {} bits, not {bits}", subnet.width()), help: like() });
+            return Err(BadSubnet {
+                reason: format!("an address has {} bits, not {bits}", subnet.width()),
+                help: like(),
+            });
         }
         let zeroed = subnet.zeroed(network);
         if zeroed != network {

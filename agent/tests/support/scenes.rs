@@ -150,9 +150,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
     let seldom = |strategy: BoxedStrategy<ContainerSpecPart>| option::weighted(0.2, strategy);
     let parts = (
         seldom(any::<bool>().prop_map(ContainerSpecPart::Env).boxed()),
-        seldom((prop_oneof![Just(8080u16), Just(8081)], option::of(exposure()))
-            .prop_map(|(port, exposure)| ContainerSpecPart::Port(port, exposure))
-            .boxed()),
+        seldom(
+            (prop_oneof![Just(8080u16), Just(8081)], option::of(exposure()))
+                .prop_map(|(port, exposure)| ContainerSpecPart::Port(port, exposure))
+                .boxed(),
+        ),
         seldom((1..3u64).prop_map(ContainerSpecPart::Memory).boxed()),
         seldom(Just(ContainerSpecPart::HealthCheck).boxed()),
         seldom((a_name(), any::<bool>()).prop_map(|(on, healthy)| ContainerSpecPart::DependsOn(on, healthy)).boxed()),

@@ -58,7 +58,9 @@ fn range(key: &str, text: Option<&str>, example: &str, out: &mut Vec<Violation>)
         let help = "use a smaller number after the `/`".to_owned();
         if subnet.has_room() { Ok(subnet) } else { Err(BadSubnet { reason, help }) }
     });
-    subnet.map(Some).map_err(|BadSubnet { reason, help }| out.push(violation(Code::BadSubnet, Path::spec(key), reason, &help)))
+    subnet
+        .map(Some)
+        .map_err(|BadSubnet { reason, help }| out.push(violation(Code::BadSubnet, Path::spec(key), reason, &help)))
 }
 
 pub(super) fn violation(code: Code, path: Path, reason: String, help: &str) -> Violation {

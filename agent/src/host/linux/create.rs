@@ -136,8 +136,10 @@ fn exposed(port: &container::Port) -> String {
 fn bindings(ports: &[container::Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut all: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in ports.iter().filter(|port| port.exposed_to() != Exposure::None) {
-        let binding =
-            PortBinding { host_ip: port.bound_to().map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
+        let binding = PortBinding {
+            host_ip: port.bound_to().map(|ip| ip.to_string()),
+            host_port: Some(port.host_port.to_string()),
+        };
         all.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
     }
     all

@@ -167,8 +167,7 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
-        let firewall =
-            if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
+        let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
         let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
         Ok(EngineView { containers, images, networks, firewall })
     }

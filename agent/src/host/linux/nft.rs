@@ -169,7 +169,9 @@ impl From<Failure> for HostError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NoTable => Self::new(Reason::Gone, "The table of our rules is gone"),
-            Failure::Unusable(problem) => Self::new(Reason::PermissionDenied, format!("No rules can be set: {problem}")),
+            Failure::Unusable(problem) => {
+                Self::new(Reason::PermissionDenied, format!("No rules can be set: {problem}"))
+            }
             Failure::Failed(error) => error,
         }
     }

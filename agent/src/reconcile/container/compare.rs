@@ -1,6 +1,10 @@
 //! What it takes to turn a container into what its manifest asks.
 
-use piccolo_schema::{ContainerSpec, container::{Capabilities, Port}, image::Reference};
+use piccolo_schema::{
+    ContainerSpec,
+    container::{Capabilities, Port},
+    image::Reference,
+};
 
 use crate::host::{ContainerSeen, Limits, State};
 

@@ -56,7 +56,10 @@ fn held<'a>(machine: &Machine<'a>) -> Claims<'a> {
     for (subject, containers) in machine.subjects() {
         let live = containers.iter().filter(|it| it.state.is_live());
         for port in live.filter_map(|it| it.stamp.as_ref()?.spec.as_ref()).flat_map(|spec| &spec.ports) {
-            claims.entry((port.host_port, port.protocol)).or_default().push(Claim { subject, host_ip: port.bound_to() });
+            claims
+                .entry((port.host_port, port.protocol))
+                .or_default()
+                .push(Claim { subject, host_ip: port.bound_to() });
         }
     }
     claims

@@ -71,13 +71,21 @@ impl<'a> Guard<'a> {
     }
 
     /// Says what keeps the policy of a network from being kept, or the network from being made. `is_there` if it is.
-    pub(super) fn missing(&self, name: &str, spec: &NetworkSpec, is_there: bool, view: &NetworkView) -> Option<Waiting> {
+    pub(super) fn missing(
+        &self,
+        name: &str,
+        spec: &NetworkSpec,
+        is_there: bool,
+        view: &NetworkView,
+    ) -> Option<Waiting> {
         spec.policy.as_ref()?;
         let wait = |reason: &str, message: String| {
             Some(Waiting { subject: name.to_owned(), reason: reason.to_owned(), message })
         };
         match (&self.need, &view.firewall.blind) {
-            (Need::Impossible(problem), _) => wait("FirewallUnavailable", format!("Its policy can't be kept: {problem}")),
+            (Need::Impossible(problem), _) => {
+                wait("FirewallUnavailable", format!("Its policy can't be kept: {problem}"))
+            }
             (_, Some(problem)) => wait("FirewallUnavailable", format!("Its policy is kept in part: {problem}")),
             (Need::Hold(other), _) => wait(
                 "PolicyHeld",

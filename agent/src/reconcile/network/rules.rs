@@ -48,11 +48,7 @@ pub(super) struct Guarded<'a> {
 
 /// Returns the rules for these networks and for the ports that these containers publish to a range; none if there is
 /// nothing to refuse. `bridges` are the devices of all networks by name.
-pub(super) fn compile(
-    networks: &[Guarded<'_>],
-    members: &[Member],
-    bridges: &BTreeMap<&str, String>,
-) -> Option<Rules> {
+pub(super) fn compile(networks: &[Guarded<'_>], members: &[Member], bridges: &BTreeMap<&str, String>) -> Option<Rules> {
     let published: Vec<&Member> = members.iter().filter(|member| guards(member)).collect();
     if networks.is_empty() && published.is_empty() {
         return None;
