@@ -278,7 +278,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
 pub async fn story(engine: &crate::Engine, tell: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     engine.clear().await?;
     crate::traffic::remove_rules().await?;
-    let told = tell.await;
+    // A story is long, and so is its future.
+    let told = Box::pin(tell).await;
     engine.clear().await?;
     crate::traffic::remove_rules().await?;
     told

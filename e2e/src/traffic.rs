@@ -115,15 +115,29 @@ impl Engine {
         Ok(output.stdout.starts_with(b"HTTP/"))
     }
 
-    /// Returns the address of a container on a network.
+    /// Returns the IPv4 address of a container on a network.
     ///
     /// # Errors
     /// When it has none.
     pub async fn address(&self, container: &str, network: &str) -> anyhow::Result<String> {
+        let [ipv4, _] = self.addresses(container, network).await?;
+        ipv4.with_context(|| format!("{container} has no IPv4 address on {network}"))
+    }
+
+    /// Returns the IPv6 address of a container on a network.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub async fn address6(&self, container: &str, network: &str) -> anyhow::Result<String> {
+        let [_, ipv6] = self.addresses(container, network).await?;
+        ipv6.with_context(|| format!("{container} has no IPv6 address on {network}"))
+    }
+
+    async fn addresses(&self, container: &str, network: &str) -> anyhow::Result<[Option<String>; 2]> {
         let seen = self.0.inspect_container(container, None).await?;
         let networks = seen.network_settings.and_then(|it| it.networks).unwrap_or_default();
-        let address = networks.get(network).and_then(|it| it.ip_address.clone()).filter(|it| !it.is_empty());
-        address.with_context(|| format!("{container} has no address on {network}"))
+        let place = networks.get(network).with_context(|| format!("{container} is not on {network}"))?;
+        Ok([&place.ip_address, &place.global_ipv6_address].map(|it| it.clone().filter(|it| !it.is_empty())))
     }
 }
 

@@ -9,6 +9,7 @@ use piccolo_e2e::{
     sleeper,
     traffic::{self, HERE, NEIGHBOUR, Neighbour, nft, rules},
 };
+use tokio::process::Command;
 
 /// How long a repair may take on a busy machine; a missed event would be found after minutes only.
 const SOON: Duration = Duration::from_secs(20);
@@ -39,6 +40,10 @@ async fn a_policy_lets_through_what_it_allows_and_nothing_else() -> anyhow::Resu
         same(&engine, "web", &format!("{database}:8000"), true).await?;
         same(&engine, "web", &format!("{database}:8001"), false).await?;
         same(&engine, "other", &format!("{database}:8000"), false).await?;
+        let database6 = engine.address6("database", "vault").await?;
+        same(&engine, "web", &format!("{database6}:8000"), true).await?;
+        same(&engine, "web", &format!("{database6}:8001"), false).await?;
+        same(&engine, "other", &format!("{database6}:8000"), false).await?;
         let web = engine.address("web", "vault").await?;
         same(&engine, "database", &format!("{web}:8000"), false).await?;
 
@@ -99,6 +104,13 @@ async fn rules_follow_the_containers_and_survive_hands() -> anyhow::Result<()> {
         nft(&["flush", "table", "inet", "piccolo"]).await?;
         let mended = async || rules().await.is_ok_and(|it| it.is_some_and(|it| it.contains("ct status dnat")));
         repaired(&machine, "emptied", mended).await?;
+        holds().await?;
+        let restart = std::env::var("RESTART_ENGINE").context("RESTART_ENGINE is not set: run e2e/test")?;
+        ensure!(Command::new(restart).status().await?.success());
+        machine
+            .until("all run again", async || engine.inspect("other").await.is_some_and(|it| it.state == "running"))
+            .await?;
+        machine.until_settled().await?;
         holds().await?;
         let journal = machine.get("/journal?limit=1000").await?.to_string();
         ensure!(journal.matches("Drifted").count() >= 3, "drift was not named: {journal}");
@@ -186,7 +198,7 @@ async fn three_on_a_network() -> anyhow::Result<Machine> {
 fn network(policy: &str) -> String {
     format!(
         "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Network\"\nmetadata.name = \"vault\"\n\n[spec]\nsubnet = \
-         \"172.31.77.0/24\"\n{policy}"
+         \"172.31.77.0/24\"\nipv6 = \"fd31:77::/64\"\n{policy}"
     )
 }
 
