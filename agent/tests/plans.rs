@@ -48,7 +48,8 @@ fn network_plans_are_as_written_down() {
         let desired = read_desired::<NetworkSpec, Network>(desired, Network::new);
         let observed = toml::from_str::<NetworkView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
         let plan = Networks::<FakeEngine>::plan(&desired, &observed);
-        plan.steps.iter().fold(describe(&plan), |text, step| text + &rules(step))
+        // All networks are given the same.
+        describe(&plan) + &plan.steps.iter().find_map(rules).unwrap_or_default()
     });
     assert!(cases >= 20, "{cases} cases are too few");
 }
@@ -92,10 +93,10 @@ fn describe<S: Step>(plan: &Plan<S>) -> String {
 }
 
 /// Writes what `nft` is to be given, but for the digest.
-fn rules(step: &NetworkStep) -> String {
+fn rules(step: &NetworkStep) -> Option<String> {
     match &step.act {
-        Act::SetRules { rules, .. } => format!("\n{}", rules.text.replace(&rules.digest, "…")),
-        _ => String::new(),
+        Act::SetRules { rules, .. } => Some(format!("\n{}", rules.text.replace(&rules.digest, "…"))),
+        _ => None,
     }
 }
 

@@ -58,7 +58,8 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Who may talk to whom. With a policy, even an empty one, whatever it does not allow is refused: between containers
     /// of the network, from them to the machine, and from them to the outside. Without one nothing is refused. A port
-    /// that a container publishes stays reachable from where its `exposure` says.
+    /// that a container publishes stays reachable from where its `exposure` says. Containers are told apart by address:
+    /// take the capability `NET_RAW` from those that you don't trust, or they can pass for others of the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }

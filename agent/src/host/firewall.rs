@@ -82,6 +82,13 @@ impl Rules {
     }
 }
 
+impl RulesSeen {
+    /// Returns true if they are these rules, and nobody has changed them.
+    pub fn is(&self, rules: &Rules) -> bool {
+        self.intact && self.digest == rules.digest
+    }
+}
+
 impl Firewall {
     /// Returns true if there are no rules, and none are missed.
     pub fn is_idle(&self) -> bool {

@@ -82,7 +82,7 @@ fn stands(seen: Option<&NetworkSeen>) -> Report {
     Report { ready: true, reason: "Present".into(), message, fields }
 }
 
-/// Reports a network whose rules are set along with those of another one.
+/// Reports a network whose rules wait until another one is closed.
 fn unguarded(seen: &NetworkSeen) -> Report {
     let fields = serde_json::to_value(status(seen)).unwrap_or_default();
     let message = "The rules for its policy are not as they should be yet".to_owned();

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use crate::host::{
     Firewall, HostError, Reason, Rules, RulesSeen,
@@ -29,6 +29,8 @@ const BRIDGED: [&str; 2] =
 pub(super) struct Nft {
     /// There was no table at the last look, and none has been made since: a machine without rules costs nothing.
     absent: AtomicBool,
+    /// Whoever sets rules seals them before the next one does.
+    pen: Mutex<()>,
 }
 
 /// What a call came to that did not succeed.
@@ -61,7 +63,11 @@ impl Nft {
 
     /// Replaces our rules, then seals them.
     pub(super) async fn set(&self, rules: &Rules) -> Result<(), HostError> {
+        let _pen = self.pen.lock().await;
         self.absent.store(false, Ordering::Release);
+        if list().await.is_ok_and(|listing| seen(&listing).is(rules)) {
+            return Ok(());
+        }
         run(&["-f", "-"], &rules.text).await?;
         let seal = digest(&essence(&list().await?));
         let text = format!("add chain inet {TABLE} seal {{ comment \"{seal}\"; }}\n");
@@ -70,6 +76,7 @@ impl Nft {
 
     /// Removes our rules.
     pub(super) async fn clear(&self) -> Result<(), HostError> {
+        let _pen = self.pen.lock().await;
         let text = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
         Ok(run(&["-f", "-"], &text).await.map(drop)?)
     }

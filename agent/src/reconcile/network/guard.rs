@@ -1,9 +1,9 @@
 //! What has to be done about the rules.
 //!
 //! All networks share one table, so that one stroke replaces it and no moment has half of the old rules and half of the
-//! new ones. Its step belongs to the first network with a policy; to `bridge`, the engine's own, when only published
-//! ports ask for rules. It comes before the step that makes this network, and other networks with a policy are not made
-//! until the rules are there: no container is ever on one of them without.
+//! new ones. Each network with a policy has the step, so that each says for itself how it went; the second time it finds
+//! everything done. Where only published ports ask for rules, the step is that of `bridge`, the engine's own network. The
+//! step comes before the one that makes the network: no container is ever on it without rules.
 //!
 //! A network whose manifest went away may have containers on it still. What its policy was nobody knows any more, so it
 //! is closed, which counts as a removal: an emptied directory closes nothing before a person has confirmed it. While a
@@ -57,17 +57,18 @@ impl<'a> Guard<'a> {
         Self { wanted, closed: orphans(&desired.manifests, view, true).collect(), need }
     }
 
-    /// Returns the step, if there is one.
-    pub(super) fn step(&self) -> Option<NetworkStep> {
+    /// Returns the steps.
+    pub(super) fn steps(&self) -> Vec<NetworkStep> {
         let (removal, act) = match (&self.need, &self.wanted) {
             (Need::Set(why), Some(rules)) => {
                 let closed: Vec<String> = self.closed.iter().map(|&name| name.to_owned()).collect();
                 (!closed.is_empty(), Act::SetRules { rules: rules.clone(), why, closed })
             }
             (Need::Clear, _) => (true, Act::ClearRules),
-            _ => return None,
+            _ => return Vec::new(),
         };
-        Some(NetworkStep { subject: self.subject().to_owned(), removal, act })
+        let step = |subject: &str| NetworkStep { subject: subject.to_owned(), removal, act: act.clone() };
+        self.subjects().into_iter().map(step).collect()
     }
 
     /// Says what keeps the policy of a network from being kept, or the network from being made. `is_there` if it is.
@@ -91,16 +92,21 @@ impl<'a> Guard<'a> {
                 "PolicyHeld",
                 format!("All rules stay as they are while there is a network `{other}` without a manifest"),
             ),
-            (Need::Set(_), None) if !is_there && self.subject() != name => {
+            (Need::Set(_), None) if !is_there && !self.subjects().contains(&name) => {
                 wait("PolicyPending", "It is made once the rules for it are set".to_owned())
             }
             _ => None,
         }
     }
 
-    fn subject(&self) -> &str {
-        let first = || self.wanted.as_ref()?.networks.first().map(String::as_str);
-        self.closed.first().copied().or_else(first).unwrap_or(NO_NETWORK)
+    /// Returns who has the step. What closes a network is one removal, not one for each network that is left.
+    fn subjects(&self) -> Vec<&str> {
+        if let Some(&closed) = self.closed.first() {
+            return vec![closed];
+        }
+        let asking = self.wanted.iter().flat_map(|rules| &rules.networks).map(String::as_str);
+        let asking: Vec<&str> = asking.collect();
+        if asking.is_empty() { vec![NO_NETWORK] } else { asking }
     }
 }
 
@@ -123,7 +129,7 @@ fn need<'a>(desired: &Desired<Network>, view: &'a NetworkView, wanted: Option<&R
         (_, None, ..) => Need::Nothing,
         (_, Some(_), Some(problem), _) => Need::Impossible(problem),
         (_, Some(_), None, None) => Need::Set("there are none"),
-        (_, Some(_), None, Some(rules)) if !rules.intact => Need::Set("altered by hand"),
+        (_, Some(wanted), None, Some(seen)) if seen.digest == wanted.digest => Need::Set("altered by hand"),
         (_, Some(_), None, Some(_)) => Need::Set(""),
     }
 }
@@ -131,7 +137,7 @@ fn need<'a>(desired: &Desired<Network>, view: &'a NetworkView, wanted: Option<&R
 fn is_met(wanted: Option<&Rules>, view: &NetworkView) -> bool {
     match (wanted, &view.firewall.rules) {
         (None, None) => true,
-        (Some(wanted), Some(seen)) => seen.intact && seen.digest == wanted.digest,
+        (Some(wanted), Some(seen)) => seen.is(wanted),
         _ => false,
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn plan(desired: &Desired<Network>, observed: &NetworkView) -> Plan<N
         remove_orphan(orphan, &mut plan);
     }
     let guard = Guard::new(desired, observed);
-    plan.steps.extend(guard.step());
+    plan.steps.extend(guard.steps());
     for (name, spec) in &wanted {
         let seen: &[&NetworkSeen] = seen.get(name).map_or(&[], Vec::as_slice);
         let unguarded = guard.missing(name, spec, !seen.is_empty(), observed);

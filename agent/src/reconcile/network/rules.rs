@@ -11,6 +11,9 @@
 //! rule, so it can talk to nobody. Only what begins a conversation is judged, packet by packet; answers follow. So a
 //! policy that is narrowed also ends what is open.
 //!
+//! A container is known by its address. One that may write packets as it likes (`NET_RAW`, which engines give by default)
+//! can pass for another one on the same bridge; whoever minds takes that capability away.
+//!
 //! What two containers of one bridge send each other is forwarded by the bridge, and passes the hook because the kernel
 //! hands it over (`br_netfilter`). The same chain then also judges what takes the way over the machine.
 

@@ -3,7 +3,10 @@ use std::fmt::{self, Display};
 use piccolo_schema::NetworkSpec;
 use serde::Serialize;
 
-use crate::{host::Rules, reconcile::Step};
+use crate::{
+    host::{Rules, firewall::short},
+    reconcile::Step,
+};
 
 /// One change to a network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,7 +78,7 @@ impl Display for NetworkStep {
             }
             Act::Remove { .. } => write!(f, "remove network {}", self.subject),
             Act::SetRules { rules, why, closed } => {
-                write!(f, "set rules for {}", governed(rules))?;
+                write!(f, "set rules {} for {}", short(&rules.digest), governed(rules))?;
                 if !closed.is_empty() {
                     write!(f, ", closing {} (no manifest asks for it)", closed.join(", "))?;
                 }
