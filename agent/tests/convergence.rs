@@ -39,6 +39,8 @@ enum Happening {
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
+    /// The packet filter can't be used for a while.
+    BreakFirewall(bool),
     /// A verb fails before or after it took effect.
     Fail(Option<Verb>, u32, When),
     /// The daemon dies in its pass, in the verb of this number, before or after that took effect.
@@ -59,6 +61,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_network().prop_map(Happening::DeleteNetwork),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
+        1 => any::<bool>().prop_map(Happening::BreakFirewall),
         2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
         3 => (0..6u32, when()).prop_map(|(nth, when)| Happening::Crash(nth, when)),
         1 => (1..3u32).prop_map(Happening::Stale),
@@ -109,6 +112,7 @@ impl Scene {
                 drift.happen(&self.engine);
                 self.remember_foreign();
             }
+            Happening::BreakFirewall(broken) => self.engine.break_firewall(broken.then_some("It is broken")),
             Happening::Fail(verb, nth, when) => {
                 self.engine.fail(verb, nth, when, HostError::new(Reason::Failed, "It was made to fail."));
             }
@@ -141,6 +145,7 @@ impl Scene {
     /// Lets it be quiet until there is nothing left to do.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         self.engine.calm();
+        self.engine.break_firewall(None);
         self.files.broken = false;
         let mut quiet = 0;
         for _ in 0..PATIENCE {

@@ -18,8 +18,8 @@ use crate::host::{
 impl Networks for FakeEngine {
     async fn networks(&self) -> Result<NetworkView, HostError> {
         let world = self.look();
-        let (networks, members) = (world.networks(), world.members());
-        self.verb_of_looking(Verb::Networks, NetworkView { networks, members, firewall: world.firewall }).await
+        let (networks, members, firewall) = (world.networks(), world.members(), world.firewall());
+        self.verb_of_looking(Verb::Networks, NetworkView { networks, members, firewall }).await
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {

@@ -39,7 +39,7 @@ impl World {
             containers,
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
-            firewall: self.firewall.clone(),
+            firewall: self.firewall(),
         }
     }
 
@@ -47,6 +47,14 @@ impl World {
     pub(super) fn networks(&self) -> Vec<NetworkSeen> {
         let with_attached = |network: &NetworkSeen| NetworkSeen { attached: self.on(&network.name), ..network.clone() };
         self.networks.values().map(with_attached).collect()
+    }
+
+    /// Returns what a look at the packet filter shows: nothing while it can't be used.
+    pub(super) fn firewall(&self) -> Firewall {
+        match &self.firewall.problem {
+            Some(_) => Firewall { rules: None, ..self.firewall.clone() },
+            None => self.firewall.clone(),
+        }
     }
 
     /// Returns a new identifier.

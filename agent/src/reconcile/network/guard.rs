@@ -92,11 +92,15 @@ impl<'a> Guard<'a> {
                 "PolicyHeld",
                 format!("All rules stay as they are while there is a network `{other}` without a manifest"),
             ),
-            (Need::Set(_), None) if !is_there && !self.subjects().contains(&name) => {
-                wait("PolicyPending", "It is made once the rules for it are set".to_owned())
-            }
-            _ => None,
+            _ if is_there || self.is_kept(name, view) => None,
+            _ => wait("PolicyPending", "It is made once the rules for it are set".to_owned()),
         }
+    }
+
+    /// Returns true if there are rules for a network, or if they are set before it is made.
+    fn is_kept(&self, name: &str, view: &NetworkView) -> bool {
+        let there = view.firewall.rules.as_ref().is_some_and(|rules| rules.intact && rules.networks.contains(name));
+        there || (matches!(self.need, Need::Set(_)) && self.subjects().contains(&name))
     }
 
     /// Returns who has the step. What closes a network is one removal, not one for each network that is left.
@@ -120,10 +124,12 @@ fn need<'a>(desired: &Desired<Network>, view: &'a NetworkView, wanted: Option<&R
         return Need::Nothing;
     }
     let seen = view.firewall.rules.as_ref();
-    // Who is on no network is removed in this very plan; then the rules can go as well.
-    let leaving = orphans(&desired.manifests, view, false).next();
-    let unread = || undeclared(&desired.manifests, view).next().filter(|_| !desired.complete);
-    match (leaving.or_else(unread), wanted, &view.firewall.problem, seen) {
+    let unread = undeclared(&desired.manifests, view).next().filter(|_| !desired.complete);
+    if unread.is_none() && orphans(&desired.manifests, view, false).next().is_some() {
+        // What nobody is on goes by this very plan, and its rules by the next one.
+        return Need::Nothing;
+    }
+    match (unread, wanted, &view.firewall.problem, seen) {
         (Some(orphan), ..) => Need::Hold(orphan),
         (_, None, ..) if desired.complete => Need::Clear,
         (_, None, ..) => Need::Nothing,
