@@ -220,7 +220,7 @@ impl ContainerSpecPart {
 }
 
 fn exposure() -> impl Strategy<Value = &'static str> {
-    select(&["lan", "loopback", "none", "192.168.1.0/24"])
+    select(&["loopback", "none", "192.168.1.0/24"])
 }
 
 fn image() -> impl Strategy<Value = &'static str> {

@@ -90,7 +90,10 @@ impl<'a> Subject<'a> {
 
     /// Plans a new container beside one that won't do, and the change from one to the other.
     fn replace(&mut self, old: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        self.name_is_free(self.name)?;
+        if let Err(taken) = self.name_is_free(self.name) {
+            self.step_aside(old, spare);
+            return Err(taken);
+        }
         self.name_is_free(&self.next)?;
         self.pull();
         self.network_is_there()?;
@@ -130,14 +133,22 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         let taken = self.name_is_free(self.name);
-        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
         if taken.is_ok() {
             self.acts.push(Act::rename(kept, self.name));
-        } else if by_ours && kept.name != self.next && self.name_is_free(&self.next).is_ok() {
-            // Two of ours may have each other's names. One of them has to step aside before either can have its own.
-            self.acts.push(Act::rename(kept, &self.next));
+        } else {
+            self.step_aside(kept, &[]);
         }
         taken
+    }
+
+    /// Two of ours may have each other's names. One of them has to step aside before either can have its own; what is
+    /// `spare` may be in the way.
+    fn step_aside(&mut self, seen: &ContainerSeen, spare: &[&ContainerSeen]) {
+        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
+        if by_ours && seen.name != self.next && self.name_is_free(&self.next).is_ok() {
+            self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
+            self.acts.push(Act::rename(seen, &self.next));
+        }
     }
 
     fn pull(&mut self) {
