@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use piccolo_agent::{
-    host::{ContainerSeen, EngineView, Limits, Stamp, State},
+    host::{ContainerSeen, EngineView, Firewall, Limits, Stamp, State},
     reconcile::{Reconciler, container::Containers},
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, parse::parse};
@@ -71,6 +71,7 @@ fn settled(manifests: &[Container]) -> EngineView {
         attached: true,
     };
     EngineView {
+        firewall: Firewall::default(),
         containers: manifests.iter().map(seen).collect(),
         images: manifests.iter().map(|manifest| manifest.spec.image.clone()).collect(),
         networks: vec!["apps".to_owned()],

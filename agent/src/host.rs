@@ -1,6 +1,7 @@
 //! The machine behind traits of few verbs. `linux` is the real one, `fake` lives in memory; the same laws hold on both.
 
 pub mod fake;
+pub mod firewall;
 pub mod linux;
 mod volumes;
 
@@ -10,6 +11,7 @@ use futures_util::Stream;
 use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
 use serde::{Deserialize, Serialize};
 
+pub use firewall::{Firewall, Member, Rules, RulesSeen};
 pub use volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes};
 
 /// A verb that did not do what it says.
@@ -92,16 +94,20 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Stream<Item = Result<bytes::Bytes, HostError>> + Send + 'static;
 }
 
-/// The container engine, as far as networks go.
+/// The container engine as far as networks go, and the packet filter before it.
 pub trait Networks: Send + Sync + 'static {
-    /// Lists all networks of the engine.
-    fn networks(&self) -> impl Future<Output = Result<Vec<NetworkSeen>, HostError>> + Send;
-    /// Waits until a network may have changed.
+    /// Lists all networks of the engine, who is on them, and our rules for their traffic.
+    fn networks(&self) -> impl Future<Output = Result<NetworkView, HostError>> + Send;
+    /// Waits until a network or a rule may have changed.
     fn changed(&self) -> impl Future<Output = ()> + Send;
     /// Makes a bridge network, stamped with its spec.
     fn create_network(&self, name: &str, spec: &NetworkSpec) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Removes a network that nothing is attached to.
     fn remove_network(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Puts these rules in the place of all of ours, in one stroke.
+    fn set_rules(&self, rules: &Rules) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes all rules of ours.
+    fn clear_rules(&self) -> impl Future<Output = Result<(), HostError>> + Send;
 }
 
 /// What the engine has.
@@ -120,6 +126,9 @@ pub struct EngineView {
     /// The names of all volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
+    /// Our rules, as far as a container has to wait for them.
+    #[serde(default, skip_serializing_if = "Firewall::is_idle")]
+    pub firewall: Firewall,
 }
 
 /// A container as the engine shows it.
@@ -225,6 +234,21 @@ pub enum Health {
     Unhealthy,
 }
 
+/// What the engine has of networks, and what the packet filter has for them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkView {
+    /// Every network, sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkSeen>,
+    /// Every container of ours, running or not, sorted by identifier.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
+    /// Our rules.
+    #[serde(skip_serializing_if = "Firewall::is_idle")]
+    pub firewall: Firewall,
+}
+
 /// A network as the engine shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -242,6 +266,9 @@ pub struct NetworkSeen {
     /// The machine's addresses on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<IpAddr>,
+    /// The device of its bridge, where it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bridge: String,
     /// Names of the containers on it, by identifier.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attached: BTreeMap<String, String>,

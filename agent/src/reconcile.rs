@@ -61,6 +61,11 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
         false
     }
 
+    /// Returns true if this step follows from a change of other kinds, so that it is no sign of drift.
+    fn is_follow_up(&self) -> bool {
+        false
+    }
+
     /// Returns true if this step waits for a network rather than for the machine, so that it must not hold a place that
     /// quick steps need.
     fn is_transfer(&self) -> bool {

@@ -12,10 +12,13 @@ use std::{
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
-    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State, Volumes as _},
+    host::{ContainerSeen, HostError, Limits, NetworkView, Networks as _, Reason, RulesSeen, State, Volumes as _},
     reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks, volume::Volumes},
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, container::Restart};
+use piccolo_schema::{
+    ContainerSpec, NetworkSpec, VolumeSpec,
+    container::{Exposure, Restart},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::scenes::{Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec};
 
@@ -38,6 +41,8 @@ enum Happening {
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
+    /// The packet filter can't be used for a while.
+    BreakFirewall(bool),
     /// A verb fails before or after it took effect.
     Fail(Option<Verb>, u32, When),
     /// The daemon dies in its pass, in the verb of this number, before or after that took effect.
@@ -60,6 +65,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_volume().prop_map(Happening::DeleteVolume),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
+        1 => any::<bool>().prop_map(Happening::BreakFirewall),
         2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
         3 => (0..6u32, when()).prop_map(|(nth, when)| Happening::Crash(nth, when)),
         1 => (1..3u32).prop_map(Happening::Stale),
@@ -87,6 +93,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::SetAccess,
         Verb::SetQuota,
         Verb::ReleaseVolume,
+        Verb::SetRules,
+        Verb::ClearRules,
     ])
 }
 
@@ -115,6 +123,7 @@ impl Scene {
                 drift.happen(&self.engine);
                 self.remember_foreign();
             }
+            Happening::BreakFirewall(broken) => self.engine.break_firewall(broken.then_some("It is broken")),
             Happening::Fail(verb, nth, when) => {
                 self.engine.fail(verb, nth, when, HostError::new(Reason::Failed, "It was made to fail."));
             }
@@ -148,6 +157,7 @@ impl Scene {
     /// Lets it be quiet until there is nothing left to do.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         self.engine.calm();
+        self.engine.break_firewall(None);
         self.files.broken = false;
         let mut quiet = 0;
         for _ in 0..PATIENCE {
@@ -220,10 +230,33 @@ impl Scene {
             prop_assert_eq!(ours.len(), 1, "{}", name);
             is_as_its_file_says(ours[0], name, spec)?;
         }
-        let networks = self.engine.networks().now_or_never().unwrap().unwrap();
+        let seen = self.engine.networks().now_or_never().unwrap().unwrap();
+        self.rules_are_as_the_files_say(&seen)?;
+        let networks = seen.networks;
         let in_use = |network: &str| networks.iter().any(|it| it.name == network && !it.attached.is_empty());
         for network in networks.iter().filter(|it| it.stamp.is_some() && !in_use(&it.name)) {
-            prop_assert_eq!(network.stamp.as_ref(), self.files.networks.get(network.name.as_str()));
+            let file = self.files.networks.get(network.name.as_str()).map(NetworkSpec::fixed);
+            prop_assert_eq!(network.stamp.as_ref(), file.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Every policy is kept, whoever publishes to certain addresses is guarded while it runs, and nothing else is.
+    fn rules_are_as_the_files_say(&self, seen: &NetworkView) -> Result<(), TestCaseError> {
+        let asking = |spec: &NetworkSpec| spec.policy.is_some();
+        let policies = self.files.networks.iter().filter(|(_, spec)| asking(spec)).map(|(name, _)| (*name).to_owned());
+        let rules = seen.firewall.rules.clone().unwrap_or(RulesSeen { intact: true, ..RulesSeen::default() });
+        let policies: BTreeSet<String> = policies.collect();
+        // A network that is in use and has no file any more is closed.
+        let in_use = |name: &str| seen.networks.iter().any(|it| it.name == name && !it.attached.is_empty());
+        let closed = |name: &str| in_use(name) && !self.files.networks.contains_key(name);
+        prop_assert!(rules.intact);
+        prop_assert!(policies.is_subset(&rules.networks), "{:?} {:?}", rules, policies);
+        prop_assert!(rules.networks.difference(&policies).all(|name| closed(name)), "{:?} {:?}", rules, policies);
+        for member in &seen.members {
+            let to_range = member.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)));
+            let guarded = rules.guards.contains(&member.id);
+            prop_assert!(guarded == to_range, "{:?} {:?}", member, rules);
         }
         self.volumes_are_as_the_files_say()
     }

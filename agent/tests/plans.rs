@@ -11,8 +11,13 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkSeen, VolumeSeen, fake::FakeEngine},
-    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks, volume::Volumes},
+    host::{EngineView, NetworkView, VolumeSeen, fake::FakeEngine},
+    reconcile::{
+        Disruption, Plan, Reconciler, Step,
+        container::Containers,
+        network::{Act, NetworkStep, Networks},
+        volume::Volumes,
+    },
 };
 use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -26,13 +31,6 @@ struct Wanted<S> {
     consented: BTreeSet<String>,
     #[serde(flatten, bound(deserialize = "S: Deserialize<'de>"))]
     manifests: BTreeMap<String, S>,
-}
-
-/// The form of `observed.toml` for networks.
-#[derive(Deserialize)]
-struct SeenNetworks {
-    #[serde(default)]
-    networks: Vec<NetworkSeen>,
 }
 
 /// The form of `observed.toml` for volumes.
@@ -56,10 +54,12 @@ fn container_plans_are_as_written_down() {
 fn network_plans_are_as_written_down() {
     let cases = each_case("network", |desired, observed| {
         let desired = read_desired::<NetworkSpec, Network>(desired, Network::new);
-        let observed = toml::from_str::<SeenNetworks>(observed).unwrap().networks;
-        describe(&Networks::<FakeEngine>::plan(&desired, &observed))
+        let observed = toml::from_str::<NetworkView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        let plan = Networks::<FakeEngine>::plan(&desired, &observed);
+        // All networks are given the same.
+        describe(&plan) + &plan.steps.iter().find_map(rules).unwrap_or_default()
     });
-    assert!(cases >= 6, "{cases} cases are too few");
+    assert!(cases >= 20, "{cases} cases are too few");
 }
 
 #[test]
@@ -108,6 +108,14 @@ fn describe<S: Step>(plan: &Plan<S>) -> String {
     });
     let waiting = plan.waiting.iter().map(|it| format!("{} waits: {}: {}\n", it.subject, it.reason, it.message));
     steps.chain(waiting).collect()
+}
+
+/// Writes what `nft` is to be given, but for the digest.
+fn rules(step: &NetworkStep) -> Option<String> {
+    match &step.act {
+        Act::SetRules { rules, .. } => Some(format!("\n{}", rules.text.replace(&rules.digest, "…"))),
+        _ => None,
+    }
 }
 
 fn yes() -> bool {

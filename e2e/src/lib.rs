@@ -13,6 +13,7 @@ pub mod engine;
 pub mod floor;
 pub mod http;
 pub mod machine;
+pub mod traffic;
 
 pub use engine::{Engine, Inspected};
 pub use machine::Machine;

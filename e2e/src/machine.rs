@@ -277,7 +277,10 @@ pub fn program() -> anyhow::Result<PathBuf> {
 /// Those of the story.
 pub async fn story(engine: &crate::Engine, tell: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     engine.clear().await?;
-    let told = tell.await;
+    crate::traffic::remove_rules().await?;
+    // A story is long, and so is its future.
+    let told = Box::pin(tell).await;
     engine.clear().await?;
+    crate::traffic::remove_rules().await?;
     told
 }

@@ -1,5 +1,6 @@
 //! `Container`: a container run by the local engine.
 
+mod exposure;
 mod grant;
 mod health;
 mod resources;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    exposure::Exposure,
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
     resources::{Device, Log, LogDriver, Ulimit},
@@ -200,6 +202,15 @@ pub struct Port {
     /// to the machine itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<std::net::IpAddr>,
+    /// From where it can be reached: `lan`, from wherever the machine can be, as when left out; `loopback`, from the
+    /// machine itself; a range such as `192.168.1.0/24`, and the machine itself; `none`, from nowhere. A change of it
+    /// makes the container anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^(lan|loopback|none|[0-9a-fA-F.:]+(/[0-9]{1,3})?)$"),
+        extend("patternErrorMessage" = "write `lan`, `loopback`, `none` or a range of addresses such as `192.168.1.0/24`")
+    )]
+    pub exposure: Option<String>,
     /// The protocol.
     #[serde(default)]
     pub protocol: Protocol,

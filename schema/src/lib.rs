@@ -19,6 +19,7 @@ mod manifest;
 pub mod network;
 pub mod parse;
 pub mod quantity;
+pub mod subnet;
 pub mod volume;
 
 pub use condition::{Condition, Truth};

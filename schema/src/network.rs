@@ -1,5 +1,6 @@
 //! `Network`: a bridge network of the local engine.
 
+mod policy;
 mod rules;
 
 use std::net::IpAddr;
@@ -8,6 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::policy::{Allow, Egress, Policy};
 use crate::Condition;
 
 /// A bridge network that containers join and on which they reach each other by name.
@@ -44,9 +46,30 @@ pub struct NetworkSpec {
     /// The machine's own address on the network; the first of the subnet when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
+    /// IPv6 addresses beside the IPv4 ones, `fd12:3456:789a::/64`. None when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"),
+        extend("patternErrorMessage" = "write an address and the number of fixed bits: `fd12:3456:789a::/64`")
+    )]
+    pub ipv6: Option<String>,
     /// Keeps its containers from reaching anything outside of it, and from being reached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
+    /// Who may talk to whom. With a policy, even an empty one, whatever it does not allow is refused: between containers
+    /// of the network, from them to the machine, and from them to the outside. Without one nothing is refused. A port
+    /// that a container publishes stays reachable from where its `exposure` says. Containers are told apart by address:
+    /// take the capability `NET_RAW` from those that you don't trust, or they can pass for others of the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+}
+
+impl NetworkSpec {
+    /// Returns the part that the engine fixes when it makes the network, which is what is stamped on it.
+    #[must_use]
+    pub fn fixed(&self) -> Self {
+        Self { policy: None, ..self.clone() }
+    }
 }
 
 /// How a network stands.

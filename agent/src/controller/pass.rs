@@ -89,7 +89,7 @@ impl<R: Reconciler> Controller<R> {
         if subject.tires(words.first(), now) {
             return;
         }
-        journal::planned(&self.shared.store, Self::kind(), name, subject, &words);
+        journal::planned(&self.shared.store, Self::kind(), name, subject, steps);
         subject.acted = true;
         subject.said = None;
         subject.under_way = words.first().cloned();

@@ -9,16 +9,19 @@ mod error;
 mod events;
 mod guard;
 mod hint;
+mod members;
 mod networks;
+mod nft;
 mod options;
 mod probe;
-mod pulse;
 mod program;
+mod pulse;
 mod quota;
 mod seen;
 mod shelf;
 mod snapshots;
 mod volumes;
+mod watch;
 
 pub use self::{
     docker::{BadAddress, Docker},
@@ -31,5 +34,7 @@ const CONTAINER_LABEL: &str = "piccolo.os/container";
 const NETWORK_LABEL: &str = "piccolo.os/network";
 /// The label that names the manifest of a volume.
 const VOLUME_LABEL: &str = "piccolo.os/volume";
+/// The option that names the device of a bridge.
+const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";

@@ -6,6 +6,7 @@ use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
     Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec,
     container::{Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart},
+    network::{Allow, Policy},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -49,6 +50,8 @@ pub enum Drift {
     ForgetVolume(&'static str),
     Chown(&'static str),
     RemoveImage(&'static str),
+    AlterRules,
+    FlushRules,
 }
 
 impl Files {
@@ -94,6 +97,8 @@ impl Drift {
             Self::ForgetVolume(name) => machine.forget_volume_by_hand(name),
             Self::Chown(name) => machine.chown_volume(name, "7:7"),
             Self::RemoveImage(name) => machine.remove_image(name),
+            Self::AlterRules => machine.alter_rules(),
+            Self::FlushRules => machine.flush_rules(),
         }
     }
 }
@@ -135,7 +140,20 @@ pub fn volume_spec() -> impl Strategy<Value = VolumeSpec> {
 }
 
 pub fn network_spec() -> impl Strategy<Value = NetworkSpec> {
-    any::<bool>().prop_map(|internal| NetworkSpec { internal, ..NetworkSpec::default() })
+    (any::<bool>(), option::of(policy())).prop_map(|(internal, policy)| NetworkSpec {
+        internal,
+        policy,
+        ..NetworkSpec::default()
+    })
+}
+
+/// Who may talk to whom, by the one label that containers may have.
+fn policy() -> impl Strategy<Value = Policy> {
+    let labels = |on: bool| BTreeMap::from([("on".to_owned(), on.to_string())]);
+    option::of(any::<bool>()).prop_map(move |on| {
+        let allow = on.map(|on| Allow { from: labels(on), ports: vec![80], ..Allow::default() });
+        Policy { allow: allow.into_iter().collect(), egress: Vec::new() }
+    })
 }
 
 pub fn drift() -> impl Strategy<Value = Drift> {
@@ -160,6 +178,8 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         a_volume().prop_map(Drift::ForgetVolume),
         a_volume().prop_map(Drift::Chown),
         image().prop_map(Drift::RemoveImage),
+        Just(Drift::AlterRules),
+        Just(Drift::FlushRules),
     ]
 }
 
@@ -168,7 +188,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
     let seldom = |strategy: BoxedStrategy<ContainerSpecPart>| option::weighted(0.2, strategy);
     let parts = (
         seldom(any::<bool>().prop_map(ContainerSpecPart::Env).boxed()),
-        seldom(prop_oneof![Just(8080u16), Just(8081)].prop_map(ContainerSpecPart::Port).boxed()),
+        seldom(
+            (prop_oneof![Just(8080u16), Just(8081)], option::of(exposure()))
+                .prop_map(|(port, exposure)| ContainerSpecPart::Port(port, exposure))
+                .boxed(),
+        ),
         seldom((1..3u64).prop_map(ContainerSpecPart::Memory).boxed()),
         seldom(Just(ContainerSpecPart::HealthCheck).boxed()),
         seldom((a_name(), any::<bool>()).prop_map(|(on, healthy)| ContainerSpecPart::DependsOn(on, healthy)).boxed()),
@@ -197,7 +221,7 @@ pub fn plain(image: &str) -> ContainerSpec {
 #[derive(Clone, Debug)]
 enum ContainerSpecPart {
     Env(bool),
-    Port(u16),
+    Port(u16, Option<&'static str>),
     Memory(u64),
     HealthCheck,
     DependsOn(&'static str, bool),
@@ -210,9 +234,13 @@ enum ContainerSpecPart {
 impl ContainerSpecPart {
     fn put_into(self, spec: &mut ContainerSpec) {
         match self {
-            Self::Env(on) => drop(spec.env.insert("ON".to_owned(), on.to_string())),
-            Self::Port(host_port) => {
-                spec.ports.push(Port { container_port: 80, host_port, host_ip: None, protocol: Protocol::Tcp });
+            Self::Env(on) => {
+                spec.env.insert("ON".to_owned(), on.to_string());
+                spec.labels.insert("on".to_owned(), on.to_string());
+            }
+            Self::Port(host_port, exposure) => {
+                let (protocol, exposure) = (Protocol::Tcp, exposure.map(str::to_owned));
+                spec.ports.push(Port { container_port: 80, host_port, host_ip: None, protocol, exposure });
             }
             Self::Memory(memory) => spec.memory = Some(Bytes::new(memory)),
             Self::HealthCheck => {
@@ -232,6 +260,10 @@ impl ContainerSpecPart {
             }
         }
     }
+}
+
+fn exposure() -> impl Strategy<Value = &'static str> {
+    select(&["loopback", "none", "192.168.1.0/24"])
 }
 
 fn image() -> impl Strategy<Value = &'static str> {

@@ -164,6 +164,7 @@ impl FakeEngine {
                 stamp: None,
                 subnets: Vec::new(),
                 gateways: Vec::new(),
+                bridge: String::new(),
                 attached: BTreeMap::new(),
             };
             world.networks.insert(network.id.clone(), network);
@@ -187,6 +188,15 @@ impl FakeEngine {
         });
     }
 
+    /// Changes our rules for traffic.
+    pub fn alter_rules(&self) {
+        self.by_hand(|world| {
+            if let Some(rules) = &mut world.firewall.rules {
+                rules.intact = false;
+            }
+        });
+    }
+
     /// Takes a volume that no container mounts from the engine. Its data stays.
     pub fn forget_volume_by_hand(&self, name: &str) {
         self.by_hand(|world| {
@@ -203,6 +213,16 @@ impl FakeEngine {
                 owner.clone_into(&mut place.directory.owner);
             }
         });
+    }
+
+    /// Removes our rules for traffic.
+    pub fn flush_rules(&self) {
+        self.by_hand(|world| world.firewall.rules = None);
+    }
+
+    /// Takes the packet filter away, or brings it back.
+    pub fn break_firewall(&self, problem: Option<&str>) {
+        self.by_hand(|world| world.firewall.problem = problem.map(str::to_owned));
     }
 
     /// Adds to what a container wrote.

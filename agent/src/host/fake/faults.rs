@@ -49,6 +49,10 @@ pub enum Verb {
     DropSnapshot,
     /// Lists snapshots.
     Snapshots,
+    /// Sets the rules of the packet filter.
+    SetRules,
+    /// Removes the rules of the packet filter.
+    ClearRules,
 }
 
 /// On which side of its effect a verb goes wrong.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
 use super::volumes::{Place, Volume};
-use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
+use crate::host::{ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Reason, State};
 
 /// All there is on the machine.
 ///
@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
     pub(super) unpublished: BTreeSet<String>,
+    /// The packet filter.
+    pub(super) firewall: Firewall,
     pub(super) logs: BTreeMap<String, Vec<Bytes>>,
     pub(super) mutations: u64,
     pub(super) interruptions: BTreeMap<String, u64>,
@@ -45,6 +47,7 @@ impl World {
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),
+            firewall: self.firewall(),
         }
     }
 
@@ -52,6 +55,14 @@ impl World {
     pub(super) fn networks(&self) -> Vec<NetworkSeen> {
         let with_attached = |network: &NetworkSeen| NetworkSeen { attached: self.on(&network.name), ..network.clone() };
         self.networks.values().map(with_attached).collect()
+    }
+
+    /// Returns what a look at the packet filter shows: nothing while it can't be used.
+    pub(super) fn firewall(&self) -> Firewall {
+        match &self.firewall.problem {
+            Some(_) => Firewall { rules: None, ..self.firewall.clone() },
+            None => self.firewall.clone(),
+        }
     }
 
     /// Returns a new identifier.
@@ -89,7 +100,7 @@ impl World {
         for held in others.filter_map(|other| spec_of(other)).flat_map(|spec| &spec.ports) {
             let clash = spec.ports.iter().any(|port| {
                 (port.host_port, port.protocol) == (held.host_port, held.protocol)
-                    && (port.host_ip.is_none() || held.host_ip.is_none() || port.host_ip == held.host_ip)
+                    && (port.bound_to().is_none() || held.bound_to().is_none() || port.bound_to() == held.bound_to())
             });
             if clash {
                 let message = format!("Port {} of the machine is taken", held.host_port);

@@ -9,8 +9,8 @@ use bollard::models::{
 use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec};
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
-use crate::host::{HostError, Limits, Reason};
+use super::{BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
+use crate::host::{HostError, Limits, Reason, firewall::bridge_of};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -61,17 +61,23 @@ pub(super) fn network(name: &str, spec: &NetworkSpec) -> Result<NetworkCreateReq
         gateway: spec.gateway.map(|gateway| gateway.to_string()),
         ..bollard::models::IpamConfig::default()
     });
-    let ipv6 = spec.subnet.as_ref().is_some_and(|subnet| subnet.contains(':'));
+    let second = spec.ipv6.as_ref().map(|subnet| bollard::models::IpamConfig {
+        subnet: Some(subnet.clone()),
+        ..bollard::models::IpamConfig::default()
+    });
+    let ipv6 = spec.ipv6.is_some() || spec.subnet.as_ref().is_some_and(|subnet| subnet.contains(':'));
+    let ranges: Vec<_> = range.into_iter().chain(second).collect();
     Ok(NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
         internal: Some(spec.internal),
         enable_ipv6: ipv6.then_some(true),
-        ipam: range
-            .map(|range| bollard::models::Ipam { config: Some(vec![range]), ..bollard::models::Ipam::default() }),
+        ipam: some(&ranges)
+            .map(|ranges| bollard::models::Ipam { config: Some(ranges), ..bollard::models::Ipam::default() }),
+        options: Some(HashMap::from([(BRIDGE_OPTION.to_owned(), bridge_of(name))])),
         labels: Some(HashMap::from([
             (NETWORK_LABEL.to_owned(), name.to_owned()),
-            (SPEC_LABEL.to_owned(), stamp(spec)?),
+            (SPEC_LABEL.to_owned(), stamp(&spec.fixed())?),
         ])),
         ..NetworkCreateRequest::default()
     })

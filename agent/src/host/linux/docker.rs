@@ -18,11 +18,11 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
-use piccolo_schema::{ContainerSpec, image::Reference};
+use piccolo_schema::{ContainerSpec, container::Exposure, image::Reference};
 use tokio::sync::{Notify, Semaphore};
 
-use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen};
-use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
+use super::{cache::Cache, create, error, events, guard, hint::Hint, nft::Nft, probe::Probes, seen, watch};
+use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +45,7 @@ pub struct Docker {
     pub(super) volumes_hint: Notify,
     /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
     pub(super) volumes_look: Arc<Semaphore>,
+    pub(super) nft: Nft,
 }
 
 /// An address that is no unix socket.
@@ -69,8 +70,10 @@ impl Docker {
             probes: Probes::default(),
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
+            nft: Nft::default(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
+        tokio::spawn(watch::follow(Arc::downgrade(&docker)));
         Ok(docker)
     }
 
@@ -185,8 +188,9 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
+        let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
         let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
-        Ok(EngineView { containers, images, networks, volumes: self.volume_names(&client).await? })
+        Ok(EngineView { containers, images, networks, volumes: self.volume_names(&client).await?, firewall })
     }
 
     async fn changed(&self) {
@@ -290,6 +294,12 @@ impl Engine for Docker {
             })
             .try_flatten()
     }
+}
+
+/// Returns true if a container may only start once there are rules for its ports.
+fn waits_for_rules(seen: &ContainerSeen) -> bool {
+    let spec = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
+    spec.is_some_and(|spec| spec.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_))))
 }
 
 /// Locks even after a panic elsewhere: what is kept here is whole after every single change.

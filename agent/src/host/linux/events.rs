@@ -89,10 +89,8 @@ fn heed(engine: &Docker, event: &EventMessage) {
             if let Some(container) = container {
                 lock(&engine.cache).forget_container(container);
             }
-            // That a container joined changes nothing for a network; that it left may let the network go.
-            if !joins {
-                engine.networks_hint.notify_one();
-            }
+            // Who joined has an address now, which rules may be about; that one left may let the network go.
+            engine.networks_hint.notify_one();
         }
         _ => return,
     }

@@ -1,27 +1,29 @@
 //! The engine's networks.
 
+use std::collections::{BTreeMap, HashMap};
+
 use bollard::models::NetworkInspect;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
-use super::{NETWORK_LABEL, SPEC_LABEL, create, docker::Docker, error};
-use crate::host::{HostError, NetworkSeen, Networks, Reason};
+use super::{BRIDGE_OPTION, NETWORK_LABEL, SPEC_LABEL, create, docker::Docker, error, members};
+use crate::host::{HostError, NetworkSeen, NetworkView, Networks, Reason, Rules, firewall::short};
 use piccolo_schema::NetworkSpec;
 
 /// Inspections side by side.
 const INSPECTIONS: usize = 4;
 
 impl Networks for Docker {
-    async fn networks(&self) -> Result<Vec<NetworkSeen>, HostError> {
+    async fn networks(&self) -> Result<NetworkView, HostError> {
         let client = self.client().await?;
         let all = client.list_networks(None).await.map_err(|error| error::translate(&error))?;
-        let looks = all.into_iter().filter_map(|network| Some((network.id?, network.name?, network.labels))).map(
-            |(id, name, labels)| {
+        let looks = all.into_iter().filter_map(|it| Some((it.id?, it.name?, it.labels, it.options))).map(
+            |(id, name, labels, options)| {
                 let ours = labels.is_some_and(|labels| labels.contains_key(NETWORK_LABEL));
                 let client = &client;
                 async move {
                     // The list does not tell who is attached; of others' networks nobody asks.
                     if !ours {
-                        return Ok(Some(foreign(id, name)));
+                        return Ok(Some(foreign(id, name, options.as_ref())));
                     }
                     match client.inspect_network(&id, None).await {
                         Ok(network) => Ok(seen(network)),
@@ -33,10 +35,10 @@ impl Networks for Docker {
                 }
             },
         );
-        let mut seen: Vec<NetworkSeen> =
+        let mut networks: Vec<NetworkSeen> =
             stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
-        seen.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(seen)
+        networks.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(NetworkView { networks, members: members::members(&client).await?, firewall: self.nft.look().await })
     }
 
     async fn changed(&self) {
@@ -50,7 +52,7 @@ impl Networks for Docker {
             && found.name.as_deref() == Some(name)
         {
             return match seen(found).and_then(|found| found.stamp) {
-                Some(made) if made == *spec => Ok(()),
+                Some(made) if made == spec.fixed() => Ok(()),
                 _ => Err(HostError::new(Reason::NameTaken, format!("There is a network `{name}` already"))),
             };
         }
@@ -61,10 +63,32 @@ impl Networks for Docker {
     async fn remove_network(&self, id: &str) -> Result<(), HostError> {
         error::gone_is_fine(error::done_is_fine(self.client().await?.remove_network(id).await))
     }
+
+    async fn set_rules(&self, rules: &Rules) -> Result<(), HostError> {
+        self.nft.set(rules).await
+    }
+
+    async fn clear_rules(&self) -> Result<(), HostError> {
+        self.nft.clear().await
+    }
 }
 
-fn foreign(id: String, name: String) -> NetworkSeen {
-    NetworkSeen { id, name, stamp: None, subnets: Vec::new(), gateways: Vec::new(), attached: Default::default() }
+fn foreign(id: String, name: String, options: Option<&HashMap<String, String>>) -> NetworkSeen {
+    NetworkSeen {
+        bridge: bridge(&id, options),
+        id,
+        name,
+        stamp: None,
+        subnets: Vec::new(),
+        gateways: Vec::new(),
+        attached: BTreeMap::new(),
+    }
+}
+
+/// Returns the device of a bridge: an engine makes one up from the identifier where none is asked for.
+fn bridge(id: &str, options: Option<&HashMap<String, String>>) -> String {
+    let named = options.and_then(|options| options.get(BRIDGE_OPTION).cloned());
+    named.unwrap_or_else(|| format!("br-{}", short(id)))
 }
 
 fn seen(network: NetworkInspect) -> Option<NetworkSeen> {
@@ -78,8 +102,10 @@ fn seen(network: NetworkInspect) -> Option<NetworkSeen> {
             .and_then(|spec| serde_json::from_str(spec).ok())
             .unwrap_or_else(|| NetworkSpec { subnet: Some("unreadable".to_owned()), ..NetworkSpec::default() })
     });
+    let id = network.id?;
     Some(NetworkSeen {
-        id: network.id?,
+        bridge: bridge(&id, network.options.as_ref()),
+        id,
         name: network.name?,
         stamp,
         subnets: ranges.iter().filter_map(|range| range.subnet.clone()).collect(),

@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use piccolo_schema::{
     ContainerSpec,
-    container::{self, Capabilities, HealthCheck, Log, Protocol, Restart},
+    container::{self, Capabilities, Exposure, HealthCheck, Log, Protocol, Restart},
     duration::Duration,
 };
 
@@ -140,9 +140,11 @@ pub(super) fn exposed(port: &container::Port) -> String {
 /// One port of a container may be published at several places.
 fn bindings(ports: &[container::Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut all: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-    for port in ports {
-        let binding =
-            PortBinding { host_ip: port.host_ip.map(|ip| ip.to_string()), host_port: Some(port.host_port.to_string()) };
+    for port in ports.iter().filter(|port| port.exposed_to() != Exposure::None) {
+        let binding = PortBinding {
+            host_ip: port.bound_to().map(|ip| ip.to_string()),
+            host_port: Some(port.host_port.to_string()),
+        };
         all.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
     }
     all

@@ -2,7 +2,7 @@
 
 use piccolo_schema::{
     ContainerSpec,
-    container::{Capabilities, HealthCheck, OnUnhealthy},
+    container::{Capabilities, HealthCheck, OnUnhealthy, Port},
     image::Reference,
 };
 
@@ -88,7 +88,7 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         ("command", *command == desired.command),
         ("entrypoint", *entrypoint == desired.entrypoint),
         ("env", *env == desired.env),
-        ("ports", same_set(ports, &desired.ports)),
+        ("ports", same_ports(ports, &desired.ports)),
         ("labels", *labels == desired.labels),
         ("mounts", same_set(mounts, &desired.mounts)),
         ("tmpfs", same_set(tmpfs, &desired.tmpfs)),
@@ -153,6 +153,14 @@ fn same_image(one: &str, other: &str) -> bool {
 /// Returns true if both hold the same things; the order in which a person lists them means nothing to the engine.
 fn same_set<T: PartialEq>(one: &[T], other: &[T]) -> bool {
     one.len() == other.len() && one.iter().all(|it| other.contains(it)) && other.iter().all(|it| one.contains(it))
+}
+
+/// Compares what ports mean: `lan` is what an exposure that is left out stands for.
+fn same_ports(one: &[Port], other: &[Port]) -> bool {
+    let meaning = |ports: &[Port]| -> Vec<_> {
+        ports.iter().map(|it| (it.container_port, it.host_port, it.protocol, it.bound_to(), it.exposed_to())).collect()
+    };
+    same_set(&meaning(one), &meaning(other))
 }
 
 fn same_capabilities(one: &Capabilities, other: &Capabilities) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
-use crate::host::{ContainerSeen, EngineView, State};
+use crate::host::{ContainerSeen, EngineView, Firewall, State, firewall::short};
 
 /// Networks that every engine has and no manifest makes.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -17,6 +17,7 @@ pub(super) struct Machine<'a> {
     images: BTreeSet<&'a str>,
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
+    firewall: &'a Firewall,
 }
 
 /// The containers of one subject, by the part they play.
@@ -48,6 +49,7 @@ impl<'a> Machine<'a> {
             images: view.images.iter().map(String::as_str).collect(),
             networks: view.networks.iter().map(String::as_str).collect(),
             volumes: view.volumes.iter().map(String::as_str).collect(),
+            firewall: &view.firewall,
         }
     }
 
@@ -79,6 +81,16 @@ impl<'a> Machine<'a> {
     /// Returns true if the engine has the volume.
     pub(super) fn has_volume(&self, volume: &str) -> bool {
         self.volumes.contains(volume)
+    }
+
+    /// Returns true if there are rules for the ports of this container.
+    pub(super) fn is_guarded(&self, id: &str) -> bool {
+        self.firewall.rules.as_ref().is_some_and(|rules| rules.guards.contains(short(id)))
+    }
+
+    /// Says why there can't be rules on this machine, if so.
+    pub(super) fn firewall_problem(&self) -> Option<&'a str> {
+        self.firewall.problem.as_deref()
     }
 
     /// Says which container of a subject is kept, which is replaced, and which are too many.

@@ -35,13 +35,13 @@ pub(super) fn clashes<'a>(wanted: &Wanted<'a>, machine: &Machine<'a>) -> BTreeMa
     for (&subject, spec) in wanted.iter().filter(|(_, spec)| spec.running) {
         for port in &spec.ports {
             let claims = granted.entry((port.host_port, port.protocol)).or_default();
-            let rival = claims.iter().find(|it| it.subject != subject && overlap(it.host_ip, port.host_ip));
+            let rival = claims.iter().find(|it| it.subject != subject && overlap(it.host_ip, port.bound_to()));
             if let Some(rival) = rival {
                 let leaving = !wants(wanted, rival.subject, port);
                 let rival = Rival { subject: rival.subject, port: port.host_port, leaving };
                 rivals.entry(subject).or_insert(rival);
             } else {
-                claims.push(Claim { subject, host_ip: port.host_ip });
+                claims.push(Claim { subject, host_ip: port.bound_to() });
             }
         }
     }
@@ -56,7 +56,10 @@ fn held<'a>(machine: &Machine<'a>) -> Claims<'a> {
     for (subject, containers) in machine.subjects() {
         let live = containers.iter().filter(|it| it.state.is_live());
         for port in live.filter_map(|it| it.stamp.as_ref()?.spec.as_ref()).flat_map(|spec| &spec.ports) {
-            claims.entry((port.host_port, port.protocol)).or_default().push(Claim { subject, host_ip: port.host_ip });
+            claims
+                .entry((port.host_port, port.protocol))
+                .or_default()
+                .push(Claim { subject, host_ip: port.bound_to() });
         }
     }
     claims

@@ -1,6 +1,9 @@
 //! The plan for one container.
 
-use piccolo_schema::{ContainerSpec, container::OnUnhealthy};
+use piccolo_schema::{
+    ContainerSpec,
+    container::{Exposure, OnUnhealthy},
+};
 
 use super::{
     compare::{Gap, gap},
@@ -74,6 +77,7 @@ impl<'a> Subject<'a> {
         }
         if !kept.state.is_live() && spare.iter().any(|other| other.state.is_live()) {
             self.pass_gate()?;
+            self.ports_are_guarded(&kept.id)?;
         }
         self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
         let named = self.name_back(kept);
@@ -116,7 +120,10 @@ impl<'a> Subject<'a> {
 
     /// Plans a new container beside one that won't do, and the change from one to the other.
     fn replace(&mut self, old: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        self.name_is_free(self.name)?;
+        if let Err(taken) = self.name_is_free(self.name) {
+            self.step_aside(old, spare);
+            return Err(taken);
+        }
         self.name_is_free(&self.next)?;
         self.pull();
         self.network_is_there()?;
@@ -132,6 +139,7 @@ impl<'a> Subject<'a> {
         self.create(self.next.clone(), why);
         if old.state.is_live() {
             self.pass_gate()?;
+            self.ports_are_guarded(&self.next)?;
         }
         let name = if old.name == self.next { self.name } else { &old.name };
         let renamed = ContainerSeen { name: name.to_owned(), ..old.clone() };
@@ -157,14 +165,22 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         let taken = self.name_is_free(self.name);
-        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
         if taken.is_ok() {
             self.acts.push(Act::rename(kept, self.name));
-        } else if by_ours && kept.name != self.next && self.name_is_free(&self.next).is_ok() {
-            // Two of ours may have each other's names. One of them has to step aside before either can have its own.
-            self.acts.push(Act::rename(kept, &self.next));
+        } else {
+            self.step_aside(kept, &[]);
         }
         taken
+    }
+
+    /// Two of ours may have each other's names. One of them has to step aside before either can have its own; what is
+    /// `spare` may be in the way.
+    fn step_aside(&mut self, seen: &ContainerSeen, spare: &[&ContainerSeen]) {
+        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
+        if by_ours && seen.name != self.next && self.name_is_free(&self.next).is_ok() {
+            self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
+            self.acts.push(Act::rename(seen, &self.next));
+        }
     }
 
     fn pull(&mut self) {
@@ -184,6 +200,7 @@ impl<'a> Subject<'a> {
     fn start(&mut self, id: &str) -> Halt {
         self.network_is_there()?;
         self.pass_gate()?;
+        self.ports_are_guarded(id)?;
         self.acts.push(Act::Start { id: id.to_owned(), name: self.name.to_owned() });
         Ok(())
     }
@@ -194,6 +211,22 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         (self.gate)().map_or(Ok(()), Err)
+    }
+
+    /// Passes if no port of it is for certain addresses only, or if there are rules that see to it. They are made for a
+    /// container that exists, so one that is still to be made waits for the next look.
+    fn ports_are_guarded(&self, id: &str) -> Halt {
+        let asks = self.spec.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)));
+        if !asks || !self.spec.running || self.machine.is_guarded(id) {
+            return Ok(());
+        }
+        Err(match self.machine.firewall_problem() {
+            Some(problem) => {
+                let message = format!("Who reaches its ports can't be limited: {problem}");
+                self.wait("FirewallUnavailable", message)
+            }
+            None => self.wait("ExposurePending", "It starts once the rules for its ports are set".to_owned()),
+        })
     }
 
     fn network_is_there(&self) -> Halt {

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 
 use piccolo_schema::{Declared, Desired, Network, NetworkSpec};
 
-use super::step::{Act, NetworkStep};
+use super::{
+    guard::Guard,
+    step::{Act, NetworkStep},
+};
 use crate::{
-    host::NetworkSeen,
+    host::{NetworkSeen, NetworkView},
     reconcile::{Plan, Waiting},
 };
 
-/// Plans the whole kind: first what goes, then each subject by name.
-pub(super) fn plan(desired: &Desired<Network>, observed: &[NetworkSeen]) -> Plan<NetworkStep> {
+/// Plans the whole kind: first what goes, then the rules, then each subject by name.
+pub(super) fn plan(desired: &Desired<Network>, observed: &NetworkView) -> Plan<NetworkStep> {
     let wanted: BTreeMap<&str, &NetworkSpec> = desired.manifests.iter().map(|it| (it.name(), &it.spec)).collect();
     let mut seen: BTreeMap<&str, Vec<&NetworkSeen>> = BTreeMap::new();
-    for network in observed {
+    for network in &observed.networks {
         seen.entry(&network.name).or_default().push(network);
     }
     let mut plan = Plan::default();
@@ -22,8 +25,12 @@ pub(super) fn plan(desired: &Desired<Network>, observed: &[NetworkSeen]) -> Plan
     for orphan in seen.iter().filter(|(name, _)| goes(name)).flat_map(|(_, networks)| networks) {
         remove_orphan(orphan, &mut plan);
     }
+    let guard = Guard::new(desired, observed);
+    plan.steps.extend(guard.steps());
     for (name, spec) in &wanted {
-        subject(name, spec, seen.get(name).map_or(&[], Vec::as_slice), &mut plan);
+        let seen: &[&NetworkSeen] = seen.get(name).map_or(&[], Vec::as_slice);
+        let unguarded = guard.missing(name, spec, !seen.is_empty(), observed);
+        subject(name, spec, seen, unguarded, &mut plan);
     }
     plan
 }
@@ -40,7 +47,14 @@ fn remove_orphan(orphan: &NetworkSeen, plan: &mut Plan<NetworkStep>) {
     }
 }
 
-fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], plan: &mut Plan<NetworkStep>) {
+/// Plans one network. `unguarded` says what keeps its policy from being kept, if anything does: then it is not made.
+fn subject(
+    name: &str,
+    spec: &NetworkSpec,
+    seen: &[&NetworkSeen],
+    unguarded: Option<Waiting>,
+    plan: &mut Plan<NetworkStep>,
+) {
     if seen.iter().any(|network| network.stamp.is_none()) {
         let message = format!(
             "A network that is not Piccolo's is called `{name}` and is left alone; remove it, or give this manifest \
@@ -50,7 +64,12 @@ fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], plan: &mut Pla
         return;
     }
     // An engine lets several networks have one name. The one that is as asked stays, the others go.
-    let kept = seen.iter().find(|network| network.stamp.as_ref() == Some(spec));
+    let fixed = spec.fixed();
+    let kept = seen.iter().find(|network| network.stamp.as_ref() == Some(&fixed));
+    if let Some(unguarded) = unguarded {
+        plan.waiting.push(unguarded);
+        return;
+    }
     for other in seen.iter().filter(|network| kept.is_none_or(|kept| kept.id != network.id)) {
         if !other.attached.is_empty() {
             let message = format!(
@@ -71,10 +90,11 @@ fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], plan: &mut Pla
 }
 
 fn fields_changed(made_from: &NetworkSpec, desired: &NetworkSpec) -> Vec<&'static str> {
-    let NetworkSpec { subnet, gateway, internal } = made_from;
+    let NetworkSpec { subnet, gateway, ipv6, internal, policy: _ } = made_from;
     [
         ("subnet", *subnet == desired.subnet),
         ("gateway", *gateway == desired.gateway),
+        ("ipv6", *ipv6 == desired.ipv6),
         ("internal", *internal == desired.internal),
     ]
     .into_iter()

@@ -3,7 +3,10 @@ use std::fmt::{self, Display};
 use piccolo_schema::NetworkSpec;
 use serde::Serialize;
 
-use crate::reconcile::Step;
+use crate::{
+    host::{Rules, firewall::short},
+    reconcile::Step,
+};
 
 /// One change to a network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +36,17 @@ pub enum Act {
         /// The engine's identifier.
         id: String,
     },
+    /// Sets the rules for the traffic of all networks.
+    SetRules {
+        /// The rules.
+        rules: Rules,
+        /// What happened to those that were there; empty if only the containers or the manifests changed.
+        why: &'static str,
+        /// Networks on which nothing is allowed any more, since no manifest asks for them.
+        closed: Vec<String>,
+    },
+    /// Removes all rules.
+    ClearRules,
 }
 
 impl Step for NetworkStep {
@@ -42,6 +56,10 @@ impl Step for NetworkStep {
 
     fn is_removal(&self) -> bool {
         self.removal
+    }
+
+    fn is_follow_up(&self) -> bool {
+        matches!(self.act, Act::SetRules { why: "", .. } | Act::ClearRules)
     }
 }
 
@@ -59,6 +77,30 @@ impl Display for NetworkStep {
                 write!(f, "remove network {} (no manifest asks for it)", self.subject)
             }
             Act::Remove { .. } => write!(f, "remove network {}", self.subject),
+            Act::SetRules { rules, why, closed } => {
+                write!(f, "set rules {} for {}", short(&rules.digest), governed(rules))?;
+                if !closed.is_empty() {
+                    write!(f, ", closing {} (no manifest asks for it)", closed.join(", "))?;
+                }
+                if why.is_empty() { Ok(()) } else { write!(f, " ({why})") }
+            }
+            Act::ClearRules => f.write_str("remove all rules (nothing asks for one)"),
         }
     }
+}
+
+/// Returns "the networks a, b and the ports of 2 containers".
+fn governed(rules: &Rules) -> String {
+    let names: Vec<&str> = rules.networks.iter().map(String::as_str).collect();
+    let networks = match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("network {one}")),
+        many => Some(format!("networks {}", many.join(", "))),
+    };
+    let ports = match rules.guards.len() {
+        0 => None,
+        1 => Some("the ports of 1 container".to_owned()),
+        many => Some(format!("the ports of {many} containers")),
+    };
+    networks.into_iter().chain(ports).collect::<Vec<_>>().join(" and ")
 }

@@ -2,8 +2,9 @@ use std::net::IpAddr;
 
 use super::note;
 use crate::{
-    container::{ContainerSpec, Port},
+    container::{ContainerSpec, Exposure, Port},
     parse::{Code, Path, Violation},
+    subnet::BadSubnet,
 };
 
 pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
@@ -21,6 +22,7 @@ pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
         note(out, Code::Conflict, Path::spec("ports"), reason, help);
     }
     for (index, port) in spec.ports.iter().enumerate() {
+        exposure(port, &Path::spec("ports").index(index).key("exposure"), out);
         let earlier = spec.ports[..index].iter().position(|other| clash(port, other));
         if let Some(earlier) = earlier.filter(|_| port.host_port != 0) {
             let path = Path::spec("ports").index(index).key("hostPort");
@@ -31,8 +33,25 @@ pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
     }
 }
 
+fn exposure(port: &Port, path: &Path, out: &mut Vec<Violation>) {
+    if let Some(Err(BadSubnet { reason, help })) = port.range() {
+        return note(out, Code::BadSubnet, path.clone(), reason, help);
+    }
+    match (port.exposed_to(), port.host_ip) {
+        (Exposure::Range(range), Some(ip)) if ip.is_ipv6() != range.is_ipv6() => {
+            let reason = "the range and `hostIp` are of different families, so nobody would reach the port";
+            note(out, Code::Conflict, path.clone(), reason, "write both as IPv4 or both as IPv6");
+        }
+        (Exposure::Loopback, Some(ip)) if !ip.is_loopback() => {
+            let reason = format_args!("`{ip}` is no loopback address");
+            note(out, Code::Conflict, path.clone(), reason, "remove `hostIp`, or choose another `exposure`");
+        }
+        _ => {}
+    }
+}
+
 fn clash(a: &Port, b: &Port) -> bool {
-    a.host_port == b.host_port && a.protocol == b.protocol && overlap(a.host_ip, b.host_ip)
+    a.host_port == b.host_port && a.protocol == b.protocol && overlap(a.bound_to(), b.bound_to())
 }
 
 /// Returns true if some address is meant by both. None means every address, `0.0.0.0` every one of IPv4.

@@ -1,0 +1,114 @@
+//! The packet filter of the machine, as far as it is ours: one table, made from one text.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use piccolo_schema::container::Port;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The name of our table.
+pub const TABLE: &str = "piccolo";
+/// The longest name of a network device.
+const LONGEST_DEVICE: usize = 15;
+
+/// All rules that are wanted on the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    /// Stands for the text; it is written on the table.
+    pub digest: String,
+    /// The networks whose policy they keep.
+    pub networks: BTreeSet<String>,
+    /// The containers whose published ports they guard, by the beginning of their identifiers ([`short`]).
+    pub guards: BTreeSet<String>,
+    /// What `nft` is given.
+    pub text: String,
+}
+
+/// The rules that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RulesSeen {
+    /// The digest that is written on the table.
+    pub digest: String,
+    /// False if a hand has changed them since.
+    pub intact: bool,
+    /// The networks whose policy they keep.
+    pub networks: BTreeSet<String>,
+    /// The containers whose published ports they guard.
+    pub guards: BTreeSet<String>,
+}
+
+/// What the packet filter has, and what it can't do here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Firewall {
+    /// Why no rules can be kept on this machine, if so, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Why rules don't see what containers of one network send each other, if so, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind: Option<String>,
+    /// Our rules, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesSeen>,
+}
+
+/// A container of ours, as far as its traffic goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The engine's identifier.
+    pub id: String,
+    /// The network that it was made on.
+    pub network: String,
+    /// Its addresses there. None while it does not run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// The labels of the spec that it was made from.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// The ports of the spec that it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+}
+
+impl Rules {
+    /// Returns rules whose digest stands at `{digest}` in the text.
+    pub fn new(text: &str, networks: BTreeSet<String>, guards: BTreeSet<String>) -> Self {
+        let digest = digest(text);
+        let text = text.replacen("{digest}", &digest, 1);
+        Self { digest, networks, guards, text }
+    }
+}
+
+impl RulesSeen {
+    /// Returns true if they are these rules, and nobody has changed them.
+    pub fn is(&self, rules: &Rules) -> bool {
+        self.intact && self.digest == rules.digest
+    }
+}
+
+impl Firewall {
+    /// Returns true if there are no rules, and none are missed.
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Returns sixty-four hexadecimal digits that stand for a text.
+pub fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the beginning of an identifier, by which engines know a thing as well.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// Returns the device that the bridge of a network is made with. It follows from the name, so that rules can be set
+/// before the network is there.
+pub fn bridge_of(network: &str) -> String {
+    let device = format!("pic-{network}");
+    if device.len() <= LONGEST_DEVICE { device } else { format!("pi-{}", short(&digest(network))) }
+}
