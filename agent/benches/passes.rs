@@ -51,7 +51,7 @@ interval = "30s"
 fn container(number: usize) -> Container {
     match parse(&text(number)).unwrap() {
         Manifest::Container(container) => *container,
-        Manifest::Network(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -60,7 +60,11 @@ fn settled(manifests: &[Container]) -> EngineView {
     let seen = |manifest: &Container| ContainerSeen {
         id: format!("id-{}", manifest.name()),
         name: manifest.name().to_owned(),
-        stamp: Some(Stamp { subject: manifest.name().to_owned(), spec: Some(Box::new(manifest.spec.clone())) }),
+        stamp: Some(Stamp {
+            subject: manifest.name().to_owned(),
+            spec: Some(Box::new(manifest.spec.clone())),
+            variables: Default::default(),
+        }),
         state: State::Running,
         health: None,
         exit_code: None,
@@ -77,6 +81,7 @@ fn settled(manifests: &[Container]) -> EngineView {
         containers: manifests.iter().map(seen).collect(),
         images: manifests.iter().map(|manifest| manifest.spec.image.clone()).collect(),
         networks: vec!["apps".to_owned()],
+        ..EngineView::default()
     }
 }
 

@@ -17,9 +17,10 @@ use tracing::info;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
-    host::linux::Docker,
+    host::linux::{Docker, Vault},
     manifests::Manifests,
-    reconcile::{Reconciler, container::Containers, network::Networks},
+    reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets},
+    secrets::Identity,
     store::{self, Event},
 };
 
@@ -30,9 +31,16 @@ pub struct Options {
     /// The directory of the manifests.
     #[arg(long, env = "PICCOLO_CONFIG_DIR", default_value = "/etc/piccolo")]
     pub config_dir: PathBuf,
-    /// The directory of what the daemon remembers. It can be deleted without harm.
+    /// The directory of what the daemon remembers. All but `identity.age` can be deleted without harm.
     #[arg(long, env = "PICCOLO_STATE_DIR", default_value = "/var/lib/piccolo")]
     pub state_dir: PathBuf,
+    /// The file of the key by which this machine reads its secrets, made at the first start; `identity.age` in the
+    /// directory of the state when left out. Whoever has it can read them, and without it nobody can.
+    #[arg(long, env = "PICCOLO_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// The directory of decrypted secrets. It must lie in memory (tmpfs).
+    #[arg(long, env = "PICCOLO_SECRETS_DIR", default_value = "/run/piccolo/secrets")]
+    pub secrets_dir: PathBuf,
     /// The socket of the API, for programs on this machine.
     #[arg(long, env = "PICCOLO_SOCKET", default_value = "/run/piccolo/api.sock")]
     pub socket: PathBuf,
@@ -55,7 +63,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
     let writer = Arc::new(writer);
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
-    let docker = Docker::open(&options.docker)?;
+    let identity = options.identity.clone().unwrap_or_else(|| options.state_dir.join("identity.age"));
+    let identity = Identity::read_or_make(&identity)?;
+    let recipient = identity.recipient().to_string();
+    let vault = Vault::new(options.secrets_dir.clone(), identity);
+    let docker = Docker::open(&options.docker, vault.clone())?;
     let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let manifests = Manifests::open(options.config_dir.clone()).await;
@@ -71,6 +83,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         shutdown: shutdown.clone(),
     };
     let mut controllers = Controllers::default();
+    controllers.spawn(&mut tasks, Secrets(Arc::new(vault)), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Containers(docker.clone()), &shared);
 
@@ -79,6 +92,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker)),
+        recipient: recipient.into(),
         version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));

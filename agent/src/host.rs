@@ -2,12 +2,15 @@
 
 pub mod fake;
 pub mod linux;
+mod secrets;
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
 
 use futures_util::Stream;
-use piccolo_schema::{ContainerSpec, NetworkSpec};
+use piccolo_schema::{ContainerSpec, NetworkSpec, container::SecretUse};
 use serde::{Deserialize, Serialize};
+
+pub use self::secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place};
 
 /// A verb that did not do what it says.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Reason {
     MountSourceMissing,
     /// Something that is not ours has the name.
     NameTaken,
+    /// A value of a secret can't be decrypted here.
+    Undecryptable,
     /// It is gone since it was seen; the next look will tell.
     Gone,
     /// It is in use.
@@ -76,6 +81,10 @@ pub trait Engine: Send + Sync + 'static {
     fn rename(&self, id: &str, name: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Changes what the engine can change in place.
     fn update(&self, id: &str, limits: &Limits) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes the files of these secrets for a container, in memory. Those that are there are changed in place.
+    fn place_secrets(&self, subject: &str, uses: &[SecretUse]) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes the files of secrets at these places of a container.
+    fn clear_secrets(&self, subject: &str, places: &[String]) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Removes a stopped container, not its volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Follows what a container writes. `tail` is the number of lines to begin with, all when `None`.
@@ -112,6 +121,12 @@ pub struct EngineView {
     /// The names of all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// The secrets that containers can be given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: Digests,
+    /// The files of secrets that containers were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: Places,
 }
 
 /// A container as the engine shows it.
@@ -153,6 +168,9 @@ pub struct Stamp {
     /// The spec that the container was made from. A spec that this version can't read is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<ContainerSpec>>,
+    /// The keyed digests of the secrets in its environment, by variable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// What the engine changes without making the container anew.
@@ -295,6 +313,7 @@ impl Reason {
             Self::PermissionDenied => "PermissionDenied",
             Self::MountSourceMissing => "MountSourceMissing",
             Self::NameTaken => "NameTaken",
+            Self::Undecryptable => "Undecryptable",
             Self::Gone => "Gone",
             Self::InUse => "InUse",
             Self::Refused => "Refused",

@@ -27,7 +27,7 @@ fn spec(manifests: &Manifests, name: &str) -> Value {
     let snapshot = manifests.snapshot();
     match &*snapshot.declared[&(Kind::Container, name.to_owned())].manifest {
         Manifest::Container(it) => serde_json::to_value(&it.spec).unwrap(),
-        Manifest::Network(_) => Value::Null,
+        _ => Value::Null,
     }
 }
 

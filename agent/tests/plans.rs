@@ -11,10 +11,10 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkSeen, fake::FakeEngine},
-    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks},
+    host::{EngineView, NetworkSeen, SecretsView, fake::FakeEngine},
+    reconcile::{Disruption, Plan, Reconciler, Step, container::Containers, network::Networks, secret::Secrets},
 };
-use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec};
+use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
@@ -53,6 +53,16 @@ fn network_plans_are_as_written_down() {
         describe(&Networks::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 6, "{cases} cases are too few");
+}
+
+#[test]
+fn secret_plans_are_as_written_down() {
+    let cases = each_case("secret", |desired, observed| {
+        let desired = read_desired::<SecretSpec, Secret>(desired, Secret::new);
+        let observed = toml::from_str::<SecretsView>(observed).unwrap();
+        describe(&Secrets::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 12, "{cases} cases are too few");
 }
 
 fn each_case(kind: &str, plan: impl Fn(&str, &str) -> String) -> usize {

@@ -55,6 +55,6 @@ pub fn spec(text: &str) -> anyhow::Result<ContainerSpec> {
     let manifest = parse(text).ok().context("the manifest of a bench is broken")?;
     match manifest {
         Manifest::Container(container) => Ok(container.spec),
-        Manifest::Network(_) => anyhow::bail!("not a container"),
+        _ => anyhow::bail!("not a container"),
     }
 }

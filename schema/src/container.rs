@@ -1,12 +1,15 @@
 //! `Container`: a container run by the local engine.
 
 mod rules;
+mod secrets;
 
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use secrets::SecretUse;
 
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
@@ -63,6 +66,9 @@ pub struct ContainerSpec {
     /// Directories, files and named volumes that the container sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Secrets that the container is given, as files in memory or, when asked for, as environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// Directories kept in memory, empty at each start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Tmpfs>,

@@ -4,7 +4,7 @@ use kube::CustomResourceExt;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{API_VERSION, Container, ContainerSpec, Kind, Network, NetworkSpec};
+use crate::{API_VERSION, Container, ContainerSpec, Kind, Network, NetworkSpec, Secret, SecretSpec};
 
 /// The form of the name of a manifest.
 pub const NAME_PATTERN: &str = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -14,6 +14,7 @@ pub fn crd(kind: Kind) -> Value {
     let crd = match kind {
         Kind::Container => Container::crd(),
         Kind::Network => Network::crd(),
+        Kind::Secret => Secret::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -25,6 +26,7 @@ pub fn schema(kind: Kind) -> Value {
     let mut spec = match kind {
         Kind::Container => root_of::<ContainerSpec>(),
         Kind::Network => root_of::<NetworkSpec>(),
+        Kind::Secret => root_of::<SecretSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -9,6 +9,8 @@ pub enum Kind {
     Container,
     /// A network that containers join.
     Network,
+    /// Values that only this machine can read.
+    Secret,
 }
 
 /// A word that names no kind.
@@ -17,13 +19,14 @@ pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
-    pub const ALL: &'static [Self] = &[Self::Network, Self::Container];
+    pub const ALL: &'static [Self] = &[Self::Secret, Self::Network, Self::Container];
 
     /// Returns the kind as a manifest writes it, `Container`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Container => "Container",
             Self::Network => "Network",
+            Self::Secret => "Secret",
         }
     }
 
@@ -32,6 +35,7 @@ impl Kind {
         match self {
             Self::Container => "containers",
             Self::Network => "networks",
+            Self::Secret => "secrets",
         }
     }
 
@@ -40,6 +44,7 @@ impl Kind {
         match self {
             Self::Container => "container",
             Self::Network => "network",
+            Self::Secret => "secret",
         }
     }
 
@@ -48,6 +53,7 @@ impl Kind {
         match self {
             Self::Container => "ct",
             Self::Network => "net",
+            Self::Secret => "sec",
         }
     }
 

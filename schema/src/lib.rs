@@ -19,6 +19,7 @@ mod manifest;
 pub mod network;
 pub mod parse;
 pub mod quantity;
+pub mod secret;
 
 pub use condition::{Condition, Truth};
 pub use container::{Container, ContainerSpec, ContainerStatus};
@@ -26,6 +27,7 @@ pub use desired::Desired;
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Declared, Manifest};
 pub use network::{Network, NetworkSpec, NetworkStatus};
+pub use secret::{Secret, SecretSpec, SecretStatus};
 
 /// The API group of every kind.
 pub const GROUP: &str = "piccolo.os";

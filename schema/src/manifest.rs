@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::{Container, Kind, Network, parse::Violation};
+use crate::{Container, Kind, Network, Secret, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -10,6 +10,8 @@ pub enum Manifest {
     Container(Box<Container>),
     /// A network.
     Network(Box<Network>),
+    /// A secret.
+    Secret(Box<Secret>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -28,6 +30,7 @@ impl Manifest {
         match self {
             Self::Container(_) => Kind::Container,
             Self::Network(_) => Kind::Network,
+            Self::Secret(_) => Kind::Secret,
         }
     }
 
@@ -36,6 +39,7 @@ impl Manifest {
         match self {
             Self::Container(it) => it.name(),
             Self::Network(it) => it.name(),
+            Self::Secret(it) => it.name(),
         }
     }
 }
@@ -46,6 +50,7 @@ impl Manifest {
         match self {
             Self::Container(it) => it.validate(),
             Self::Network(it) => it.validate(),
+            Self::Secret(it) => it.validate(),
         }
     }
 }
@@ -60,7 +65,7 @@ impl Declared for Container {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Container(it) => Some(it),
-            Manifest::Network(_) => None,
+            _ => None,
         }
     }
 }
@@ -75,7 +80,22 @@ impl Declared for Network {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Network(it) => Some(it),
-            Manifest::Container(_) => None,
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Secret {
+    const KIND: Kind = Kind::Secret;
+
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Secret(it) => Some(it),
+            _ => None,
         }
     }
 }

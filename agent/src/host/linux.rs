@@ -8,8 +8,12 @@ mod events;
 mod hint;
 mod networks;
 mod seen;
+mod vault;
 
-pub use self::docker::{BadAddress, Docker};
+pub use self::{
+    docker::{BadAddress, Docker},
+    vault::Vault,
+};
 
 /// The label that names the manifest of a container.
 const CONTAINER_LABEL: &str = "piccolo.os/container";
@@ -17,3 +21,5 @@ const CONTAINER_LABEL: &str = "piccolo.os/container";
 const NETWORK_LABEL: &str = "piccolo.os/network";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";
+/// The label that holds the digests of the secrets in the environment of a container, as JSON.
+const VARIABLES_LABEL: &str = "piccolo.os/variables";

@@ -37,7 +37,8 @@ const TRIES: usize = 7;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
-    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?)?);
+    let vault = Vault::new("/run/piccolo/secrets".into(), Identity::generate());
+    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();

@@ -2,6 +2,7 @@
 
 mod paths;
 mod ports;
+mod secrets;
 
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
@@ -27,6 +28,7 @@ impl Container {
         image(spec, &mut out);
         ports::check(spec, &mut out);
         paths::check(spec, &mut out);
+        secrets::check(spec, &mut out);
         labels(spec, &mut out);
         env(spec, &mut out);
         arguments(spec, &mut out);

@@ -50,6 +50,8 @@ pub enum Code {
     TooDeep = 21,
     /// There are more mistakes than are shown.
     TooMany = 22,
+    /// A value of a secret is not encrypted.
+    NotEncrypted = 30,
 }
 
 impl Code {
@@ -77,6 +79,7 @@ impl Code {
         Self::TooLarge,
         Self::TooDeep,
         Self::TooMany,
+        Self::NotEncrypted,
     ];
 
     /// Returns a paragraph that teaches what the code means and how to get rid of it.
@@ -178,6 +181,12 @@ impl Code {
             Self::TooMany => {
                 "Only the first hundred mistakes of a file are shown. Mend those and look again; often one cause made \
                  many of them."
+            }
+            Self::NotEncrypted => {
+                "A manifest is kept in git and read by many, so the values of a Secret stand in it encrypted, and only the \
+                 machine they are meant for can read them. `piccolo secret set NAME KEY` asks for a value and writes it \
+                 encrypted; `age --armor --recipient \"$(piccolo secret recipient)\"` does the same elsewhere. Take a \
+                 value that stood in a file in plain text for known, and replace it where it came from."
             }
         }
     }

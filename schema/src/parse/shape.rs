@@ -49,9 +49,11 @@ impl Shape {
     pub(super) fn of(kind: Kind) -> &'static Self {
         static CONTAINER: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Container)));
         static NETWORK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Network)));
+        static SECRET: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Secret)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
+            Kind::Secret => &SECRET,
         }
     }
 

@@ -23,12 +23,22 @@ pub enum Verb {
     Update,
     /// Removes a container.
     Remove,
+    /// Writes files of secrets for a container.
+    PlaceSecrets,
+    /// Removes files of secrets.
+    ClearSecrets,
     /// Lists networks.
     Networks,
     /// Makes a network.
     CreateNetwork,
     /// Removes a network.
     RemoveNetwork,
+    /// Lists secrets.
+    Secrets,
+    /// Decrypts a secret.
+    WriteSecret,
+    /// Removes a secret.
+    RemoveSecret,
 }
 
 /// On which side of its effect a verb goes wrong.
@@ -122,6 +132,6 @@ impl Order {
 
 impl Verb {
     const fn changes(self) -> bool {
-        !matches!(self, Self::Containers | Self::Networks)
+        !matches!(self, Self::Containers | Self::Networks | Self::Secrets)
     }
 }

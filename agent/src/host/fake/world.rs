@@ -6,7 +6,8 @@ use std::{
 use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
-use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
+use super::secrets::Value;
+use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Places, Reason, State};
 
 /// All there is on the machine.
 ///
@@ -17,6 +18,10 @@ pub(super) struct World {
     pub(super) containers: BTreeMap<String, Arc<ContainerSeen>>,
     /// Networks by identifier.
     pub(super) networks: BTreeMap<String, NetworkSeen>,
+    /// Values of secrets by name and key.
+    pub(super) secrets: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Files that containers were given.
+    pub(super) places: Places,
     /// Images that are here.
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
@@ -37,6 +42,8 @@ impl World {
             containers,
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
+            secrets: self.digests(),
+            places: self.places.clone(),
         }
     }
 

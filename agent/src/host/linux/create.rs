@@ -13,25 +13,39 @@ use piccolo_schema::{
 };
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL};
+use super::{
+    CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VARIABLES_LABEL,
+    vault::{Variables, Vault},
+};
 use crate::host::{HostError, Limits, Reason};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
-/// Returns the container to make for a manifest, stamped with both.
-pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreateBody, HostError> {
+/// Returns the container to make for a manifest, stamped with both and with the digests of its secret variables.
+pub(super) fn body(
+    subject: &str,
+    spec: &ContainerSpec,
+    vault: &Vault,
+    variables: Variables,
+) -> Result<ContainerCreateBody, HostError> {
     let network = spec.network.as_deref().unwrap_or("bridge");
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(CONTAINER_LABEL.to_owned(), subject.to_owned());
     labels.insert(SPEC_LABEL.to_owned(), stamp(spec)?);
+    if !variables.digests.is_empty() {
+        labels.insert(VARIABLES_LABEL.to_owned(), stamp(&variables.digests)?);
+    }
+    let env: Vec<String> =
+        spec.env.iter().map(|(key, value)| format!("{key}={value}")).chain(variables.lines).collect();
+    let mounts: Vec<Mount> = spec.mounts.iter().map(mount).chain(secrets(subject, spec, vault)).collect();
     let endpoint = EndpointSettings { aliases: Some(vec![subject.to_owned()]), ..EndpointSettings::default() };
     let networking = NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) };
     Ok(ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: some(&spec.command),
         entrypoint: some(&spec.entrypoint),
-        env: some(&spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()),
+        env: some(&env),
         user: spec.user.clone(),
         labels: Some(labels),
         exposed_ports: some(&spec.ports.iter().map(exposed).collect::<Vec<_>>()),
@@ -39,7 +53,7 @@ pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreat
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: spec.stop_grace_period.map(|period| i64::try_from(period.get().as_secs()).unwrap_or(i64::MAX)),
         networking_config: (!BUILT_IN.contains(&network)).then_some(networking),
-        host_config: Some(host(spec, network)),
+        host_config: Some(HostConfig { mounts: some(&mounts), ..host(spec, network) }),
         ..ContainerCreateBody::default()
     })
 }
@@ -93,7 +107,6 @@ fn host(spec: &ContainerSpec, network: &str) -> HostConfig {
         restart_policy: Some(policy(spec.restart)),
         network_mode: Some(network.to_owned()),
         port_bindings: (!spec.ports.is_empty()).then(|| bindings(&spec.ports)),
-        mounts: some(&spec.mounts.iter().map(mount).collect::<Vec<_>>()),
         tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.iter().map(tmpfs).collect()),
         readonly_rootfs: spec.read_only_root.then_some(true),
         cap_add: some(&spec.capabilities.add),
@@ -111,6 +124,20 @@ fn mount(mount: &container::Mount) -> Mount {
         read_only: Some(mount.read_only),
         ..Mount::default()
     }
+}
+
+/// The files of secrets lie in memory and are only to be read.
+fn secrets(subject: &str, spec: &ContainerSpec, vault: &Vault) -> Vec<Mount> {
+    let mount = |it: &container::SecretUse| {
+        Some(Mount {
+            target: it.path.clone(),
+            source: Some(vault.source(subject, it)?.display().to_string()),
+            typ: Some(MountType::BIND),
+            read_only: Some(true),
+            ..Mount::default()
+        })
+    };
+    spec.secrets.iter().filter_map(mount).collect()
 }
 
 fn tmpfs(tmpfs: &container::Tmpfs) -> (String, String) {
@@ -179,7 +206,13 @@ mod tests {
 
     fn made(spec: Value) -> Value {
         let spec: ContainerSpec = serde_json::from_value(spec).unwrap_or_else(|error| unreachable!("{error}"));
-        serde_json::to_value(body("web", &spec).unwrap_or_else(|_| unreachable!())).unwrap_or_default()
+        let vault = Vault::new("/run/secrets".into(), crate::secrets::Identity::generate());
+        let variables = Variables {
+            lines: vec!["PASSWORD=hunter2".to_owned()],
+            digests: [("PASSWORD".to_owned(), "1f".to_owned())].into(),
+        };
+        serde_json::to_value(body("web", &spec, &vault, variables).unwrap_or_else(|_| unreachable!()))
+            .unwrap_or_default()
     }
 
     #[test]
@@ -228,5 +261,22 @@ mod tests {
         assert_eq!(host["Tmpfs"]["/tmp"], "size=1048576");
         assert_eq!((&host["CapAdd"], &host["CapDrop"]), (&json!(["NET_ADMIN"]), &json!(["ALL"])));
         assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["apps"]["Aliases"], json!(["web"]));
+    }
+
+    #[test]
+    fn secrets_are_mounted_from_memory_and_stay_out_of_labels() {
+        let secrets = json!([
+            { "secret": "db", "path": "/run/db" },
+            { "secret": "db", "key": "password", "path": "/etc/password", "mode": "0400", "uid": 70 },
+            { "secret": "db", "key": "password", "env": "PASSWORD" },
+        ]);
+        let body = made(json!({ "image": "nginx", "secrets": secrets }));
+        let mounts = &body["HostConfig"]["Mounts"];
+        assert_eq!(mounts[0]["Source"], "/run/secrets/containers/web/db-0444-0-0");
+        assert_eq!(mounts[1]["Source"], "/run/secrets/containers/web/db.password-0400-70-0/password");
+        assert_eq!((&mounts[1]["ReadOnly"], mounts.as_array().map(Vec::len)), (&json!(true), Some(2)));
+        assert_eq!(body["Env"], json!(["PASSWORD=hunter2"]));
+        assert_eq!(body["Labels"][VARIABLES_LABEL], r#"{"PASSWORD":"1f"}"#);
+        assert!(!body["Labels"].to_string().contains("hunter2"));
     }
 }

@@ -18,10 +18,10 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
-use piccolo_schema::{ContainerSpec, image::Reference};
+use piccolo_schema::{ContainerSpec, container::SecretUse, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, hint::Hint, seen};
+use super::{cache::Cache, create, error, events, hint::Hint, seen, vault::Vault};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
@@ -38,6 +38,7 @@ const INSPECTIONS: usize = 8;
 pub struct Docker {
     socket: String,
     client: Mutex<Option<Client>>,
+    vault: Vault,
     pub(super) cache: Mutex<Cache>,
     pub(super) containers_hint: Hint,
     pub(super) networks_hint: Notify,
@@ -54,11 +55,12 @@ impl Docker {
     ///
     /// # Errors
     /// When the address is no unix socket.
-    pub fn open(address: &str) -> Result<Arc<Self>, BadAddress> {
+    pub fn open(address: &str, vault: Vault) -> Result<Arc<Self>, BadAddress> {
         let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         let docker = Arc::new(Self {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
+            vault,
             cache: Mutex::default(),
             containers_hint: Hint::default(),
             networks_hint: Notify::new(),
@@ -154,9 +156,9 @@ impl Docker {
         let found = client.inspect_container(name, None).await.ok();
         let labels = found.and_then(|found| found.config).and_then(|config| config.labels).unwrap_or_default();
         let wanted = wanted.labels.as_ref();
-        [super::CONTAINER_LABEL, super::SPEC_LABEL]
-            .iter()
-            .all(|label| labels.contains_key(*label) && labels.get(*label) == wanted.and_then(|all| all.get(*label)))
+        let same = |label| labels.get(label) == wanted.and_then(|all| all.get(label));
+        labels.contains_key(super::CONTAINER_LABEL)
+            && [super::CONTAINER_LABEL, super::SPEC_LABEL, super::VARIABLES_LABEL].into_iter().all(same)
     }
 }
 
@@ -164,7 +166,9 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let containers = self.list(&client).await?;
-        Ok(EngineView { containers, images: self.images(&client).await?, networks: self.network_names(&client).await? })
+        let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
+        let (secrets, places) = self.vault.given().await?;
+        Ok(EngineView { containers, images, networks, secrets, places })
     }
 
     async fn changed(&self) {
@@ -196,7 +200,8 @@ impl Engine for Docker {
 
     async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
         let client = self.client().await?;
-        let body = create::body(subject, spec)?;
+        let variables = self.vault.variables(spec).await?;
+        let body = create::body(subject, spec, &self.vault, variables)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
         let error = error::translate(&error);
@@ -233,6 +238,14 @@ impl Engine for Docker {
 
     async fn update(&self, id: &str, limits: &Limits) -> Result<(), HostError> {
         error::done_is_fine(self.client().await?.update_container(id, create::update(limits)).await)
+    }
+
+    async fn place_secrets(&self, subject: &str, uses: &[SecretUse]) -> Result<(), HostError> {
+        self.vault.place(subject, uses).await
+    }
+
+    async fn clear_secrets(&self, subject: &str, places: &[String]) -> Result<(), HostError> {
+        self.vault.clear(subject, places).await
     }
 
     async fn remove(&self, id: &str) -> Result<(), HostError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
-use crate::host::{ContainerSeen, EngineView, State};
+use crate::host::{ContainerSeen, Digests, EngineView, Places, State};
 
 /// Networks that every engine has and no manifest makes.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -16,6 +16,8 @@ pub(super) struct Machine<'a> {
     subjects: BTreeMap<&'a str, Vec<&'a ContainerSeen>>,
     images: BTreeSet<&'a str>,
     networks: BTreeSet<&'a str>,
+    pub(super) secrets: &'a Digests,
+    pub(super) places: &'a Places,
 }
 
 /// The containers of one subject, by the part they play.
@@ -46,6 +48,8 @@ impl<'a> Machine<'a> {
             subjects,
             images: view.images.iter().map(String::as_str).collect(),
             networks: view.networks.iter().map(String::as_str).collect(),
+            secrets: &view.secrets,
+            places: &view.places,
         }
     }
 
@@ -79,7 +83,8 @@ impl<'a> Machine<'a> {
         let containers = self.of(subject);
         let rank = |seen: &ContainerSeen| (seen.state.is_live(), seen.name == subject);
         let kept = best(containers, |seen| {
-            (!matches!(gap(seen, spec), Gap::Anew(_))).then(|| (seen.name == subject, seen.state.is_live()))
+            (!matches!(gap(seen, spec, self.secrets), Gap::Anew(_)))
+                .then(|| (seen.name == subject, seen.state.is_live()))
         });
         let old = match kept {
             Some(_) => None,

@@ -6,7 +6,7 @@ use super::{
     compare::{Gap, gap},
     machine::{Machine, Standing},
     plan::take_down,
-    report,
+    report, secrets,
     step::{Act, ContainerStep},
 };
 use crate::{
@@ -41,6 +41,7 @@ impl<'a> Subject<'a> {
     /// Adds the steps of this subject, and what it waits for.
     pub(super) fn plan(mut self, plan: &mut Plan<ContainerStep>) {
         let halt = self.decide();
+        self.clear_secrets();
         let subject = self.name;
         plan.steps.extend(self.acts.into_iter().map(|act| ContainerStep {
             subject: subject.to_owned(),
@@ -65,10 +66,12 @@ impl<'a> Subject<'a> {
 
     /// Plans for a container that is what the manifest asks, or becomes it in place.
     fn keep(&mut self, kept: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        if let Gap::InPlace(fields) = gap(kept, self.spec) {
+        if let Gap::InPlace(fields) = gap(kept, self.spec, self.machine.secrets) {
             let (id, name) = (kept.id.clone(), kept.name.clone());
             self.acts.push(Act::Update { id, name, limits: Limits::of(self.spec), fields });
         }
+        let rests = !self.spec.running || report::has_done_its_work(kept, self.spec);
+        let given = if rests { Ok(()) } else { self.give_secrets() };
         if !kept.state.is_live() && spare.iter().any(|other| other.state.is_live()) {
             self.pass_gate()?;
         }
@@ -78,13 +81,14 @@ impl<'a> Subject<'a> {
             (State::Running | State::Restarting, false) => self.acts.push(Act::stop(kept)),
             (State::Paused, false) => self.acts.extend([Act::unpause(kept), Act::stop(kept)]),
             (State::Paused, true) => self.acts.push(Act::unpause(kept)),
-            (State::Created | State::Exited, true) if !report::has_done_its_work(kept, self.spec) => {
+            (State::Created | State::Exited, true) if !rests => {
                 named?;
+                given?;
                 return self.start(&kept.id);
             }
             _ => {}
         }
-        named
+        named.and(given)
     }
 
     /// Plans a new container beside one that won't do, and the change from one to the other.
@@ -93,11 +97,12 @@ impl<'a> Subject<'a> {
         self.name_is_free(&self.next)?;
         self.pull();
         self.network_is_there()?;
+        self.give_secrets()?;
         self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
         if old.name == self.next {
             self.acts.push(Act::rename(old, self.name));
         }
-        let why = match gap(old, self.spec) {
+        let why = match gap(old, self.spec, self.machine.secrets) {
             Gap::Anew(why) => why,
             Gap::None | Gap::InPlace(_) => String::new(),
         };
@@ -118,6 +123,7 @@ impl<'a> Subject<'a> {
         self.pull();
         self.acts.extend(remains.into_iter().flat_map(take_down));
         self.network_is_there()?;
+        self.give_secrets()?;
         self.create(self.name.to_owned(), String::new());
         self.start_if_wanted()
     }
@@ -174,6 +180,26 @@ impl<'a> Subject<'a> {
                 Err(self.wait("NetworkMissing", message))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Writes the files of the secrets that the manifest names, if all of these are there.
+    fn give_secrets(&mut self) -> Halt {
+        if let Some((reason, message)) = secrets::missing(self.spec, self.machine) {
+            return Err(self.wait(reason, message));
+        }
+        let uses = secrets::to_place(self.name, self.spec, self.machine);
+        if !uses.is_empty() {
+            self.acts.push(Act::PlaceSecrets { name: self.name.to_owned(), uses });
+        }
+        Ok(())
+    }
+
+    /// Removes the files that neither the manifest nor a container that is there still uses.
+    fn clear_secrets(&mut self) {
+        let places = secrets::idle(self.name, self.spec, self.machine);
+        if !places.is_empty() {
+            self.acts.push(Act::ClearSecrets { name: self.name.to_owned(), places });
         }
     }
 
