@@ -12,12 +12,12 @@ use std::{
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
-    host::{ContainerSeen, HostError, Limits, Networks as _, Reason, State},
-    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks},
+    host::{ContainerSeen, EngineView, HostError, Limits, Networks as _, Reason, Secrets as _, State, place},
+    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks, secret::Secrets},
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
+use piccolo_schema::{ContainerSpec, NetworkSpec, SecretSpec, container::Restart};
 use proptest::{collection::vec, prelude::*, sample::select};
-use support::scenes::{Drift, Files, a_name, a_network, drift, files, network_spec, spec};
+use support::scenes::{Drift, Files, a_name, a_network, a_secret, drift, files, network_spec, secret_spec, spec};
 
 /// Passes after which everything has to be in place once it is quiet.
 const PATIENCE: usize = 20;
@@ -33,6 +33,8 @@ enum Happening {
     Delete(&'static str),
     WriteNetwork(&'static str, NetworkSpec),
     DeleteNetwork(&'static str),
+    WriteSecret(&'static str, SecretSpec),
+    DeleteSecret(&'static str),
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
@@ -54,6 +56,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_name().prop_map(Happening::Delete),
         1 => (a_network(), network_spec()).prop_map(|(name, spec)| Happening::WriteNetwork(name, spec)),
         1 => a_network().prop_map(Happening::DeleteNetwork),
+        2 => (a_secret(), secret_spec()).prop_map(|(name, spec)| Happening::WriteSecret(name, spec)),
+        1 => a_secret().prop_map(Happening::DeleteSecret),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
         2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
@@ -78,6 +82,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::Remove,
         Verb::CreateNetwork,
         Verb::RemoveNetwork,
+        Verb::PlaceSecrets,
+        Verb::ClearSecrets,
+        Verb::Secrets,
+        Verb::WriteSecret,
+        Verb::RemoveSecret,
     ])
 }
 
@@ -99,6 +108,8 @@ impl Scene {
             Happening::Delete(name) => drop(self.files.containers.remove(name)),
             Happening::WriteNetwork(name, spec) => drop(self.files.networks.insert(name, spec)),
             Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
+            Happening::WriteSecret(name, spec) => drop(self.files.secrets.insert(name, spec)),
+            Happening::DeleteSecret(name) => drop(self.files.secrets.remove(name)),
             Happening::Break(broken) => self.files.broken = broken,
             Happening::Drift(drift) => {
                 drift.happen(&self.engine);
@@ -114,11 +125,12 @@ impl Scene {
         }
     }
 
-    /// One pass of both kinds. Returns true if there was nothing to do.
+    /// One pass of all kinds. Returns true if there was nothing to do.
     fn pass(&self) -> bool {
+        let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
-        networks && containers
+        secrets && networks && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -195,7 +207,12 @@ impl Scene {
             let ours: Vec<_> = view.containers.iter().filter(|it| it.subject() == Some(name)).collect();
             prop_assert_eq!(ours.len(), 1, "{}", name);
             is_as_its_file_says(ours[0], name, spec)?;
+            has_its_secrets(ours[0], name, spec, &view)?;
         }
+        for subject in view.places.keys() {
+            prop_assert!(self.files.containers.contains_key(subject.as_str()), "files of {} are left", subject);
+        }
+        self.secrets_are_as_the_files_say()?;
         let networks = self.engine.networks().now_or_never().unwrap().unwrap();
         let in_use = |network: &str| networks.iter().any(|it| it.name == network && !it.attached.is_empty());
         for network in networks.iter().filter(|it| it.stamp.is_some() && !in_use(&it.name)) {
@@ -203,6 +220,42 @@ impl Scene {
         }
         Ok(())
     }
+
+    fn secrets_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
+        let held = self.engine.secrets().now_or_never().unwrap().unwrap().secrets;
+        let sealed = held.into_iter().map(|it| {
+            let values = it.values.into_iter().map(|(key, value)| (key, value.sealed.unwrap_or_default()));
+            (it.name, values.collect::<BTreeMap<_, _>>())
+        });
+        let files = self.files.secrets.iter().map(|(name, spec)| ((*name).to_owned(), spec.data.clone()));
+        prop_assert_eq!(sealed.collect::<BTreeMap<_, _>>(), files.collect::<BTreeMap<_, _>>());
+        Ok(())
+    }
+}
+
+/// Looks at what a running container was given of secrets.
+fn has_its_secrets(
+    seen: &ContainerSeen,
+    name: &str,
+    spec: &ContainerSpec,
+    view: &EngineView,
+) -> Result<(), TestCaseError> {
+    for it in spec.secrets.iter().filter(|_| seen.state == State::Running) {
+        let mut values = view.secrets[&it.secret].clone();
+        values.retain(|key, _| it.key.as_ref().is_none_or(|only| only == key));
+        match (place(it), &it.env) {
+            (Some(place), _) => {
+                let files = &view.places[name][&place];
+                let digests = files.iter().map(|(key, file)| (key.clone(), file.digest.clone())).collect();
+                prop_assert_eq!(&values, &digests, "{} has other files", name);
+            }
+            (None, variable) => {
+                let digests = &seen.stamp.as_ref().unwrap().variables;
+                prop_assert_eq!(digests.get(variable.as_ref().unwrap()), values.values().next(), "{}", name);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_as_its_file_says(seen: &ContainerSeen, name: &str, spec: &ContainerSpec) -> Result<(), TestCaseError> {

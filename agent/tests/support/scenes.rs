@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
-    Container, ContainerSpec, Desired, Network, NetworkSpec,
-    container::{Dependency, DependencyCondition, HealthCheck, Port, Protocol, Restart},
+    Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec,
+    container::{Dependency, DependencyCondition, HealthCheck, Port, Protocol, Restart, SecretUse},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -15,12 +15,14 @@ pub const NAMES: [&str; 4] = ["cache", "db", "job", "web"];
 /// The names that a container may come to have: those of manifests, of replacements, and one of nobody.
 const ANY_NAMES: [&str; 7] = ["cache", "db", "job", "web", "db.next", "web.next", "by-hand"];
 const NETWORKS: [&str; 2] = ["lan", "wan"];
+const SECRETS: [&str; 2] = ["login", "tls"];
 
-/// What is wanted of both kinds.
+/// What is wanted of all kinds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Files {
     pub containers: BTreeMap<&'static str, ContainerSpec>,
     pub networks: BTreeMap<&'static str, NetworkSpec>,
+    pub secrets: BTreeMap<&'static str, SecretSpec>,
     pub broken: bool,
 }
 
@@ -44,6 +46,8 @@ pub enum Drift {
     AddForeignNetwork(&'static str),
     RemoveNetwork(&'static str),
     RemoveImage(&'static str),
+    ForgetSecrets,
+    AlterSecret(&'static str),
 }
 
 impl Files {
@@ -54,6 +58,13 @@ impl Files {
 
     pub fn networks(&self) -> Desired<Network> {
         let manifests = self.networks.iter().map(|(name, spec)| Network::new(name, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+}
+
+impl Files {
+    pub fn secrets(&self) -> Desired<Secret> {
+        let manifests = self.secrets.iter().map(|(name, spec)| Secret::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
     }
 }
@@ -81,6 +92,8 @@ impl Drift {
             Self::AddForeignNetwork(name) => machine.add_foreign_network(name),
             Self::RemoveNetwork(name) => machine.remove_network_by_hand(name),
             Self::RemoveImage(name) => machine.remove_image(name),
+            Self::ForgetSecrets => machine.forget_secrets(),
+            Self::AlterSecret(name) => machine.alter_secret(name),
         }
     }
 }
@@ -92,7 +105,9 @@ pub fn a_name() -> impl Strategy<Value = &'static str> {
 pub fn files() -> impl Strategy<Value = Files> {
     let containers = proptest::collection::btree_map(a_name(), spec(), 0..=NAMES.len());
     let networks = proptest::collection::btree_map(a_network(), network_spec(), 0..=NETWORKS.len());
-    (containers, networks).prop_map(|(containers, networks)| Files { containers, networks, broken: false })
+    let secrets = proptest::collection::btree_map(a_secret(), secret_spec(), 0..=SECRETS.len());
+    let files = |(containers, networks, secrets)| Files { containers, networks, secrets, broken: false };
+    (containers, networks, secrets).prop_map(files)
 }
 
 pub fn a_network() -> impl Strategy<Value = &'static str> {
@@ -101,6 +116,18 @@ pub fn a_network() -> impl Strategy<Value = &'static str> {
 
 pub fn network_spec() -> impl Strategy<Value = NetworkSpec> {
     any::<bool>().prop_map(|internal| NetworkSpec { internal, ..NetworkSpec::default() })
+}
+
+pub fn a_secret() -> impl Strategy<Value = &'static str> {
+    select(&SECRETS)
+}
+
+pub fn secret_spec() -> impl Strategy<Value = SecretSpec> {
+    let values = proptest::collection::btree_map(select(&["password", "user"]), select(&["one", "two"]), 0..=2);
+    values.prop_map(|values| SecretSpec {
+        data: values.into_iter().map(|(key, value)| (key.to_owned(), format!("sealed:{value}"))).collect(),
+        recipients: Vec::new(),
+    })
 }
 
 pub fn drift() -> impl Strategy<Value = Drift> {
@@ -122,6 +149,8 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         a_network().prop_map(Drift::AddForeignNetwork),
         a_network().prop_map(Drift::RemoveNetwork),
         image().prop_map(Drift::RemoveImage),
+        Just(Drift::ForgetSecrets),
+        a_secret().prop_map(Drift::AlterSecret),
     ]
 }
 
@@ -137,10 +166,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
         seldom(a_network().prop_map(ContainerSpecPart::Network).boxed()),
         seldom(restart().prop_map(ContainerSpecPart::Restart).boxed()),
         seldom(Just(ContainerSpecPart::Stopped).boxed()),
+        seldom((a_secret(), 0..3u8).prop_map(|(name, way)| ContainerSpecPart::Secret(name, way)).boxed()),
     );
-    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h))| {
+    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i))| {
         let mut spec = plain(image);
-        [a, b, c, d, e, f, g, h].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
+        [a, b, c, d, e, f, g, h, i].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
         spec
     })
 }
@@ -165,6 +195,8 @@ enum ContainerSpecPart {
     Network(&'static str),
     Restart(Restart),
     Stopped,
+    /// As files, as one file, or as a variable.
+    Secret(&'static str, u8),
 }
 
 impl ContainerSpecPart {
@@ -187,7 +219,18 @@ impl ContainerSpecPart {
             Self::Network(network) => spec.network = Some(network.to_owned()),
             Self::Restart(restart) => spec.restart = restart,
             Self::Stopped => spec.running = false,
+            Self::Secret(name, way) => spec.secrets.push(secret_use(name, way)),
         }
+    }
+}
+
+fn secret_use(name: &str, way: u8) -> SecretUse {
+    let it = SecretUse { secret: name.to_owned(), ..SecretUse::default() };
+    let (path, key) = (Some("/run/secret".to_owned()), Some("password".to_owned()));
+    match way {
+        0 => SecretUse { path, ..it },
+        1 => SecretUse { path, key, mode: Some("0400".to_owned()), ..it },
+        _ => SecretUse { env: Some("PASSWORD".to_owned()), key, ..it },
     }
 }
 
