@@ -11,6 +11,8 @@ use super::{edit::Content, error::WriteError, write};
 /// # Errors
 /// When the file can't be read or written, or holds something else than a manifest.
 pub fn save(path: &Path, manifest: &Manifest) -> Result<(), WriteError> {
+    // A name alone has no directory that could be synced.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let io = |source| WriteError::Io { path: path.to_owned(), source };
     let now = match fs::read_to_string(path) {
         Ok(text) => Some((parse::parse(&text).map_err(WriteError::Invalid)?, text)),

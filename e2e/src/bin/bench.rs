@@ -17,8 +17,12 @@ use anyhow::Context;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use piccolo_agent::{
-    host::{Engine as _, linux::Docker},
+    host::{
+        Engine as _,
+        linux::{Docker, Vault},
+    },
     reconcile::{Reconciler, container::Containers},
+    secrets::Identity,
 };
 use piccolo_e2e::{
     Engine, Machine, PATIENCE,

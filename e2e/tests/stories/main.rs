@@ -6,3 +6,4 @@ mod crashes;
 mod drift;
 mod engine;
 mod main_job;
+mod secrets;

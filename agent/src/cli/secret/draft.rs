@@ -27,8 +27,8 @@ pub(super) struct Draft {
     pub(super) secret: Secret,
     /// True if there was none.
     pub(super) is_new: bool,
-    /// The version at the daemon, so that nobody's change is lost.
-    version: Option<String>,
+    /// The fingerprint of the daemon's file, so that nobody's change is lost.
+    etag: Option<String>,
 }
 
 impl Place {
@@ -47,14 +47,13 @@ impl Place {
             let saved = save(path, &Manifest::Secret(Box::new(draft.secret)));
             return saved.map_err(|error| Failure::Save { path: path.clone(), source: Box::new(error) });
         }
-        let mut object = json!(draft.secret);
-        if let Some(version) = draft.version {
-            object["metadata"]["resourceVersion"] = version.into();
-        }
-        let mut headers = vec![(header::CONTENT_TYPE, "application/json")];
-        headers.extend(draft.is_new.then_some((header::IF_NONE_MATCH, "*")));
+        let unchanged = match &draft.etag {
+            Some(etag) => (header::IF_MATCH, etag.as_str()),
+            None => (header::IF_NONE_MATCH, "*"),
+        };
+        let headers = [(header::CONTENT_TYPE, "application/json"), unchanged];
         let path = subject::path(Kind::Secret, &name);
-        client.send(Method::PUT, &path, &headers, object.to_string()).await.map(drop)
+        client.send(Method::PUT, &path, &headers, json!(draft.secret).to_string()).await.map(drop)
     }
 }
 
@@ -65,7 +64,7 @@ fn from_file(path: &Path, name: &str, screen: &Screen) -> Result<Draft, Failure>
     let manifest = local::read(&[path.to_owned()], screen)?.pop().and_then(|local| parse::parse(&local.text).ok());
     match manifest {
         Some(Manifest::Secret(secret)) if secret.metadata.name.as_deref() == Some(name) => {
-            Ok(Draft { secret: *secret, is_new: false, version: None })
+            Ok(Draft { secret: *secret, is_new: false, etag: None })
         }
         _ => Err(Failure::Usage(format!("{} is not the manifest of the Secret `{name}`", path.display()))),
     }
@@ -80,9 +79,8 @@ async fn from_daemon(name: &str, client: &Client) -> Result<Draft, Failure> {
     if !answer.status.is_success() {
         return Err(Failure::Refused(object));
     }
-    let version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
     match parse::parse_value(&object) {
-        Ok(Manifest::Secret(secret)) => Ok(Draft { secret: *secret, is_new: false, version }),
+        Ok(Manifest::Secret(secret)) => Ok(Draft { secret: *secret, is_new: false, etag: answer.etag }),
         Ok(_) => Err(Failure::Usage(format!("`{name}` is not a Secret"))),
         Err(Rejected { diagnostics, .. }) => Err(Failure::Invalid { mistakes: diagnostics.len(), files: 1 }),
     }
@@ -90,6 +88,6 @@ async fn from_daemon(name: &str, client: &Client) -> Result<Draft, Failure> {
 
 impl Draft {
     fn new(name: &str) -> Self {
-        Self { secret: Secret::new(name, SecretSpec::default()), is_new: true, version: None }
+        Self { secret: Secret::new(name, SecretSpec::default()), is_new: true, etag: None }
     }
 }

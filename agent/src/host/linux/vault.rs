@@ -12,6 +12,8 @@
 mod files;
 mod memory;
 mod stamps;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

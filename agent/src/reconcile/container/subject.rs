@@ -93,7 +93,10 @@ impl<'a> Subject<'a> {
 
     /// Plans a new container beside one that won't do, and the change from one to the other.
     fn replace(&mut self, old: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        self.name_is_free(self.name)?;
+        if let Err(taken) = self.name_is_free(self.name) {
+            self.step_aside(old);
+            return Err(taken);
+        }
         self.name_is_free(&self.next)?;
         self.pull();
         self.network_is_there()?;
@@ -134,14 +137,20 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         let taken = self.name_is_free(self.name);
-        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
-        if taken.is_ok() {
-            self.acts.push(Act::rename(kept, self.name));
-        } else if by_ours && kept.name != self.next && self.name_is_free(&self.next).is_ok() {
-            // Two of ours may have each other's names. One of them has to step aside before either can have its own.
-            self.acts.push(Act::rename(kept, &self.next));
+        match taken {
+            Ok(()) => self.acts.push(Act::rename(kept, self.name)),
+            Err(_) => self.step_aside(kept),
         }
         taken
+    }
+
+    /// Gives up a name for one of ours. Two may have each other's, and one of them has to step aside before either can
+    /// have its own.
+    fn step_aside(&mut self, seen: &ContainerSeen) {
+        let by_ours = self.machine.stranger(self.name, self.name).is_some_and(|it| it.stamp.is_some());
+        if by_ours && seen.name != self.name && seen.name != self.next && self.name_is_free(&self.next).is_ok() {
+            self.acts.push(Act::rename(seen, &self.next));
+        }
     }
 
     fn pull(&mut self) {
