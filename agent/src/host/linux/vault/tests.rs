@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::{fs, os::unix::fs::MetadataExt};
 
