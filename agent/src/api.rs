@@ -58,8 +58,8 @@ pub struct State {
     pub preview: Arc<dyn Preview>,
     /// Reads what containers print.
     pub logs: Arc<dyn Logs>,
-    /// Whom to encrypt secrets for so that this machine can read them.
-    pub recipient: Arc<str>,
+    /// Whom to encrypt secrets for so that this machine can read them; none if it has no key that can be used.
+    pub recipient: Option<Arc<str>>,
     /// The version of the agent.
     pub version: &'static str,
 }

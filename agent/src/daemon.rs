@@ -63,9 +63,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
     let writer = Arc::new(writer);
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
-    let identity = options.identity.clone().unwrap_or_else(|| options.state_dir.join("identity.age"));
-    let identity = Identity::read_or_make(&identity)?;
-    let recipient = identity.recipient().to_string();
+    let identity = identity(&options, &writer);
+    let recipient = identity.as_ref().ok().map(|identity| identity.recipient().to_string().into());
     let vault = Vault::new(options.secrets_dir.clone(), identity);
     let docker = Docker::open(&options.docker, vault.clone())?;
     let listener = tcp(&options, &writer).await?;
@@ -92,7 +91,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker)),
-        recipient: recipient.into(),
+        recipient,
         version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
@@ -113,6 +112,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
     defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+}
+
+/// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets
+/// say so, and all else goes on.
+fn identity(options: &Options, store: &store::Writer) -> Result<Identity, String> {
+    let path = options.identity.clone().unwrap_or_else(|| options.state_dir.join("identity.age"));
+    let identity = Identity::read_or_make(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+    if let Err(why) = &identity {
+        store.event(Event::new("KeyUnusable", why.clone()).warning());
+        store.health("key", false, why.clone());
+    }
+    identity
 }
 
 /// Listens on the loopback address. A port that is taken is no reason not to keep the machine: a manifest may be what

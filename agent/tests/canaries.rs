@@ -334,7 +334,7 @@ fn no_type_prints_a_value() {
     let identity = Identity::generate();
     let value = Plain::new(b"canary".to_vec());
     let armour = seal(&value, &[identity.recipient()]).unwrap();
-    let vault = piccolo_agent::host::linux::Vault::new("/nowhere".into(), identity.clone());
+    let vault = piccolo_agent::host::linux::Vault::new("/nowhere".into(), Ok(identity.clone()));
     let words = format!("{value:?} {identity:?} {vault:?} {:?} {armour}", identity.open(&armour));
     assert!(!words.contains("canary") && !words.contains("99, 97, 110"), "{words}");
     assert!(!words.contains("SECRET-KEY"), "{words}");

@@ -360,7 +360,9 @@ async fn secrets_say_what_is_wrong_and_never_a_value() {
     wrong.is(2, "", "error: the name of a value has at most 128 letters, digits, `.`, `_` and `-`\n");
     // The house of this test has no key of its own.
     let nobody = machine.run_with(&["secret", "set", "db", "password"], &[], "hunter2").await;
-    nobody.is(1, "", "error: this is no recipient: write `age1…` as `piccolo secret recipient` prints it\n");
+    let words = "error: this machine has no key that can be used, so nothing can be encrypted for it\n help: see `piccolo \
+                 status`, and mend the key file\n";
+    nobody.is(1, "", words);
     let recipient = Identity::generate().recipient().to_string();
     let empty = machine.run(&["secret", "set", "db", "password", "--recipient", &recipient]).await;
     empty.is(2, "", "error: there is no value on standard input\n");

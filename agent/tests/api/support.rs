@@ -62,7 +62,7 @@ impl House {
             store: reader,
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
-            recipient: "age1recipient".into(),
+            recipient: None,
             version: "0.0.0-test",
         };
         Self { dir, router: api::router(state), writer, manifests }

@@ -41,7 +41,7 @@ const TRIES: usize = 7;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
-    let vault = Vault::new("/run/piccolo/secrets".into(), Identity::generate());
+    let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
     let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");

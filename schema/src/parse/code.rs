@@ -108,7 +108,7 @@ impl Code {
                  `[[spec.ports]]`, one block for each."
             }
             Self::UnknownKind => {
-                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`. A file \
+                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Secret`. A file \
                  of a kind that this version does not know changes nothing."
             }
             Self::WrongApiVersion => {

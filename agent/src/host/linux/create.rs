@@ -206,7 +206,7 @@ mod tests {
 
     fn made(spec: Value) -> Value {
         let spec: ContainerSpec = serde_json::from_value(spec).unwrap_or_else(|error| unreachable!("{error}"));
-        let vault = Vault::new("/run/secrets".into(), crate::secrets::Identity::generate());
+        let vault = Vault::new("/run/secrets".into(), Ok(crate::secrets::Identity::generate()));
         let variables = Variables {
             lines: vec!["PASSWORD=hunter2".to_owned()],
             digests: [("PASSWORD".to_owned(), "1f".to_owned())].into(),

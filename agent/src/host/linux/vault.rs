@@ -38,7 +38,8 @@ pub struct Vault(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    identity: Identity,
+    /// Why there is none, if so.
+    identity: Result<Identity, String>,
     key: DigestKey,
     /// One at a time: a look must not find a secret half written.
     turn: Mutex<()>,
@@ -53,9 +54,10 @@ pub(super) struct Variables {
 }
 
 impl Vault {
-    /// Returns the memory under this directory, which need not be there yet.
-    pub fn new(root: PathBuf, identity: Identity) -> Self {
-        let key = identity.digest_key();
+    /// Returns the memory under this directory, which need not be there yet. Without a key nothing can be decrypted, and
+    /// what is held is given to nobody anew; why there is none becomes the message of every secret.
+    pub fn new(root: PathBuf, identity: Result<Identity, String>) -> Self {
+        let key = identity.as_ref().map_or_else(|_| Identity::generate().digest_key(), Identity::digest_key);
         Self(Arc::new(Inner { root, identity, key, turn: Mutex::default() }))
     }
 
@@ -151,9 +153,11 @@ impl Inner {
 
     /// Decrypts all values, and names all that can't be decrypted.
     fn open(&self, name: &str, spec: &SecretSpec) -> Result<BTreeMap<String, Plain>, HostError> {
+        let unreadable = |why: &String| HostError::new(Reason::Undecryptable, why.clone());
+        let identity = self.identity.as_ref().map_err(unreadable)?;
         let (mut values, mut wrong) = (BTreeMap::new(), Vec::new());
         for (key, armour) in &spec.data {
-            match self.identity.open(armour) {
+            match identity.open(armour) {
                 Ok(value) => drop(values.insert(key.clone(), value)),
                 Err(error) => wrong.push(format!("`{key}`: {error}")),
             }

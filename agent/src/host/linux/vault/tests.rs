@@ -16,7 +16,7 @@ struct House {
 impl House {
     fn open() -> Self {
         let (root, identity) = (TempDir::new().unwrap(), Identity::generate());
-        let vault = Vault::new(root.path().join("secrets"), identity.clone());
+        let vault = Vault::new(root.path().join("secrets"), Ok(identity.clone()));
         Self { root, vault, identity }
     }
 
@@ -140,10 +140,22 @@ async fn a_variable_is_text() {
 
 #[tokio::test]
 async fn a_disk_is_told_from_memory() {
-    let here = |root: &str| Vault::new(root.into(), Identity::generate());
+    let here = |root: &str| Vault::new(root.into(), Ok(Identity::generate()));
     let on_disk = here("/proc/self/x").secrets().await.unwrap().on_disk;
     assert_eq!(on_disk.as_deref(), Some("/proc/self/x"));
     if Path::new("/dev/shm").is_dir() {
         assert_eq!(here("/dev/shm/not/there").secrets().await.unwrap().on_disk, None);
     }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_given_and_nothing_is_touched() {
+    let house = House::open();
+    let spec = house.spec(&[("password", "one")]);
+    house.vault.write_secret("db", &spec).await.unwrap();
+    let broken = Vault::new(house.path(""), Err("the key file holds no key".into()));
+    assert!(broken.given().await.unwrap().0.is_empty());
+    let error = broken.write_secret("db", &spec).await.unwrap_err();
+    assert_eq!((error.reason, error.message.as_str()), (Reason::Undecryptable, "the key file holds no key"));
+    assert_eq!((house.read("values/db/password"), house.whole("db").await.len()), ("one".to_owned(), 1));
 }
