@@ -39,7 +39,11 @@ async fn clients_find_the_kinds() {
     }
     let resources = house.get("/apis/piccolo.os/v1alpha1").await.json();
     let names: Vec<_> = resources["resources"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
-    assert_eq!(names, ["networks", "networks/status", "containers", "containers/status"].map(|it| json!(it)));
+    assert_eq!(
+        names,
+        ["secrets", "secrets/status", "networks", "networks/status", "containers", "containers/status"]
+            .map(|it| json!(it))
+    );
     let document = house.get("/openapi/v3/apis/piccolo.os/v1alpha1").await.json();
     let model = &document["components"]["schemas"]["Container"];
     assert_eq!(model["x-kubernetes-group-version-kind"][0]["kind"], "Container");

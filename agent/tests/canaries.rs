@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex},
@@ -327,6 +328,33 @@ async fn fifty_values_are_seen_nowhere() {
     for number in 0..4 {
         hunt.is_clean("a manifest", &fs::read(hunt.path(&format!("etc/secrets/good{number}.toml"))).unwrap());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_used_stops_nothing_but_secrets() {
+    let mut hunt = Hunt::new();
+    let key = hunt.path("state/identity.age");
+    fs::create_dir(hunt.path("state")).unwrap();
+    fs::write(&key, "AGE-SECRET-KEY-1BROKEN\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let shutdown = CancellationToken::new();
+    let daemon = tokio::spawn(daemon::run(hunt.options(), shutdown.clone()));
+    while !hunt.path("api.sock").exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let canary = hunt.canary();
+    assert_eq!(hunt.run(&["secret", "set", "db", "password"], &canary).await, 1);
+    let recipient = Identity::generate().recipient().to_string();
+    assert_eq!(hunt.run(&["secret", "set", "db", "password", "--recipient", &recipient], &canary).await, 0);
+    hunt.until("/readyz?verbose", |it| it.contains("[-]key: ") && it.contains("holds no key")).await;
+    hunt.until(&format!("{BASE}/secrets/db"), |it| it.contains("\"Undecryptable\"") && it.contains("holds no key"))
+        .await;
+    hunt.listen().await;
+    shutdown.cancel();
+    daemon.await.unwrap().unwrap();
+    assert_eq!(fs::read_to_string(&key).unwrap(), "AGE-SECRET-KEY-1BROKEN\n");
+    hunt.is_clean("what was answered or printed", hunt.heard.as_bytes());
+    assert!(!hunt.heard.contains("KEY-1BROKEN"), "{}", hunt.heard);
 }
 
 #[test]
