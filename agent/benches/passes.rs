@@ -60,7 +60,11 @@ fn settled(manifests: &[Container]) -> EngineView {
     let seen = |manifest: &Container| ContainerSeen {
         id: format!("id-{}", manifest.name()),
         name: manifest.name().to_owned(),
-        stamp: Some(Stamp { subject: manifest.name().to_owned(), spec: Some(Box::new(manifest.spec.clone())) }),
+        stamp: Some(Stamp {
+            subject: manifest.name().to_owned(),
+            spec: Some(Box::new(manifest.spec.clone())),
+            variables: Default::default(),
+        }),
         state: State::Running,
         health: None,
         exit_code: None,
@@ -76,6 +80,7 @@ fn settled(manifests: &[Container]) -> EngineView {
         images: manifests.iter().map(|manifest| manifest.spec.image.clone()).collect(),
         networks: vec!["apps".to_owned()],
         volumes: (0..manifests.len()).map(|number| format!("data-{number}")).collect(),
+        ..EngineView::default()
     }
 }
 

@@ -23,6 +23,7 @@ mod openapi;
 mod params;
 mod patch;
 mod plan;
+mod recipient;
 mod selector;
 mod serve;
 mod stream;
@@ -57,6 +58,8 @@ pub struct State {
     pub preview: Arc<dyn Preview>,
     /// Reads what containers print.
     pub logs: Arc<dyn Logs>,
+    /// Whom to encrypt secrets for so that this machine can read them; none if it has no key that can be used.
+    pub recipient: Option<Arc<str>>,
     /// The version of the agent.
     pub version: &'static str,
 }
@@ -94,6 +97,7 @@ const PATHS: &[&str] = &[
     "/plan",
     "/problems",
     "/readyz",
+    "/recipient",
     "/version",
 ];
 
@@ -109,6 +113,7 @@ pub fn router(state: State) -> Router {
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/recipient", get(recipient::show))
         .route("/metrics", get(metrics::show))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/namespaces/{namespace}/events", get(events::list))

@@ -20,6 +20,7 @@ mod output;
 mod plan;
 mod schema;
 mod screen;
+mod secret;
 mod status;
 mod subject;
 mod table;
@@ -75,6 +76,8 @@ enum Command {
     Edit(edit::Args),
     /// Removes manifests, and what they declare from the machine.
     Delete(delete::Args),
+    /// Keeps values that only this machine can read.
+    Secret(secret::Args),
     /// Confirms removals that are held because they are many.
     Confirm(confirm::Args),
     /// Shows what a container prints.
@@ -122,6 +125,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Apply(args) => apply::run(&args, client, screen).await?,
         Command::Edit(args) => edit::run(&args, client, screen).await?,
         Command::Delete(args) => delete::run(&args, client, screen).await?,
+        Command::Secret(args) => secret::run(&args, client, screen).await?,
         Command::Confirm(args) => confirm::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,

@@ -17,9 +17,10 @@ use tracing::info;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
-    host::linux::Docker,
+    host::linux::{Docker, Vault},
     manifests::Manifests,
-    reconcile::{Reconciler, container::Containers, network::Networks, volume::Volumes},
+    reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
+    secrets::Identity,
     store::{self, Event},
 };
 
@@ -30,9 +31,17 @@ pub struct Options {
     /// The directory of the manifests.
     #[arg(long, env = "PICCOLO_CONFIG_DIR", default_value = "/etc/piccolo")]
     pub config_dir: PathBuf,
-    /// The directory of what the daemon remembers, which can be deleted without harm, and of snapshots of volumes.
+    /// The directory of what the daemon remembers, and of snapshots of volumes. All but these and `identity.age` can be
+    /// deleted without harm.
     #[arg(long, env = "PICCOLO_STATE_DIR", default_value = "/var/lib/piccolo")]
     pub state_dir: PathBuf,
+    /// The file of the key by which this machine reads its secrets, made at the first start; `identity.age` in the
+    /// directory of the state when left out. Whoever has it can read them, and without it nobody can.
+    #[arg(long, env = "PICCOLO_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// The directory of decrypted secrets. It must lie in memory (tmpfs).
+    #[arg(long, env = "PICCOLO_SECRETS_DIR", default_value = "/run/piccolo/secrets")]
+    pub secrets_dir: PathBuf,
     /// The socket of the API, for programs on this machine.
     #[arg(long, env = "PICCOLO_SOCKET", default_value = "/run/piccolo/api.sock")]
     pub socket: PathBuf,
@@ -55,7 +64,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
     let writer = Arc::new(writer);
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
-    let docker = Docker::open(&options.docker)?;
+    let identity = identity(&options, &writer);
+    let recipient = identity.as_ref().ok().map(|identity| identity.recipient().to_string().into());
+    let vault = Vault::new(options.secrets_dir.clone(), identity);
+    let docker = Docker::open(&options.docker, vault.clone())?;
     let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let manifests = Manifests::open(options.config_dir.clone()).await;
@@ -71,6 +83,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         shutdown: shutdown.clone(),
     };
     let mut controllers = Controllers::default();
+    controllers.spawn(&mut tasks, Secrets(Arc::new(vault)), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Containers(docker.clone()), &shared);
@@ -80,6 +93,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker)),
+        recipient,
         version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
@@ -100,6 +114,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
     defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+}
+
+/// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets
+/// say so, and all else goes on.
+fn identity(options: &Options, store: &store::Writer) -> Result<Identity, String> {
+    let path = options.identity.clone().unwrap_or_else(|| options.state_dir.join("identity.age"));
+    let identity = Identity::read_or_make(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+    if let Err(why) = &identity {
+        store.event(Event::new("KeyUnusable", why.clone()).warning());
+        store.health("key", false, why.clone());
+    }
+    identity
 }
 
 /// Listens on the loopback address. A port that is taken is no reason not to keep the machine: a manifest may be what

@@ -3,16 +3,23 @@
 pub mod fake;
 pub mod firewall;
 pub mod linux;
+mod secrets;
 mod volumes;
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
 
 use futures_util::Stream;
-use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
+use piccolo_schema::{
+    ContainerSpec, NetworkSpec,
+    container::{Restart, SecretUse},
+};
 use serde::{Deserialize, Serialize};
 
-pub use firewall::{Firewall, Member, Rules, RulesSeen};
-pub use volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes};
+pub use self::{
+    firewall::{Firewall, Member, Rules, RulesSeen},
+    secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
+    volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
+};
 
 /// A verb that did not do what it says.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub enum Reason {
     MountSourceMissing,
     /// Something that is not ours has the name.
     NameTaken,
+    /// A value of a secret can't be decrypted here.
+    Undecryptable,
     /// It is gone since it was seen; the next look will tell.
     Gone,
     /// It is in use.
@@ -83,6 +92,10 @@ pub trait Engine: Send + Sync + 'static {
     fn rename(&self, id: &str, name: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Changes what the engine can change in place.
     fn update(&self, id: &str, limits: &Limits) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes the files of these secrets for a container, in memory. Those that are there are changed in place.
+    fn place_secrets(&self, subject: &str, uses: &[SecretUse]) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes the files of secrets at these places of a container.
+    fn clear_secrets(&self, subject: &str, places: &[String]) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Removes a stopped container, not its volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Follows what a container writes. `tail` is the number of lines to begin with, all when `None`.
@@ -129,6 +142,12 @@ pub struct EngineView {
     /// Our rules, as far as a container has to wait for them.
     #[serde(default, skip_serializing_if = "Firewall::is_idle")]
     pub firewall: Firewall,
+    /// The secrets that containers can be given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: Digests,
+    /// The files of secrets that containers were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: Places,
 }
 
 /// A container as the engine shows it.
@@ -177,6 +196,9 @@ pub struct Stamp {
     /// The spec that the container was made from. A spec that this version can't read is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<ContainerSpec>>,
+    /// The keyed digests of the secrets in its environment, by variable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// What the engine changes without making the container anew.
@@ -354,6 +376,7 @@ impl Reason {
             Self::PermissionDenied => "PermissionDenied",
             Self::MountSourceMissing => "MountSourceMissing",
             Self::NameTaken => "NameTaken",
+            Self::Undecryptable => "Undecryptable",
             Self::Gone => "Gone",
             Self::InUse => "InUse",
             Self::Refused => "Refused",

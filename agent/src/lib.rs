@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;
+pub mod secrets;
 pub mod store;

@@ -5,6 +5,7 @@
 
 mod edit;
 mod error;
+mod file;
 mod merge;
 mod read;
 mod snapshot;
@@ -27,6 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{edit::Content, tree::Tree, watcher::Watcher};
 pub use self::{
     error::{Expect, WriteError, Written},
+    file::save,
     snapshot::{Declaration, Identity, Problem, Snapshot, reason},
 };
 

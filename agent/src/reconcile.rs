@@ -5,6 +5,7 @@
 
 pub mod container;
 pub mod network;
+pub mod secret;
 pub mod volume;
 
 use std::{fmt::Display, future::Future};

@@ -41,8 +41,17 @@ async fn clients_find_the_kinds() {
     let names: Vec<_> = resources["resources"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
     assert_eq!(
         names,
-        ["networks", "networks/status", "volumes", "volumes/status", "containers", "containers/status"]
-            .map(|it| json!(it))
+        [
+            "secrets",
+            "secrets/status",
+            "networks",
+            "networks/status",
+            "volumes",
+            "volumes/status",
+            "containers",
+            "containers/status"
+        ]
+        .map(|it| json!(it))
     );
     let document = house.get("/openapi/v3/apis/piccolo.os/v1alpha1").await.json();
     let model = &document["components"]["schemas"]["Container"];

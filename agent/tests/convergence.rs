@@ -12,15 +12,22 @@ use std::{
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
-    host::{ContainerSeen, HostError, Limits, NetworkView, Networks as _, Reason, RulesSeen, State, Volumes as _},
-    reconcile::{Plan, Reconciler, Waiting, container::Containers, network::Networks, volume::Volumes},
+    host::{
+        ContainerSeen, EngineView, HostError, Limits, NetworkView, Networks as _, Reason, RulesSeen, Secrets as _,
+        State, Volumes as _, place,
+    },
+    reconcile::{
+        Plan, Reconciler, Waiting, container::Containers, network::Networks, secret::Secrets, volume::Volumes,
+    },
 };
 use piccolo_schema::{
-    ContainerSpec, NetworkSpec, VolumeSpec,
+    ContainerSpec, NetworkSpec, SecretSpec, VolumeSpec,
     container::{Exposure, Restart},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
-use support::scenes::{Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec};
+use support::scenes::{
+    Drift, Files, a_name, a_network, a_secret, a_volume, drift, files, network_spec, secret_spec, spec, volume_spec,
+};
 
 /// Passes after which everything has to be in place once it is quiet.
 const PATIENCE: usize = 20;
@@ -38,6 +45,8 @@ enum Happening {
     DeleteNetwork(&'static str),
     WriteVolume(&'static str, VolumeSpec),
     DeleteVolume(&'static str),
+    WriteSecret(&'static str, SecretSpec),
+    DeleteSecret(&'static str),
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
@@ -63,6 +72,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_network().prop_map(Happening::DeleteNetwork),
         2 => (a_volume(), volume_spec()).prop_map(|(name, spec)| Happening::WriteVolume(name, spec)),
         1 => a_volume().prop_map(Happening::DeleteVolume),
+        2 => (a_secret(), secret_spec()).prop_map(|(name, spec)| Happening::WriteSecret(name, spec)),
+        1 => a_secret().prop_map(Happening::DeleteSecret),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
         1 => any::<bool>().prop_map(Happening::BreakFirewall),
@@ -95,6 +106,11 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::ReleaseVolume,
         Verb::SetRules,
         Verb::ClearRules,
+        Verb::PlaceSecrets,
+        Verb::ClearSecrets,
+        Verb::Secrets,
+        Verb::WriteSecret,
+        Verb::RemoveSecret,
     ])
 }
 
@@ -118,6 +134,8 @@ impl Scene {
             Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
             Happening::WriteVolume(name, spec) => drop(self.files.volumes.insert(name, spec)),
             Happening::DeleteVolume(name) => drop(self.files.volumes.remove(name)),
+            Happening::WriteSecret(name, spec) => drop(self.files.secrets.insert(name, spec)),
+            Happening::DeleteSecret(name) => drop(self.files.secrets.remove(name)),
             Happening::Break(broken) => self.files.broken = broken,
             Happening::Drift(drift) => {
                 drift.happen(&self.engine);
@@ -136,10 +154,11 @@ impl Scene {
 
     /// One pass of all kinds. Returns true if there was nothing to do.
     fn pass(&self) -> bool {
+        let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
-        networks && volumes && containers
+        secrets && networks && volumes && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -229,7 +248,12 @@ impl Scene {
             let ours: Vec<_> = view.containers.iter().filter(|it| it.subject() == Some(name)).collect();
             prop_assert_eq!(ours.len(), 1, "{}", name);
             is_as_its_file_says(ours[0], name, spec)?;
+            has_its_secrets(ours[0], name, spec, &view)?;
         }
+        for subject in view.places.keys() {
+            prop_assert!(self.files.containers.contains_key(subject.as_str()), "files of {} are left", subject);
+        }
+        self.secrets_are_as_the_files_say()?;
         let seen = self.engine.networks().now_or_never().unwrap().unwrap();
         self.rules_are_as_the_files_say(&seen)?;
         let networks = seen.networks;
@@ -279,6 +303,42 @@ impl Scene {
         }
         Ok(())
     }
+
+    fn secrets_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
+        let held = self.engine.secrets().now_or_never().unwrap().unwrap().secrets;
+        let sealed = held.into_iter().map(|it| {
+            let values = it.values.into_iter().map(|(key, value)| (key, value.sealed.unwrap_or_default()));
+            (it.name, values.collect::<BTreeMap<_, _>>())
+        });
+        let files = self.files.secrets.iter().map(|(name, spec)| ((*name).to_owned(), spec.data.clone()));
+        prop_assert_eq!(sealed.collect::<BTreeMap<_, _>>(), files.collect::<BTreeMap<_, _>>());
+        Ok(())
+    }
+}
+
+/// Looks at what a running container was given of secrets.
+fn has_its_secrets(
+    seen: &ContainerSeen,
+    name: &str,
+    spec: &ContainerSpec,
+    view: &EngineView,
+) -> Result<(), TestCaseError> {
+    for it in spec.secrets.iter().filter(|_| seen.state == State::Running) {
+        let mut values = view.secrets[&it.secret].clone();
+        values.retain(|key, _| it.key.as_ref().is_none_or(|only| only == key));
+        match (place(it), &it.env) {
+            (Some(place), _) => {
+                let files = &view.places[name][&place];
+                let digests = files.iter().map(|(key, file)| (key.clone(), file.digest.clone())).collect();
+                prop_assert_eq!(&values, &digests, "{} has other files", name);
+            }
+            (None, variable) => {
+                let digests = &seen.stamp.as_ref().unwrap().variables;
+                prop_assert_eq!(digests.get(variable.as_ref().unwrap()), values.values().next(), "{}", name);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_as_its_file_says(seen: &ContainerSeen, name: &str, spec: &ContainerSpec) -> Result<(), TestCaseError> {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, When},
-    reconcile::{Disruption, Reconciler, Step, container::Containers, network::Networks, volume::Volumes},
+    reconcile::{
+        Disruption, Reconciler, Step, container::Containers, network::Networks, secret::Secrets, volume::Volumes,
+    },
 };
 use piccolo_schema::Desired;
 use proptest::prelude::*;
@@ -173,6 +175,7 @@ fn is_indifferent_to_order<W: World>(world: &W, desired: &Desired<<W::Reconciler
 fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
     let engine = Arc::new(FakeEngine::new());
     for _ in 0..3 {
+        support::pass(&Secrets(Arc::clone(&engine)), &earlier.secrets());
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
         support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
         support::pass(&Containers(Arc::clone(&engine)), &earlier.containers());
@@ -216,5 +219,11 @@ proptest! {
     fn networks_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Networks<FakeEngine>> { engine: machine(&earlier, &drifts), start: Networks };
         laws(world, &today.networks());
+    }
+
+    #[test]
+    fn secrets_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
+        let world = || Fake::<Secrets<FakeEngine>> { engine: machine(&earlier, &drifts), start: Secrets };
+        laws(world, &today.secrets());
     }
 }

@@ -11,15 +11,16 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkView, VolumeSeen, fake::FakeEngine},
+    host::{EngineView, NetworkView, SecretsView, VolumeSeen, fake::FakeEngine},
     reconcile::{
         Disruption, Plan, Reconciler, Step,
         container::Containers,
         network::{Act, NetworkStep, Networks},
+        secret::Secrets,
         volume::Volumes,
     },
 };
-use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec};
+use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
@@ -70,6 +71,16 @@ fn volume_plans_are_as_written_down() {
         describe(&Volumes::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 20, "{cases} cases are too few");
+}
+
+#[test]
+fn secret_plans_are_as_written_down() {
+    let cases = each_case("secret", |desired, observed| {
+        let desired = read_desired::<SecretSpec, Secret>(desired, Secret::new);
+        let observed = toml::from_str::<SecretsView>(observed).unwrap();
+        describe(&Secrets::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 12, "{cases} cases are too few");
 }
 
 fn each_case(kind: &str, plan: impl Fn(&str, &str) -> String) -> usize {

@@ -24,6 +24,8 @@ use crate::{PATIENCE, http};
 #[derive(Debug)]
 pub struct Machine {
     dir: TempDir,
+    /// Where secrets lie: in memory, as a test's directory need not be.
+    memory: TempDir,
     docker: String,
     launcher: Vec<String>,
     daemon: Option<Child>,
@@ -48,8 +50,9 @@ impl Machine {
     pub fn on(docker: &str) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("piccolo-story-")?;
         fs::create_dir(dir.path().join("etc"))?;
+        let memory = TempDir::with_prefix_in("piccolo-story-", "/dev/shm")?;
         let (docker, launcher) = (docker.to_owned(), Vec::new());
-        Ok(Self { dir, docker, launcher, daemon: None, heard: watch::Sender::new(0), ears: Vec::new() })
+        Ok(Self { dir, memory, docker, launcher, daemon: None, heard: watch::Sender::new(0), ears: Vec::new() })
     }
 
     /// Starts the daemon by another program, which is given the daemon's command and becomes it.
@@ -71,6 +74,16 @@ impl Machine {
     /// Returns the directory of the store.
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Returns the directory of decrypted secrets.
+    pub fn memory(&self) -> &Path {
+        self.memory.path()
+    }
+
+    /// Returns all that the daemon has written to its log.
+    pub fn whole_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// Writes a manifest as an editor does: to another file first, then in its place.
@@ -115,6 +128,7 @@ impl Machine {
             .args(["--config-dir".as_ref(), self.path("").as_os_str()])
             .args(["--state-dir".as_ref(), self.state().as_os_str()])
             .args(["--socket".as_ref(), self.socket().as_os_str()])
+            .args(["--secrets-dir".as_ref(), self.memory.path().as_os_str()])
             .args(["--listen", "127.0.0.1:0", "--docker", &self.docker])
             .stdin(Stdio::null())
             .stderr(log)
@@ -226,7 +240,7 @@ impl Machine {
 
     /// Returns the end of the daemon's log.
     pub fn log(&self) -> String {
-        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let log = self.whole_log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }

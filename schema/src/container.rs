@@ -5,6 +5,7 @@ mod grant;
 mod health;
 mod resources;
 mod rules;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub use self::{
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
     resources::{Device, Log, LogDriver, Ulimit},
+    secrets::SecretUse,
 };
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
@@ -73,6 +75,9 @@ pub struct ContainerSpec {
     /// Directories, files and named volumes that the container sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Secrets that the container is given, as files in memory or, when asked for, as environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// Directories kept in memory, empty at each start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<Tmpfs>,

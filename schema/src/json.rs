@@ -4,7 +4,9 @@ use kube::CustomResourceExt;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{API_VERSION, Container, ContainerSpec, Kind, Network, NetworkSpec, Volume, VolumeSpec};
+use crate::{
+    API_VERSION, Container, ContainerSpec, Kind, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+};
 
 /// The form of the name of a manifest.
 pub const NAME_PATTERN: &str = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -15,6 +17,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Container => Container::crd(),
         Kind::Network => Network::crd(),
         Kind::Volume => Volume::crd(),
+        Kind::Secret => Secret::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -27,6 +30,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Container => root_of::<ContainerSpec>(),
         Kind::Network => root_of::<NetworkSpec>(),
         Kind::Volume => root_of::<VolumeSpec>(),
+        Kind::Secret => root_of::<SecretSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -11,6 +11,8 @@ pub enum Kind {
     Network,
     /// A place for data that outlives containers.
     Volume,
+    /// Values that only this machine can read.
+    Secret,
 }
 
 /// A word that names no kind.
@@ -19,7 +21,7 @@ pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
-    pub const ALL: &'static [Self] = &[Self::Network, Self::Volume, Self::Container];
+    pub const ALL: &'static [Self] = &[Self::Secret, Self::Network, Self::Volume, Self::Container];
 
     /// Returns the kind as a manifest writes it, `Container`.
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Container => "Container",
             Self::Network => "Network",
             Self::Volume => "Volume",
+            Self::Secret => "Secret",
         }
     }
 
@@ -36,6 +39,7 @@ impl Kind {
             Self::Container => "containers",
             Self::Network => "networks",
             Self::Volume => "volumes",
+            Self::Secret => "secrets",
         }
     }
 
@@ -45,6 +49,7 @@ impl Kind {
             Self::Container => "container",
             Self::Network => "network",
             Self::Volume => "volume",
+            Self::Secret => "secret",
         }
     }
 
@@ -54,6 +59,7 @@ impl Kind {
             Self::Container => "ct",
             Self::Network => "net",
             Self::Volume => "vol",
+            Self::Secret => "sec",
         }
     }
 

@@ -19,6 +19,7 @@ mod manifest;
 pub mod network;
 pub mod parse;
 pub mod quantity;
+pub mod secret;
 pub mod subnet;
 pub mod volume;
 
@@ -28,6 +29,7 @@ pub use desired::Desired;
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Declared, Manifest};
 pub use network::{Network, NetworkSpec, NetworkStatus};
+pub use secret::{Secret, SecretSpec, SecretStatus};
 pub use volume::{Volume, VolumeSpec, VolumeStatus};
 
 /// The API group of every kind.

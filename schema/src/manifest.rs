@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::{Container, Kind, Network, Volume, parse::Violation};
+use crate::{Container, Kind, Network, Secret, Volume, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -12,6 +12,8 @@ pub enum Manifest {
     Network(Box<Network>),
     /// A volume.
     Volume(Box<Volume>),
+    /// A secret.
+    Secret(Box<Secret>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -31,6 +33,7 @@ impl Manifest {
             Self::Container(_) => Kind::Container,
             Self::Network(_) => Kind::Network,
             Self::Volume(_) => Kind::Volume,
+            Self::Secret(_) => Kind::Secret,
         }
     }
 
@@ -40,6 +43,7 @@ impl Manifest {
             Self::Container(it) => it.name(),
             Self::Network(it) => it.name(),
             Self::Volume(it) => it.name(),
+            Self::Secret(it) => it.name(),
         }
     }
 }
@@ -51,6 +55,7 @@ impl Manifest {
             Self::Container(it) => it.validate(),
             Self::Network(it) => it.validate(),
             Self::Volume(it) => it.validate(),
+            Self::Secret(it) => it.validate(),
         }
     }
 }
@@ -95,6 +100,21 @@ impl Declared for Volume {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Volume(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Secret {
+    const KIND: Kind = Kind::Secret;
+
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Secret(it) => Some(it),
             _ => None,
         }
     }

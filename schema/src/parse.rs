@@ -7,6 +7,7 @@ mod code;
 mod depth;
 mod diagnostic;
 mod finding;
+mod hide;
 mod path;
 mod shape;
 mod spell;
@@ -20,7 +21,7 @@ use toml::de::DeTable;
 
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
-use crate::{Container, Kind, Manifest, Network, Volume};
+use crate::{Container, Kind, Manifest, Network, Secret, Volume};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -91,6 +92,8 @@ pub fn parse_value(value: &Json) -> Result<Manifest, Rejected> {
 struct Checked {
     kind: Option<Kind>,
     name: Option<String>,
+    /// Whether it is, or is meant to be, a Secret, whose text is repeated nowhere.
+    secret: bool,
     findings: Vec<Finding>,
     manifest: Option<Manifest>,
 }
@@ -100,7 +103,10 @@ impl Checked {
         match self.manifest {
             Some(manifest) if self.findings.is_empty() => Ok(manifest),
             _ => {
-                let diagnostics = finding::place(self.findings, text);
+                let mut diagnostics = finding::place(self.findings, text);
+                if let Some(text) = text.filter(|text| self.secret || hide::declares_a_secret(text)) {
+                    hide::values(&mut diagnostics, text);
+                }
                 Err(Rejected { kind: self.kind, name: self.name, diagnostics })
             }
         }
@@ -123,7 +129,7 @@ fn check(tree: &Node<'_>) -> Checked {
     }
     let name = tree.entry("metadata").and_then(|it| it.node.text("name")).map(str::to_owned);
     let manifest = likely.and_then(|kind| typed(kind, json, tree, &mut findings));
-    Checked { kind, name, findings, manifest }
+    Checked { kind, name, secret: likely == Some(Kind::Secret), findings, manifest }
 }
 
 /// Turns the checked tree into types and asks the kind's own rules.
@@ -132,6 +138,7 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
         Kind::Container => serde_json::from_value::<Container>(json).map(|it| Manifest::Container(Box::new(it))),
         Kind::Network => serde_json::from_value::<Network>(json).map(|it| Manifest::Network(Box::new(it))),
         Kind::Volume => serde_json::from_value::<Volume>(json).map(|it| Manifest::Volume(Box::new(it))),
+        Kind::Secret => serde_json::from_value::<Secret>(json).map(|it| Manifest::Secret(Box::new(it))),
     };
     match result {
         Ok(manifest) => {

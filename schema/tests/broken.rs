@@ -26,6 +26,7 @@ fn every_broken_manifest_is_explained() {
         let sorted = rejected.diagnostics.is_sorted_by_key(|it| (it.line, it.column));
         assert!(sorted, "{file}: not in the order of the text");
         let answer = rejected.diagnostics.iter().map(|it| it.render(file)).collect::<Vec<_>>().join("\n");
+        assert!(!answer.to_lowercase().contains("hunter2"), "{file}: a value in plain is repeated:\n{answer}");
         let golden = path.with_extension("txt");
         if std::env::var_os("PICCOLO_BLESS").is_some() {
             fs::write(&golden, &answer).unwrap();

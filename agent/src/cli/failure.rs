@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use serde_json::Value;
 
+use crate::{manifests::WriteError, secrets::IdentityError};
+
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -54,6 +56,20 @@ pub(super) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A manifest can't be written into a file.
+    #[error("can't write the manifest {}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<WriteError>,
+    },
+    /// A value can't be encrypted or decrypted.
+    #[error("{0}")]
+    Secret(String),
+    /// A key file can't be used.
+    #[error(transparent)]
+    Key(IdentityError),
     /// The editor failed.
     #[error("the editor `{0}` failed; nothing was changed")]
     Editor(String),

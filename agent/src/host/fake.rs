@@ -10,6 +10,7 @@ mod drift;
 mod engine;
 mod faults;
 mod networks;
+mod secrets;
 mod snapshots;
 mod volumes;
 mod world;

@@ -20,12 +20,14 @@ mod quota;
 mod seen;
 mod shelf;
 mod snapshots;
+mod vault;
 mod volumes;
 mod watch;
 
 pub use self::{
     docker::{BadAddress, Docker},
     snapshots::SnapshotStore,
+    vault::Vault,
 };
 
 /// The label that names the manifest of a container.
@@ -38,3 +40,5 @@ const VOLUME_LABEL: &str = "piccolo.os/volume";
 const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";
+/// The label that holds the digests of the secrets in the environment of a container, as JSON.
+const VARIABLES_LABEL: &str = "piccolo.os/variables";

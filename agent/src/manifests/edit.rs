@@ -49,7 +49,7 @@ impl Content {
     }
 
     /// Returns the text of the file, given what is in it now.
-    fn text(&self, now: Option<(&str, &Manifest)>) -> Result<String, WriteError> {
+    pub(super) fn text(&self, now: Option<(&str, &Manifest)>) -> Result<String, WriteError> {
         let manifest = match self {
             Self::Text(text, _) => return Ok(text.clone()),
             Self::Manifest(manifest) => manifest,

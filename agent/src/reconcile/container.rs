@@ -19,6 +19,7 @@ mod machine;
 mod plan;
 mod ports;
 mod report;
+mod secrets;
 mod step;
 mod subject;
 
@@ -39,7 +40,7 @@ impl<E: Engine> Reconciler for Containers<E> {
     type Observed = EngineView;
     type Step = ContainerStep;
 
-    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume];
+    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret];
 
     fn observe(&self) -> impl Future<Output = Result<EngineView, HostError>> + Send {
         self.0.containers()
@@ -60,6 +61,8 @@ impl<E: Engine> Reconciler for Containers<E> {
             Act::Unpause { id, .. } => self.0.unpause(id).await,
             Act::Stop { id, .. } => self.0.stop(id).await,
             Act::Remove { id, .. } => self.0.remove(id).await,
+            Act::PlaceSecrets { uses, .. } => self.0.place_secrets(&step.subject, uses).await,
+            Act::ClearSecrets { places, .. } => self.0.clear_secrets(&step.subject, places).await,
         }
     }
 

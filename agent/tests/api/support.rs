@@ -62,6 +62,7 @@ impl House {
             store: reader,
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
+            recipient: None,
             version: "0.0.0-test",
         };
         Self { dir, router: api::router(state), writer, manifests }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
-    Container, ContainerSpec, Desired, Network, NetworkSpec, Volume, VolumeSpec,
-    container::{Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart},
+    Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    container::{Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse},
     network::{Allow, Policy},
     quantity::Bytes,
 };
@@ -17,6 +17,7 @@ pub const NAMES: [&str; 4] = ["cache", "db", "job", "web"];
 const ANY_NAMES: [&str; 7] = ["cache", "db", "job", "web", "db.next", "web.next", "by-hand"];
 const NETWORKS: [&str; 2] = ["lan", "wan"];
 const VOLUMES: [&str; 2] = ["data", "pages"];
+const SECRETS: [&str; 2] = ["login", "tls"];
 
 /// What is wanted of all kinds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +25,7 @@ pub struct Files {
     pub containers: BTreeMap<&'static str, ContainerSpec>,
     pub networks: BTreeMap<&'static str, NetworkSpec>,
     pub volumes: BTreeMap<&'static str, VolumeSpec>,
+    pub secrets: BTreeMap<&'static str, SecretSpec>,
     pub broken: bool,
 }
 
@@ -52,6 +54,8 @@ pub enum Drift {
     RemoveImage(&'static str),
     AlterRules,
     FlushRules,
+    ForgetSecrets,
+    AlterSecret(&'static str),
 }
 
 impl Files {
@@ -67,6 +71,13 @@ impl Files {
 
     pub fn networks(&self) -> Desired<Network> {
         let manifests = self.networks.iter().map(|(name, spec)| Network::new(name, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+}
+
+impl Files {
+    pub fn secrets(&self) -> Desired<Secret> {
+        let manifests = self.secrets.iter().map(|(name, spec)| Secret::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
     }
 }
@@ -99,6 +110,8 @@ impl Drift {
             Self::RemoveImage(name) => machine.remove_image(name),
             Self::AlterRules => machine.alter_rules(),
             Self::FlushRules => machine.flush_rules(),
+            Self::ForgetSecrets => machine.forget_secrets(),
+            Self::AlterSecret(name) => machine.alter_secret(name),
         }
     }
 }
@@ -111,12 +124,10 @@ pub fn files() -> impl Strategy<Value = Files> {
     let containers = proptest::collection::btree_map(a_name(), spec(), 0..=NAMES.len());
     let networks = proptest::collection::btree_map(a_network(), network_spec(), 0..=NETWORKS.len());
     let volumes = proptest::collection::btree_map(a_volume(), volume_spec(), 0..=VOLUMES.len());
-    (containers, networks, volumes).prop_map(|(containers, networks, volumes)| Files {
-        containers,
-        networks,
-        volumes,
-        broken: false,
-    })
+    let secrets = proptest::collection::btree_map(a_secret(), secret_spec(), 0..=SECRETS.len());
+    let files =
+        |(containers, networks, volumes, secrets)| Files { containers, networks, volumes, secrets, broken: false };
+    (containers, networks, volumes, secrets).prop_map(files)
 }
 
 pub fn a_network() -> impl Strategy<Value = &'static str> {
@@ -156,6 +167,18 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
+pub fn a_secret() -> impl Strategy<Value = &'static str> {
+    select(&SECRETS)
+}
+
+pub fn secret_spec() -> impl Strategy<Value = SecretSpec> {
+    let values = proptest::collection::btree_map(select(&["password", "user"]), select(&["one", "two"]), 0..=2);
+    values.prop_map(|values| SecretSpec {
+        data: values.into_iter().map(|(key, value)| (key.to_owned(), format!("sealed:{value}"))).collect(),
+        recipients: Vec::new(),
+    })
+}
+
 pub fn drift() -> impl Strategy<Value = Drift> {
     let name = || select(&ANY_NAMES);
     prop_oneof![
@@ -180,6 +203,8 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         image().prop_map(Drift::RemoveImage),
         Just(Drift::AlterRules),
         Just(Drift::FlushRules),
+        Just(Drift::ForgetSecrets),
+        a_secret().prop_map(Drift::AlterSecret),
     ]
 }
 
@@ -200,10 +225,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
         seldom(restart().prop_map(ContainerSpecPart::Restart).boxed()),
         seldom(Just(ContainerSpecPart::Stopped).boxed()),
         seldom(a_volume().prop_map(ContainerSpecPart::Volume).boxed()),
+        seldom((a_secret(), 0..3u8).prop_map(|(name, way)| ContainerSpecPart::Secret(name, way)).boxed()),
     );
-    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i))| {
+    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i, j))| {
         let mut spec = plain(image);
-        [a, b, c, d, e, f, g, h, i].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
+        [a, b, c, d, e, f, g, h, i, j].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
         spec
     })
 }
@@ -229,6 +255,8 @@ enum ContainerSpecPart {
     Restart(Restart),
     Stopped,
     Volume(&'static str),
+    /// As files, as one file, or as a variable.
+    Secret(&'static str, u8),
 }
 
 impl ContainerSpecPart {
@@ -258,12 +286,23 @@ impl ContainerSpecPart {
                 let volume = Some(volume.to_owned());
                 spec.mounts.push(Mount { path: "/data".to_owned(), host_path: None, volume, read_only: false });
             }
+            Self::Secret(name, way) => spec.secrets.push(secret_use(name, way)),
         }
     }
 }
 
 fn exposure() -> impl Strategy<Value = &'static str> {
     select(&["loopback", "none", "192.168.1.0/24"])
+}
+
+fn secret_use(name: &str, way: u8) -> SecretUse {
+    let it = SecretUse { secret: name.to_owned(), ..SecretUse::default() };
+    let (path, key) = (Some("/run/secret".to_owned()), Some("password".to_owned()));
+    match way {
+        0 => SecretUse { path, ..it },
+        1 => SecretUse { path, key, mode: Some("0400".to_owned()), ..it },
+        _ => SecretUse { env: Some("PASSWORD".to_owned()), key, ..it },
+    }
 }
 
 fn image() -> impl Strategy<Value = &'static str> {

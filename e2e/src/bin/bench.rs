@@ -17,8 +17,12 @@ use anyhow::Context;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use piccolo_agent::{
-    host::{Engine as _, linux::Docker},
+    host::{
+        Engine as _,
+        linux::{Docker, Vault},
+    },
     reconcile::{Reconciler, container::Containers},
+    secrets::Identity,
 };
 use piccolo_e2e::{
     Engine, Machine, PATIENCE,
@@ -39,7 +43,8 @@ const TRIES: usize = 7;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
-    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?)?);
+    let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
+    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();

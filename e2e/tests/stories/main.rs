@@ -7,5 +7,6 @@ mod drift;
 mod engine;
 mod guards;
 mod main_job;
+mod secrets;
 mod traffic;
 mod volumes;

@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use piccolo_agent::host::{
-    Reason, Snapshots,
-    linux::{Docker, SnapshotStore},
+use piccolo_agent::{
+    host::{
+        Reason, Snapshots,
+        linux::{Docker, SnapshotStore, Vault},
+    },
+    secrets::Identity,
 };
 use piccolo_e2e::{Engine, Machine, container, image, machine::story, sleeper};
 use tempfile::TempDir;
@@ -84,7 +87,8 @@ async fn a_snapshot_brings_back_what_was() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {
         let room = TempDir::with_prefix("piccolo-volume-")?;
-        let docker = Docker::open(&std::env::var("DOCKER_HOST")?)?;
+        let vault = Vault::new(room.path().join("secrets"), Ok(Identity::generate()));
+        let docker = Docker::open(&std::env::var("DOCKER_HOST")?, vault)?;
         let store = SnapshotStore::new(docker, room.path().join("snapshots"));
         let mut machine = Machine::new()?;
         machine.write("web.toml", &writer("web")?)?;

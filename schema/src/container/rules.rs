@@ -5,6 +5,7 @@ mod health;
 mod paths;
 mod ports;
 mod resources;
+mod secrets;
 
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
@@ -30,6 +31,7 @@ impl Container {
         image(spec, &mut out);
         ports::check(spec, &mut out);
         paths::check(spec, &mut out);
+        secrets::check(spec, &mut out);
         labels(spec, &mut out);
         env(spec, &mut out);
         arguments(spec, &mut out);

@@ -52,6 +52,8 @@ pub enum Code {
     TooMany = 22,
     /// The container could take over the machine, and nobody said that it may.
     NeedsGrant = 23,
+    /// A value of a secret is not encrypted.
+    NotEncrypted = 30,
 }
 
 impl Code {
@@ -80,6 +82,7 @@ impl Code {
         Self::TooDeep,
         Self::TooMany,
         Self::NeedsGrant,
+        Self::NotEncrypted,
     ];
 
     /// Returns a paragraph that teaches what the code means and how to get rid of it.
@@ -108,8 +111,8 @@ impl Code {
                  `[[spec.ports]]`, one block for each."
             }
             Self::UnknownKind => {
-                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`. A \
-                 file of a kind that this version does not know changes nothing."
+                "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`, \
+                 `Secret`. A file of a kind that this version does not know changes nothing."
             }
             Self::WrongApiVersion => {
                 "`apiVersion` says which edition of the kinds the file was written for. This version of Piccolo \
@@ -189,6 +192,12 @@ impl Code {
                  work only when the manifest says that they are meant, `grants = [\"docker-socket\"]`, so that nobody \
                  copies one from the Internet without having seen it. `piccolo explain container.spec.grants` lists \
                  the words."
+            }
+            Self::NotEncrypted => {
+                "A manifest is kept in git and read by many, so the values of a Secret stand in it encrypted, and only the \
+                 machine they are meant for can read them. `piccolo secret set NAME KEY` asks for a value and writes it \
+                 encrypted; `age --armor --recipient \"$(piccolo secret recipient)\"` does the same elsewhere. Take a \
+                 value that stood in a file in plain text for known, and replace it where it came from."
             }
         }
     }

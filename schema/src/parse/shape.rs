@@ -50,10 +50,12 @@ impl Shape {
         static CONTAINER: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Container)));
         static NETWORK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Network)));
         static VOLUME: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Volume)));
+        static SECRET: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Secret)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
             Kind::Volume => &VOLUME,
+            Kind::Secret => &SECRET,
         }
     }
 

@@ -28,6 +28,11 @@ impl<'a> Text<'a> {
         self.text.get(span.clone()).unwrap_or_default()
     }
 
+    /// Returns the whole text.
+    pub(super) const fn whole(&self) -> &'a str {
+        self.text
+    }
+
     /// Returns the number of the line that holds a byte, from 0.
     pub(super) fn line_of(&self, byte: usize) -> usize {
         self.starts.partition_point(|start| *start <= byte).saturating_sub(1)

@@ -260,7 +260,7 @@ impl FakeEngine {
         });
     }
 
-    fn by_hand(&self, change: impl FnOnce(&mut World)) {
+    pub(super) fn by_hand(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.lock().world);
         self.tell();
     }

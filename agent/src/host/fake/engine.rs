@@ -2,7 +2,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, container::SecretUse};
 
 use super::{
     FakeEngine, Verb,
@@ -52,6 +52,18 @@ impl Engine for FakeEngine {
         self.verb(Verb::Update, |world| world.update(id, limits)).await
     }
 
+    async fn place_secrets(&self, subject: &str, uses: &[SecretUse]) -> Result<(), HostError> {
+        self.verb(Verb::PlaceSecrets, |world| world.place_secrets(subject, uses)).await
+    }
+
+    async fn clear_secrets(&self, subject: &str, places: &[String]) -> Result<(), HostError> {
+        self.verb(Verb::ClearSecrets, |world| {
+            world.clear_secrets(subject, places);
+            Ok(())
+        })
+        .await
+    }
+
     async fn remove(&self, id: &str) -> Result<(), HostError> {
         self.verb(Verb::Remove, |world| world.remove(id)).await
     }
@@ -85,7 +97,8 @@ impl World {
     }
 
     fn create(&mut self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
-        let stamp = Some(Stamp { subject: subject.to_owned(), spec: Some(Box::new(spec.clone())) });
+        let variables = self.variables(spec)?;
+        let stamp = Some(Stamp { subject: subject.to_owned(), spec: Some(Box::new(spec.clone())), variables });
         if let Some(there) = self.find(name) {
             if there.stamp == stamp {
                 return Ok(());
@@ -96,6 +109,7 @@ impl World {
             return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{}` here", spec.image)));
         }
         self.network_is_there(spec)?;
+        self.secrets_are_there(subject, spec)?;
         self.make_missing_volumes(spec);
         let id = self.id();
         let seen = ContainerSeen {
@@ -126,6 +140,7 @@ impl World {
         if let Some(spec) = spec_of(&seen) {
             self.ports_are_free(&seen.id, spec)?;
             self.network_is_there(spec)?;
+            self.secrets_are_there(seen.subject().unwrap_or_default(), spec)?;
         }
         let has_check = spec_of(&seen).is_some_and(|spec| spec.health_check.is_some());
         let container = self.ours("start", id)?;

@@ -25,6 +25,10 @@ pub enum Verb {
     Update,
     /// Removes a container.
     Remove,
+    /// Writes files of secrets for a container.
+    PlaceSecrets,
+    /// Removes files of secrets.
+    ClearSecrets,
     /// Lists networks.
     Networks,
     /// Makes a network.
@@ -53,6 +57,12 @@ pub enum Verb {
     SetRules,
     /// Removes the rules of the packet filter.
     ClearRules,
+    /// Lists secrets.
+    Secrets,
+    /// Decrypts a secret.
+    WriteSecret,
+    /// Removes a secret.
+    RemoveSecret,
 }
 
 /// On which side of its effect a verb goes wrong.
@@ -146,6 +156,6 @@ impl Order {
 
 impl Verb {
     const fn changes(self) -> bool {
-        !matches!(self, Self::Containers | Self::Networks | Self::Volumes | Self::Snapshots)
+        !matches!(self, Self::Containers | Self::Networks | Self::Secrets | Self::Volumes | Self::Snapshots)
     }
 }

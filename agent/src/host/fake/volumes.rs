@@ -70,7 +70,7 @@ impl FakeEngine {
 
     /// Returns everything that lies in any directory, whether a volume stands on it or not.
     pub fn all_data(&self) -> Vec<String> {
-        self.lock().world.places.values().map(|place| place.data.clone()).filter(|data| !data.is_empty()).collect()
+        self.lock().world.directories.values().map(|place| place.data.clone()).filter(|data| !data.is_empty()).collect()
     }
 }
 
@@ -82,7 +82,11 @@ impl World {
             stamped: volume.stamped,
             path: volume.path.clone(),
             driver: None,
-            directory: self.places.get(&key(name, volume)).filter(|_| volume.stamped).map(|it| it.directory.clone()),
+            directory: self
+                .directories
+                .get(&key(name, volume))
+                .filter(|_| volume.stamped)
+                .map(|it| it.directory.clone()),
             trouble: None,
             users: if volume.stamped && volume.path.is_some() { self.users(name) } else { Vec::new() },
         };
@@ -101,14 +105,14 @@ impl World {
     /// Puts a volume on the machine, on a directory that may have been there before.
     pub(super) fn add_volume(&mut self, name: &str, volume: Volume) {
         let new = Place { directory: Directory::new((0, 0), 0o755, Quota::default()), data: String::new() };
-        self.places.entry(key(name, &volume)).or_insert(new);
+        self.directories.entry(key(name, &volume)).or_insert(new);
         self.volumes.insert(name.to_owned(), volume);
     }
 
     /// Returns the directory of a volume.
     pub(super) fn place(&mut self, name: &str) -> Result<&mut Place, HostError> {
         let volume = self.volumes.get(name).ok_or_else(|| gone(name))?;
-        self.places.get_mut(&key(name, volume)).ok_or_else(|| gone(name))
+        self.directories.get_mut(&key(name, volume)).ok_or_else(|| gone(name))
     }
 
     /// Returns true if a container that runs uses the volume.

@@ -6,8 +6,11 @@ use std::{
 use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
-use super::volumes::{Place, Volume};
-use crate::host::{ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Reason, State};
+use super::{
+    secrets::Value,
+    volumes::{Place, Volume},
+};
+use crate::host::{ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Places, Reason, State};
 
 /// All there is on the machine.
 ///
@@ -21,9 +24,13 @@ pub(super) struct World {
     /// Volumes by name.
     pub(super) volumes: BTreeMap<String, Volume>,
     /// Directories with data by path.
-    pub(super) places: BTreeMap<String, Place>,
+    pub(super) directories: BTreeMap<String, Place>,
     /// Snapshots by volume and label.
     pub(super) snapshots: BTreeMap<(String, String), Place>,
+    /// Values of secrets by name and key.
+    pub(super) secrets: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Files that containers were given.
+    pub(super) places: Places,
     /// Images that are here.
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
@@ -48,6 +55,8 @@ impl World {
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),
             firewall: self.firewall(),
+            secrets: self.digests(),
+            places: self.places.clone(),
         }
     }
 

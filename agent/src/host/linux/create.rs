@@ -3,31 +3,45 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
+    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HostConfig, NetworkCreateRequest, NetworkingConfig,
     VolumeCreateRequest,
 };
 use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec};
 use serde::Serialize;
 
-use super::{BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
+use super::{
+    BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VARIABLES_LABEL, VOLUME_LABEL, options,
+    vault::{Variables, Vault},
+};
 use crate::host::{HostError, Limits, Reason, firewall::bridge_of};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
-/// Returns the container to make for a manifest, stamped with both.
-pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreateBody, HostError> {
+/// Returns the container to make for a manifest, stamped with both and with the digests of its secret variables.
+pub(super) fn body(
+    subject: &str,
+    spec: &ContainerSpec,
+    vault: &Vault,
+    variables: Variables,
+) -> Result<ContainerCreateBody, HostError> {
     let network = spec.network.as_deref().unwrap_or("bridge");
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(CONTAINER_LABEL.to_owned(), subject.to_owned());
     labels.insert(SPEC_LABEL.to_owned(), stamp(spec)?);
+    if !variables.digests.is_empty() {
+        labels.insert(VARIABLES_LABEL.to_owned(), stamp(&variables.digests)?);
+    }
+    let env: Vec<String> =
+        spec.env.iter().map(|(key, value)| format!("{key}={value}")).chain(variables.lines).collect();
+    let mounts = options::mounts(subject, spec, vault);
     let endpoint = EndpointSettings { aliases: Some(vec![subject.to_owned()]), ..EndpointSettings::default() };
     let networking = NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) };
     Ok(ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: some(&spec.command),
         entrypoint: some(&spec.entrypoint),
-        env: some(&spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()),
+        env: some(&env),
         user: spec.user.clone(),
         labels: Some(labels),
         exposed_ports: some(&spec.ports.iter().map(options::exposed).collect::<Vec<_>>()),
@@ -35,7 +49,7 @@ pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreat
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: spec.stop_grace_period.map(|period| i64::try_from(period.get().as_secs()).unwrap_or(i64::MAX)),
         networking_config: (!BUILT_IN.contains(&network)).then_some(networking),
-        host_config: Some(options::host(spec, network)),
+        host_config: Some(HostConfig { mounts: some(&mounts), ..options::host(spec, network) }),
         ..ContainerCreateBody::default()
     })
 }
@@ -117,7 +131,13 @@ mod tests {
 
     fn made(spec: Value) -> Value {
         let spec: ContainerSpec = serde_json::from_value(spec).unwrap_or_else(|error| unreachable!("{error}"));
-        serde_json::to_value(body("web", &spec).unwrap_or_else(|_| unreachable!())).unwrap_or_default()
+        let vault = Vault::new("/run/secrets".into(), Ok(crate::secrets::Identity::generate()));
+        let variables = Variables {
+            lines: vec!["PASSWORD=hunter2".to_owned()],
+            digests: [("PASSWORD".to_owned(), "1f".to_owned())].into(),
+        };
+        serde_json::to_value(body("web", &spec, &vault, variables).unwrap_or_else(|_| unreachable!()))
+            .unwrap_or_default()
     }
 
     #[test]
@@ -166,5 +186,22 @@ mod tests {
         assert_eq!(host["Tmpfs"]["/tmp"], "size=1048576");
         assert_eq!((&host["CapAdd"], &host["CapDrop"]), (&json!(["NET_ADMIN"]), &json!(["ALL"])));
         assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["apps"]["Aliases"], json!(["web"]));
+    }
+
+    #[test]
+    fn secrets_are_mounted_from_memory_and_stay_out_of_labels() {
+        let secrets = json!([
+            { "secret": "db", "path": "/run/db" },
+            { "secret": "db", "key": "password", "path": "/etc/password", "mode": "0400", "uid": 70 },
+            { "secret": "db", "key": "password", "env": "PASSWORD" },
+        ]);
+        let body = made(json!({ "image": "nginx", "secrets": secrets }));
+        let mounts = &body["HostConfig"]["Mounts"];
+        assert_eq!(mounts[0]["Source"], "/run/secrets/containers/web/db-0444-0-0");
+        assert_eq!(mounts[1]["Source"], "/run/secrets/containers/web/db.password-0400-70-0/password");
+        assert_eq!((&mounts[1]["ReadOnly"], mounts.as_array().map(Vec::len)), (&json!(true), Some(2)));
+        assert_eq!(body["Env"], json!(["PASSWORD=hunter2"]));
+        assert_eq!(body["Labels"][VARIABLES_LABEL], r#"{"PASSWORD":"1f"}"#);
+        assert!(!body["Labels"].to_string().contains("hunter2"));
     }
 }

@@ -18,10 +18,16 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
-use piccolo_schema::{ContainerSpec, container::Exposure, image::Reference};
+use piccolo_schema::{
+    ContainerSpec,
+    container::{Exposure, SecretUse},
+    image::Reference,
+};
 use tokio::sync::{Notify, Semaphore};
 
-use super::{cache::Cache, create, error, events, guard, hint::Hint, nft::Nft, probe::Probes, seen, watch};
+use super::{
+    cache::Cache, create, error, events, guard, hint::Hint, nft::Nft, probe::Probes, seen, vault::Vault, watch,
+};
 use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason};
 
 /// How long an ordinary call may take.
@@ -38,6 +44,7 @@ const INSPECTIONS: usize = 8;
 pub struct Docker {
     socket: String,
     client: Mutex<Option<Client>>,
+    vault: Vault,
     pub(super) cache: Mutex<Cache>,
     pub(super) containers_hint: Arc<Hint>,
     pub(super) networks_hint: Notify,
@@ -59,11 +66,12 @@ impl Docker {
     ///
     /// # Errors
     /// When the address is no unix socket.
-    pub fn open(address: &str) -> Result<Arc<Self>, BadAddress> {
+    pub fn open(address: &str, vault: Vault) -> Result<Arc<Self>, BadAddress> {
         let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         let docker = Arc::new(Self {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
+            vault,
             cache: Mutex::default(),
             containers_hint: Arc::default(),
             networks_hint: Notify::new(),
@@ -178,9 +186,9 @@ impl Docker {
         let found = client.inspect_container(name, None).await.ok();
         let labels = found.and_then(|found| found.config).and_then(|config| config.labels).unwrap_or_default();
         let wanted = wanted.labels.as_ref();
-        [super::CONTAINER_LABEL, super::SPEC_LABEL]
-            .iter()
-            .all(|label| labels.contains_key(*label) && labels.get(*label) == wanted.and_then(|all| all.get(*label)))
+        let same = |label| labels.get(label) == wanted.and_then(|all| all.get(label));
+        labels.contains_key(super::CONTAINER_LABEL)
+            && [super::CONTAINER_LABEL, super::SPEC_LABEL, super::VARIABLES_LABEL].into_iter().all(same)
     }
 }
 
@@ -190,7 +198,11 @@ impl Engine for Docker {
         let containers = self.list(&client).await?;
         let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
         let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
-        Ok(EngineView { containers, images, networks, volumes: self.volume_names(&client).await?, firewall })
+        let volumes = self.volume_names(&client).await?;
+        // What is wrong with the memory of secrets is told by their own kind. Here it is as if there were none: who needs
+        // one waits, and the others go on.
+        let (secrets, places) = self.vault.given().await.unwrap_or_default();
+        Ok(EngineView { containers, images, networks, volumes, firewall, secrets, places })
     }
 
     async fn changed(&self) {
@@ -223,7 +235,8 @@ impl Engine for Docker {
     async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
         let client = self.client().await?;
         guard::check(spec).await?;
-        let body = create::body(subject, spec)?;
+        let variables = self.vault.variables(spec).await?;
+        let body = create::body(subject, spec, &self.vault, variables)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
         let error = error::translate(&error);
@@ -266,6 +279,14 @@ impl Engine for Docker {
 
     async fn update(&self, id: &str, limits: &Limits) -> Result<(), HostError> {
         error::done_is_fine(self.client().await?.update_container(id, create::update(limits)).await)
+    }
+
+    async fn place_secrets(&self, subject: &str, uses: &[SecretUse]) -> Result<(), HostError> {
+        self.vault.place(subject, uses).await
+    }
+
+    async fn clear_secrets(&self, subject: &str, places: &[String]) -> Result<(), HostError> {
+        self.vault.clear(subject, places).await
     }
 
     async fn remove(&self, id: &str) -> Result<(), HostError> {

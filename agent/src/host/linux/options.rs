@@ -12,7 +12,7 @@ use piccolo_schema::{
     duration::Duration,
 };
 
-use super::create::some;
+use super::{create::some, vault::Vault};
 use crate::host::Limits;
 
 /// Capabilities of the engine's default set that next to no program needs, and that help an intruder: forged packets,
@@ -44,7 +44,6 @@ pub(super) fn host(spec: &ContainerSpec, network: &str) -> HostConfig {
         restart_policy: Some(policy(limits.restart)),
         network_mode: Some(network.to_owned()),
         port_bindings: (!spec.ports.is_empty()).then(|| bindings(&spec.ports)),
-        mounts: some(&spec.mounts.iter().map(mount).collect::<Vec<_>>()),
         tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.iter().map(tmpfs).collect()),
         readonly_rootfs: spec.read_only_root.then_some(true),
         privileged: spec.privileged.then_some(true),
@@ -110,6 +109,20 @@ fn log(log: Option<&Log>) -> HostConfigLogConfig {
         options.insert("max-file".to_owned(), asked.max_files.unwrap_or(LOG_FILES).to_string());
     }
     HostConfigLogConfig { typ: Some(asked.driver.as_str().to_owned()), config: Some(options) }
+}
+
+/// Returns all that is mounted. The files of secrets lie in memory and are only to be read.
+pub(super) fn mounts(subject: &str, spec: &ContainerSpec, vault: &Vault) -> Vec<Mount> {
+    let secret = |it: &container::SecretUse| {
+        Some(Mount {
+            target: it.path.clone(),
+            source: Some(vault.source(subject, it)?.display().to_string()),
+            typ: Some(MountType::BIND),
+            read_only: Some(true),
+            ..Mount::default()
+        })
+    };
+    spec.mounts.iter().map(mount).chain(spec.secrets.iter().filter_map(secret)).collect()
 }
 
 fn mount(mount: &container::Mount) -> Mount {

@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use piccolo_schema::{container::Restart, image::Reference};
 
-use super::{CONTAINER_LABEL, SPEC_LABEL};
+use super::{CONTAINER_LABEL, SPEC_LABEL, VARIABLES_LABEL};
 use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
 
 /// Reads a line of the list, and the part of its status text that does not move with the time.
@@ -20,6 +20,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
     let stamp = labels.get(CONTAINER_LABEL).map(|subject| Stamp {
         subject: subject.clone(),
         spec: labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()),
+        variables: labels.get(VARIABLES_LABEL).and_then(|all| serde_json::from_str(all).ok()).unwrap_or_default(),
     });
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let wanted = stamp.as_ref().and_then(|stamp| stamp.spec.as_ref()?.network.clone());
@@ -141,7 +142,7 @@ mod tests {
     fn a_stamp_that_cannot_be_read_is_still_ours() {
         let labels = [(CONTAINER_LABEL, "web"), (SPEC_LABEL, r#"{"image": "x", "fromTheFuture": 1}"#)];
         let seen = listed(summary(&labels)).map(|(seen, _)| seen.stamp);
-        assert_eq!(seen, Some(Some(Stamp { subject: "web".into(), spec: None })));
+        assert_eq!(seen, Some(Some(Stamp { subject: "web".into(), spec: None, variables: Default::default() })));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use piccolo_schema::{
     image::Reference,
 };
 
-use crate::host::{ContainerSeen, Limits, State};
+use super::secrets::variables_changed;
+use crate::host::{ContainerSeen, Digests, Limits, State};
 
 /// The way from a container to its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +21,9 @@ pub(super) enum Gap {
 }
 
 /// Measures a container against a spec. Whether it runs is no part of it.
-pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec) -> Gap {
-    let Some(made_from) = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref()) else {
+pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec, secrets: &Digests) -> Gap {
+    let stamp = seen.stamp.as_ref().and_then(|stamp| Some((stamp, stamp.spec.as_deref()?)));
+    let Some((stamp, made_from)) = stamp else {
         return Gap::Anew("its stamp can't be read".to_owned());
     };
     if matches!(seen.state, State::Dead | State::Removing) {
@@ -32,6 +34,11 @@ pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec) -> Gap {
     fields.extend(limits_to_lift(&seen.limits, &limits));
     if !fields.is_empty() {
         return Gap::Anew(format!("{} changed", fields.join(", ")));
+    }
+    let variables = variables_changed(stamp, desired, secrets);
+    if !variables.is_empty() {
+        let names: Vec<&str> = variables.into_iter().collect();
+        return Gap::Anew(format!("secret {} changed", names.join(", ")));
     }
     if !seen.attached {
         return Gap::Anew("detached from its network".to_owned());
@@ -54,6 +61,7 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         labels,
         restart: _,
         mounts,
+        secrets,
         tmpfs,
         memory: _,
         swap: _,
@@ -91,6 +99,7 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         ("ports", same_ports(ports, &desired.ports)),
         ("labels", *labels == desired.labels),
         ("mounts", same_set(mounts, &desired.mounts)),
+        ("secrets", same_set(secrets, &desired.secrets)),
         ("tmpfs", same_set(tmpfs, &desired.tmpfs)),
         ("ioWeight", *io_weight == desired.io_weight),
         ("storage", *storage == desired.storage),

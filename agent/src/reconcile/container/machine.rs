@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
-use crate::host::{ContainerSeen, EngineView, Firewall, State, firewall::short};
+use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, firewall::short};
 
 /// Networks that every engine has and no manifest makes.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -18,6 +18,8 @@ pub(super) struct Machine<'a> {
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
     firewall: &'a Firewall,
+    pub(super) secrets: &'a Digests,
+    pub(super) places: &'a Places,
 }
 
 /// The containers of one subject, by the part they play.
@@ -50,6 +52,8 @@ impl<'a> Machine<'a> {
             networks: view.networks.iter().map(String::as_str).collect(),
             volumes: view.volumes.iter().map(String::as_str).collect(),
             firewall: &view.firewall,
+            secrets: &view.secrets,
+            places: &view.places,
         }
     }
 
@@ -98,7 +102,8 @@ impl<'a> Machine<'a> {
         let containers = self.of(subject);
         let rank = |seen: &ContainerSeen| (seen.state.is_live(), seen.name == subject);
         let kept = best(containers, |seen| {
-            (!matches!(gap(seen, spec), Gap::Anew(_))).then(|| (seen.name == subject, seen.state.is_live()))
+            (!matches!(gap(seen, spec, self.secrets), Gap::Anew(_)))
+                .then(|| (seen.name == subject, seen.state.is_live()))
         });
         let old = match kept {
             Some(_) => None,

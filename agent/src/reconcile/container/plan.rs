@@ -43,6 +43,11 @@ fn orphans(wanted: &Wanted<'_>, machine: &Machine<'_>) -> Vec<ContainerStep> {
             steps.push(ContainerStep { subject: subject.to_owned(), removal: true, act });
         }
     }
+    for (subject, places) in machine.places.iter().filter(|(subject, _)| !wanted.contains_key(subject.as_str())) {
+        let places = places.keys().cloned().collect();
+        let act = Act::ClearSecrets { name: subject.clone(), places };
+        steps.push(ContainerStep { subject: subject.clone(), removal: true, act });
+    }
     steps
 }
 

@@ -1,6 +1,6 @@
 use std::fmt::{self, Display};
 
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, container::SecretUse};
 use serde::Serialize;
 
 use crate::{
@@ -87,6 +87,20 @@ pub enum Act {
         /// Its name.
         name: String,
     },
+    /// Writes the files of secrets that it is given, in memory.
+    PlaceSecrets {
+        /// Its name.
+        name: String,
+        /// What is written, and where to.
+        uses: Vec<SecretUse>,
+    },
+    /// Removes files of secrets that it uses no longer.
+    ClearSecrets {
+        /// Its name.
+        name: String,
+        /// Where they lie.
+        places: Vec<String>,
+    },
     /// Removes it, not its volumes.
     Remove {
         /// The engine's identifier.
@@ -164,6 +178,14 @@ impl Display for Act {
             Self::Unpause { name, .. } => write!(f, "unpause {name}"),
             Self::Stop { name, .. } => write!(f, "stop {name}"),
             Self::Remove { name, .. } => write!(f, "remove {name}"),
+            Self::PlaceSecrets { name, uses } => write!(f, "write secrets of {name} ({})", secrets(uses)),
+            Self::ClearSecrets { name, .. } => write!(f, "remove unused secrets of {name}"),
         }
     }
+}
+
+fn secrets(uses: &[SecretUse]) -> String {
+    let mut names: Vec<&str> = uses.iter().map(|it| it.secret.as_str()).collect();
+    names.dedup();
+    names.join(", ")
 }

@@ -9,7 +9,7 @@ use super::{
     compare::{Gap, gap},
     machine::{Machine, Standing},
     plan::take_down,
-    report,
+    report, secrets,
     step::{Act, ContainerStep},
 };
 use crate::{
@@ -47,6 +47,7 @@ impl<'a> Subject<'a> {
     /// Adds the steps of this subject, and what it waits for.
     pub(super) fn plan(mut self, plan: &mut Plan<ContainerStep>) {
         let halt = self.decide();
+        self.clear_secrets();
         let subject = self.name;
         plan.steps.extend(self.acts.into_iter().map(|act| ContainerStep {
             subject: subject.to_owned(),
@@ -71,10 +72,12 @@ impl<'a> Subject<'a> {
 
     /// Plans for a container that is what the manifest asks, or becomes it in place.
     fn keep(&mut self, kept: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        if let Gap::InPlace(fields) = gap(kept, self.spec) {
+        if let Gap::InPlace(fields) = gap(kept, self.spec, self.machine.secrets) {
             let (id, name) = (kept.id.clone(), kept.name.clone());
             self.acts.push(Act::Update { id, name, limits: Limits::of(self.spec), fields });
         }
+        let rests = !self.spec.running || report::has_done_its_work(kept, self.spec);
+        let given = if rests { Ok(()) } else { self.give_secrets() };
         if !kept.state.is_live() && spare.iter().any(|other| other.state.is_live()) {
             self.pass_gate()?;
             self.ports_are_guarded(&kept.id)?;
@@ -85,8 +88,9 @@ impl<'a> Subject<'a> {
             (State::Running | State::Restarting, false) => self.acts.push(Act::stop(kept)),
             (State::Paused, false) => self.acts.extend([Act::unpause(kept), Act::stop(kept)]),
             (State::Paused, true) => self.acts.push(Act::unpause(kept)),
-            (State::Created | State::Exited, true) if !report::has_done_its_work(kept, self.spec) => {
+            (State::Created | State::Exited, true) if !rests => {
                 named?;
+                given?;
                 return self.start(&kept.id);
             }
             (State::Running, true) if self.is_to_recover(kept) => {
@@ -95,7 +99,7 @@ impl<'a> Subject<'a> {
             }
             _ => {}
         }
-        named
+        named.and(given)
     }
 
     /// Returns true if it is unhealthy and the manifest wants something done about it.
@@ -128,11 +132,12 @@ impl<'a> Subject<'a> {
         self.pull();
         self.network_is_there()?;
         self.volumes_are_there()?;
+        self.give_secrets()?;
         self.acts.extend(spare.iter().flat_map(|other| take_down(other)));
         if old.name == self.next {
             self.acts.push(Act::rename(old, self.name));
         }
-        let why = match gap(old, self.spec) {
+        let why = match gap(old, self.spec, self.machine.secrets) {
             Gap::Anew(why) => why,
             Gap::None | Gap::InPlace(_) => String::new(),
         };
@@ -155,6 +160,7 @@ impl<'a> Subject<'a> {
         self.acts.extend(remains.into_iter().flat_map(take_down));
         self.network_is_there()?;
         self.volumes_are_there()?;
+        self.give_secrets()?;
         self.create(self.name.to_owned(), String::new());
         self.start_if_wanted()
     }
@@ -165,10 +171,9 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         let taken = self.name_is_free(self.name);
-        if taken.is_ok() {
-            self.acts.push(Act::rename(kept, self.name));
-        } else {
-            self.step_aside(kept, &[]);
+        match taken {
+            Ok(()) => self.acts.push(Act::rename(kept, self.name)),
+            Err(_) => self.step_aside(kept, &[]),
         }
         taken
     }
@@ -242,12 +247,34 @@ impl<'a> Subject<'a> {
     /// An engine would make a volume that is missing, empty and unknown to everybody.
     fn volumes_are_there(&self) -> Halt {
         let mut names = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
-        match names.find(|name| !self.machine.has_volume(name)) {
+        // What has a name that no manifest can have can't be declared.
+        let can_be_declared = |name: &str| name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'));
+        match names.find(|name| can_be_declared(name) && !self.machine.has_volume(name)) {
             Some(name) => {
                 let message = format!("The engine has no volume `{name}`; add a Volume manifest of this name");
                 Err(self.wait("VolumeMissing", message))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Writes the files of the secrets that the manifest names, if all of these are there.
+    fn give_secrets(&mut self) -> Halt {
+        if let Some((reason, message)) = secrets::missing(self.spec, self.machine) {
+            return Err(self.wait(reason, message));
+        }
+        let uses = secrets::to_place(self.name, self.spec, self.machine);
+        if !uses.is_empty() {
+            self.acts.push(Act::PlaceSecrets { name: self.name.to_owned(), uses });
+        }
+        Ok(())
+    }
+
+    /// Removes the files that neither the manifest nor a container that is there still uses.
+    fn clear_secrets(&mut self) {
+        let places = secrets::idle(self.name, self.spec, self.machine);
+        if !places.is_empty() {
+            self.acts.push(Act::ClearSecrets { name: self.name.to_owned(), places });
         }
     }
 

@@ -13,6 +13,11 @@ pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
         source(mount, &path, out);
         target(&mount.path, path.key("path"), &mut seen, out);
     }
+    for (index, secret) in spec.secrets.iter().enumerate() {
+        if let Some(at) = &secret.path {
+            target(at, Path::spec("secrets").index(index).key("path"), &mut seen, out);
+        }
+    }
     for (index, tmpfs) in spec.tmpfs.iter().enumerate() {
         let path = Path::spec("tmpfs").index(index);
         if tmpfs.size.is_some_and(|size| size.get() == 0) {
