@@ -15,7 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("daemon", &["api", "clock", "controller", "daemon", "host", "manifests", "reconcile", "store"]),
     ("clock", &[]),
     ("api", &["api", "clock", "manifests", "store"]),
-    ("cli", &["cli", "clock", "store::PlanView", "store::StepView"]),
+    ("compose", &["compose"]),
+    ("cli", &["cli", "clock", "compose", "store::PlanView", "store::StepView"]),
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
@@ -32,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("axum", "api"),
     ("notify", "manifests"),
     ("toml_edit", "manifests"),
+    ("granit_parser", "compose"),
     ("clap", "cli"),
     ("sd_notify", "daemon"),
 ];

@@ -18,6 +18,9 @@ pub use self::{
 };
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
+/// Networks that every engine has and no manifest makes.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
 /// A container that the machine keeps as it is declared here.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -56,6 +59,13 @@ pub struct ContainerSpec {
     /// The program that the arguments are given to, in place of the image's own (`ENTRYPOINT`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
+    /// The directory that the program begins in, in place of the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
+    pub working_dir: Option<String>,
     /// Environment variables, beside those that the image sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -133,6 +143,13 @@ pub struct ContainerSpec {
         extend("patternErrorMessage" = "write a number or a name, and a group after a colon if wanted: `1000:1000`")
     )]
     pub user: Option<String>,
+    /// Further groups of its processes, by number or by a name of the image: `44` for a graphics card, for instance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")),
+        extend("patternErrorMessage" = "write a number or a name of the image")
+    )]
+    pub groups: Vec<String>,
     /// Linux capabilities added to or taken from the default set, which is the engine's without `AUDIT_WRITE`, `MKNOD`,
     /// `NET_RAW` and `SETFCAP`.
     #[serde(default, skip_serializing_if = "Capabilities::is_default")]
@@ -167,6 +184,37 @@ pub struct ContainerSpec {
         extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
     )]
     pub network: Option<String>,
+    /// Networks that it joins beside `network`: names of Network manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
+    pub more_networks: Vec<String>,
+    /// Further names by which others on its networks reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")),
+        extend("patternErrorMessage" = "write a name of letters, digits, `-`, `_` and `.`")
+    )]
+    pub aliases: Vec<String>,
+    /// What it calls itself, the beginning of its identifier when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"),
+        extend("patternErrorMessage" = "write a name of letters, digits, `-` and `.`")
+    )]
+    pub hostname: Option<String>,
+    /// Addresses of names that no name server tells it: `nas = "192.168.1.5"`; `host-gateway` stands for the machine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_hosts: BTreeMap<String, String>,
+    /// The name servers that it asks, in place of the machine's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<std::net::IpAddr>,
+    /// Settings of the kernel that each container has of its own: names that begin with `net.`, `kernel.msg`,
+    /// `kernel.sem`, `kernel.shm` or `fs.mqueue.`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// Runs a small first process that passes signals on and reaps what is left over. Useful for programs that ignore
     /// SIGTERM as process 1.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -317,6 +365,8 @@ pub enum DependencyCondition {
     Started,
     /// It runs and its health check passes.
     Healthy,
+    /// It ran to its end without an error; it has `restart = "no"` or `"onFailure"`.
+    Completed,
 }
 
 /// How a container stands.
@@ -344,6 +394,14 @@ pub struct ContainerStatus {
     /// How it stands in the words of the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+impl ContainerSpec {
+    /// Returns the networks of manifests that it joins, the first one first.
+    pub fn joins(&self) -> impl Iterator<Item = &str> {
+        let first = self.network.as_deref().filter(|network| !BUILT_IN.contains(network));
+        first.into_iter().chain(self.more_networks.iter().map(String::as_str))
+    }
 }
 
 impl Capabilities {

@@ -100,7 +100,8 @@ fn tree<E: std::fmt::Display>(path: &Path, tree: Result<Value, E>) -> Result<Val
     tree.map_err(|error| Failure::File { path: path.to_owned(), source: invalid(error) })
 }
 
-fn read_text(path: &Path) -> Result<String, Failure> {
+/// Reads a file, or standard input for `-`.
+pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(LARGEST).read_to_string(&mut text)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
     Container, ContainerSpec, Desired, Network, NetworkSpec,
-    container::{Dependency, DependencyCondition, HealthCheck, Port, Protocol, Restart},
+    container::{Dependency, DependencyCondition, Port, Protocol, Restart},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -176,9 +176,7 @@ impl ContainerSpecPart {
             }
             Self::Memory(memory) => spec.memory = Some(Bytes::new(memory)),
             Self::HealthCheck => {
-                let command = vec!["true".to_owned()];
-                let check = HealthCheck { command, interval: None, timeout: None, start_period: None, retries: None };
-                spec.health_check = Some(check);
+                spec.health_check = serde_json::from_value(serde_json::json!({ "command": ["true"] })).unwrap();
             }
             Self::DependsOn(container, healthy) => {
                 let condition = if healthy { DependencyCondition::Healthy } else { DependencyCondition::Started };

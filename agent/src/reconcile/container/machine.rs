@@ -7,9 +7,6 @@ use piccolo_schema::ContainerSpec;
 use super::compare::{Gap, gap, listed_as};
 use crate::host::{ContainerSeen, EngineView, State};
 
-/// Networks that every engine has and no manifest makes.
-const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
-
 /// An [`EngineView`] with its indices.
 pub(super) struct Machine<'a> {
     names: BTreeMap<&'a str, &'a ContainerSeen>,
@@ -69,9 +66,9 @@ impl<'a> Machine<'a> {
         self.images.contains(image) || self.images.contains(listed_as(image).as_str())
     }
 
-    /// Returns true if the engine has the network.
+    /// Returns true if the engine has the network of a manifest.
     pub(super) fn has_network(&self, network: &str) -> bool {
-        BUILT_IN.contains(&network) || self.networks.contains(network)
+        self.networks.contains(network)
     }
 
     /// Says which container of a subject is kept, which is replaced, and which are too many.

@@ -1,0 +1,58 @@
+//! A service becomes a Container.
+
+mod deploy;
+mod environment;
+mod health;
+mod limits;
+mod mounts;
+mod network;
+mod order;
+mod ports;
+mod process;
+mod rights;
+
+use super::{
+    draft::Draft,
+    keys,
+    yaml::{Entry, Node},
+};
+
+/// Readers of keys; each says whether the key is one of its own.
+const READERS: &[fn(&mut Draft<'_>, &str, &Node) -> bool] = &[
+    process::take,
+    environment::take,
+    order::take,
+    ports::take,
+    mounts::take,
+    network::take,
+    limits::take,
+    deploy::take,
+    health::take,
+    rights::take,
+];
+
+/// Reads every key of a service.
+pub(super) fn read(draft: &mut Draft<'_>, service: &Node) {
+    for entry in draft.entries(service) {
+        draft.take(entry, take);
+    }
+    process::finish(draft, service);
+    order::finish(draft, service);
+    network::finish(draft, service);
+    limits::finish(draft, service);
+    rights::finish(draft);
+}
+
+fn take(draft: &mut Draft<'_>, entry: &Entry) {
+    let key = entry.key.as_str();
+    if READERS.iter().any(|reader| reader(draft, key, &entry.value)) {
+        return;
+    }
+    match keys::unsaid(key) {
+        Some(why) => draft.lost("", why),
+        None => {
+            let help = keys::advice_for_service(key);
+            draft.wrong(entry.place, "this key is not known", &help);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which networks it is on, and under which names it is found there.
+
+use serde_json::{Map, Value as Json};
+
+use crate::compose::{
+    draft::Draft,
+    project::NetworkName,
+    yaml::{Node, Value},
+};
+
+pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
+    match key {
+        "network_mode" => mode(draft, node),
+        "networks" => networks(draft, node),
+        "dns" => {
+            for (index, text) in draft.words(node).iter().enumerate() {
+                match text.parse::<std::net::IpAddr>() {
+                    Ok(address) => draft.push("dns", address.to_string()),
+                    Err(_) => draft.lost(&format!("[{index}]"), "a name server is named by its address"),
+                }
+            }
+        }
+        "extra_hosts" => hosts(draft, node),
+        _ => return false,
+    }
+    true
+}
+
+/// Puts a service that names no network on the project's own, and gives it the names that it had there.
+pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
+    if service.get("network_mode").is_none() && service.get("networks").is_none() {
+        let name = draft.project.networks.get("default").cloned();
+        if let Some(network) = name {
+            draft.at("networks");
+            join(draft, "default", &network, "");
+        }
+    }
+    let on = draft.spec.get("network").and_then(Json::as_str);
+    if on.is_none_or(|network| matches!(network, "bridge" | "host" | "none")) {
+        return;
+    }
+    let told = service.get("container_name").and_then(Node::text);
+    for alias in [Some(draft.own), told].into_iter().flatten() {
+        add_alias(draft, alias);
+    }
+    if draft.name != draft.own {
+        draft.at("service");
+        draft.kept("", format!("the container is `{}`, and is still reached as `{}`", draft.name, draft.own));
+    }
+}
+
+fn add_alias(draft: &mut Draft<'_>, alias: &str) {
+    let known = matches!(draft.spec.get("aliases"), Some(Json::Array(all)) if all.iter().any(|it| it == alias));
+    if !known && alias != draft.name {
+        draft.push("aliases", alias);
+    }
+}
+
+fn mode(draft: &mut Draft<'_>, node: &Node) {
+    let Some(text) = draft.text(node).map(str::to_owned) else { return };
+    match text.as_str() {
+        "bridge" | "host" | "none" => draft.put("network", text),
+        "default" => {}
+        shared if shared.starts_with("service:") || shared.starts_with("container:") => {
+            draft.put("network", "none");
+            let note = "it can't share another container's network. It has none instead, so that nothing goes past \
+                        the one it was to go through";
+            draft.lost("", note);
+        }
+        other => match draft.project.networks.get(other).cloned() {
+            Some(network) => join(draft, other, &network, ""),
+            None => draft.wrong(node.place, "this network is not known", "write `bridge`, `host` or `none`"),
+        },
+    }
+}
+
+fn networks(draft: &mut Draft<'_>, node: &Node) {
+    let empty = Node { value: Value::Null, place: node.place };
+    let all: Vec<(String, &Node)> = match &node.value {
+        Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
+        _ => draft.words(node).into_iter().map(|name| (name, &empty)).collect(),
+    };
+    for (name, details) in all {
+        let Some(network) = draft.project.networks.get(&name).cloned() else {
+            let reason = format!("there is no network `{name}` in the file");
+            draft.wrong(node.place, &reason, "declare it under `networks:`");
+            continue;
+        };
+        join(draft, &name, &network, &format!(".{name}"));
+        details_of(draft, details, &name);
+    }
+}
+
+fn join(draft: &mut Draft<'_>, own: &str, network: &NetworkName, part: &str) {
+    if !network.usable {
+        return draft.lost(part, format!("no manifest can name the network `{}`", network.name));
+    }
+    if draft.spec.contains_key("network") {
+        draft.push("moreNetworks", network.name.clone());
+    } else {
+        draft.put("network", network.name.clone());
+    }
+    if network.external {
+        draft.kept(part, format!("the network `{}` has to be there: this file does not make it", network.name));
+    } else if network.name != own {
+        draft.changed(part, format!("it is on the network `{}`", network.name));
+    }
+}
+
+fn details_of(draft: &mut Draft<'_>, details: &Node, network: &str) {
+    for entry in draft.entries(details) {
+        let part = format!(".{network}.{}", entry.key);
+        match entry.key.as_str() {
+            "aliases" => draft.words(&entry.value).iter().for_each(|alias| add_alias(draft, alias)),
+            "priority" | "gw_priority" => draft.changed(&part, "the first network is the one for the outside"),
+            "ipv4_address" | "ipv6_address" | "link_local_ips" => {
+                draft.lost(&part, "the engine picks the address: reach it by its name");
+            }
+            "mac_address" | "driver_opts" | "interface_name" => draft.lost(&part, "the engine picks this"),
+            _ => draft.unknown(entry, &["aliases", "priority", "ipv4_address", "ipv6_address", "mac_address"]),
+        }
+    }
+}
+
+fn hosts(draft: &mut Draft<'_>, node: &Node) {
+    let mut all = Map::new();
+    for pair in draft.pairs(node, &['=', ':']) {
+        let Some(address) = pair.value else {
+            draft.wrong(pair.place, "an address is missing", "write `name:192.168.1.2`");
+            continue;
+        };
+        let plain = address.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if all.contains_key(&pair.name) {
+            draft.lost(&format!(".{}", pair.name), "a name has one address");
+        } else {
+            all.insert(pair.name, plain.into());
+        }
+    }
+    if !all.is_empty() {
+        draft.put("extraHosts", all);
+    }
+}
