@@ -11,6 +11,7 @@ mod describe;
 mod edit;
 mod events;
 mod explain;
+mod export;
 mod failure;
 mod get;
 mod import;
@@ -88,6 +89,8 @@ enum Command {
     Validate(validate::Args),
     /// Turns files of other tools into manifests.
     Import(import::Args),
+    /// Writes manifests in the words of other tools.
+    Export(export::Args),
     /// Prints the JSON Schema of a kind, for editors.
     Schema(schema::Args),
     /// Prints completions for a shell.
@@ -131,6 +134,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
         Command::Import(args) => return import::run(&args, screen),
+        Command::Export(args) => export::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,
         Command::Completion(args) => completion::run(&args, screen)?,
     }

@@ -4,7 +4,7 @@
 //! file that can't be understood is refused whole, with every mistake and its place.
 
 mod draft;
-
+mod export;
 mod keys;
 mod mistake;
 mod names;
@@ -23,7 +23,7 @@ use piccolo_schema::Kind;
 use serde_json::Value as Json;
 
 pub use self::{
-
+    export::export,
     mistake::{Mistake, Place},
     report::{Outcome, Report, Row},
     variables::read_env,
@@ -60,7 +60,7 @@ pub struct Written {
 /// What a compose file has become.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// The manifests, networks first, each kind by name.
+    /// The manifests: what others stand on comes first.
     pub manifests: Vec<Written>,
     /// What became of each key.
     pub report: Report,
@@ -78,11 +78,13 @@ pub fn import(source: &Source<'_>) -> Result<Imported, Vec<Mistake>> {
         project: &project,
         manifests: Vec::new(),
         joined: BTreeSet::new(),
+        mounts_directories: false,
         report: Report::default(),
         mistakes,
     };
-    sections::top(&mut import, &root, &used);
+    sections::top(&mut import, &root);
     import.services(&root);
+    sections::everywhere(&mut import, &used);
     sections::networks(&mut import, &root);
     sections::volumes(&mut import, &root);
     import.finish()
@@ -94,6 +96,7 @@ struct Import<'a> {
     manifests: Vec<Written>,
     /// The networks that containers are on.
     joined: BTreeSet<String>,
+    mounts_directories: bool,
     report: Report,
     mistakes: Vec<Mistake>,
 }
@@ -113,19 +116,21 @@ impl Import<'_> {
             let first = draft.spec.get("network").into_iter();
             let more = draft.spec.get("moreNetworks").and_then(Json::as_array).into_iter().flatten();
             self.joined.extend(first.chain(more).filter_map(Json::as_str).map(str::to_owned));
+            let mounts = draft.spec.get("mounts").and_then(Json::as_array).into_iter().flatten();
+            self.mounts_directories |= mounts.into_iter().any(|mount| mount["hostPath"].is_string());
             self.close(Kind::Container, draft, entry.place);
         }
     }
 
     /// Takes over what became of a draft; its manifest if that is right.
     fn close(&mut self, kind: Kind, draft: Draft<'_>, place: Place) {
-        let clean = draft.mistakes.is_empty();
         self.report.rows.extend(draft.rows);
         self.mistakes.extend(draft.mistakes);
+        let unclear = !self.mistakes.is_empty();
         match write::manifest(kind, &draft.name, &draft.spec) {
             Ok(written) => self.manifests.push(written),
             // What was not understood already is no second mistake.
-            Err(_) if !clean => {}
+            Err(_) if unclear => {}
             Err(reasons) => self.mistakes.extend(reasons.into_iter().map(|reason| {
                 let reason = format!("the manifest of `{}` would be refused: {reason}", draft.own);
                 Mistake::new(place, reason, "change it in the compose file first")
@@ -139,7 +144,8 @@ impl Import<'_> {
             self.mistakes.dedup();
             return Err(self.mistakes);
         }
-        self.manifests.sort_by(|a, b| (a.kind.as_str() != "Network", a.kind, &a.name).cmp(&(b.kind.as_str() != "Network", b.kind, &b.name)));
+        let rank = |kind: Kind| Kind::ALL.iter().position(|it| *it == kind);
+        self.manifests.sort_by(|a, b| (rank(a.kind), &a.name).cmp(&(rank(b.kind), &b.name)));
         Ok(Imported { manifests: self.manifests, report: self.report })
     }
 }

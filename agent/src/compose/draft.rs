@@ -22,7 +22,10 @@ pub(super) struct Draft<'a> {
     pub(super) spec: Map<String, Json>,
     pub(super) rows: Vec<Row>,
     pub(super) mistakes: Vec<Mistake>,
+    /// What it is called in the report.
     subject: String,
+    /// What it is called in the compose file.
+    plain: String,
     key: String,
 }
 
@@ -45,6 +48,7 @@ impl<'a> Draft<'a> {
             rows: Vec::new(),
             mistakes: Vec::new(),
             subject,
+            plain: format!("{word} `{own}`"),
             key: String::new(),
         }
     }
@@ -89,8 +93,14 @@ impl<'a> Draft<'a> {
 
     /// Says that a value can't be understood.
     pub(super) fn wrong(&mut self, place: Place, reason: &str, help: &str) {
-        let reason = format!("`{}` of {}: {reason}", self.key, self.subject);
+        let reason = format!("`{}` of the {}: {reason}", self.key, self.plain);
         self.mistakes.push(Mistake::new(place, reason, help));
+    }
+
+    /// Says that a key is not known.
+    pub(super) fn unknown_key(&mut self, entry: &Entry, help: &str) {
+        let reason = format!("the {} has an unknown key `{}`", self.plain, entry.key);
+        self.mistakes.push(Mistake::new(entry.place, reason, help));
     }
 
     /// Puts a field of the spec.
@@ -112,7 +122,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
-        self.want(node, node.text(), "one word is wanted here")
+        self.want(node, node.text(), "this is no single word", "write `key: value`")
     }
 
     pub(super) fn flag(&mut self, node: &Node) -> Option<bool> {
@@ -121,24 +131,24 @@ impl<'a> Draft<'a> {
             Some("false" | "no" | "off" | "n" | "0") => Some(false),
             _ => None,
         };
-        self.want(node, flag, "`true` or `false` is wanted here")
+        self.want(node, flag, "this is neither true nor false", "write `true` or `false`")
     }
 
     pub(super) fn number<T: std::str::FromStr>(&mut self, node: &Node) -> Option<T> {
         let number = node.text().and_then(|text| text.parse().ok());
-        self.want(node, number, "a number is wanted here")
+        self.want(node, number, "this is no number", "write digits")
     }
 
     /// Reads an amount of memory; returns it in the words of manifests.
     pub(super) fn size(&mut self, node: &Node) -> Option<u64> {
         let size = node.text().and_then(values::bytes);
-        self.want(node, size, "an amount of memory is wanted here, such as `512m`")
+        self.want(node, size, "this is no amount of memory", "write `512m` or `1g`")
     }
 
     /// Reads a length of time; returns it in the words of manifests.
     pub(super) fn time(&mut self, node: &Node) -> Option<String> {
         let time = node.text().and_then(values::duration);
-        self.want(node, time, "a length of time is wanted here, such as `1m30s`")
+        self.want(node, time, "this is no length of time", "write `1m30s`")
     }
 
     /// Reads a list, or one word in its place.
@@ -198,13 +208,13 @@ impl<'a> Draft<'a> {
     pub(super) fn unknown(&mut self, entry: &Entry, known: &[&str]) {
         if !entry.key.starts_with("x-") {
             let help = keys::advice(&entry.key, known);
-            self.wrong(entry.place, &format!("unknown key `{}`", entry.key), &help);
+            self.wrong(entry.place, &format!("the key `{}` is not known", entry.key), &help);
         }
     }
 
-    fn want<T>(&mut self, node: &Node, value: Option<T>, reason: &str) -> Option<T> {
+    fn want<T>(&mut self, node: &Node, value: Option<T>, reason: &str, help: &str) -> Option<T> {
         if value.is_none() {
-            self.wrong(node.place, reason, "see the reference of compose files");
+            self.wrong(node.place, reason, help);
         }
         value
     }

@@ -34,7 +34,7 @@ const UNSAID: &[(&str, &str)] = &[
     ("pre_stop", "let the program do it on the stop signal"),
     ("provider", "providers are programs of `docker compose`"),
     ("runtime", "the engine's own runtime is used; graphics processors are asked for with `gpus`"),
-    ("stdin_open", "nobody types into it; use `docker attach` on a container of your own"),
+    ("stdin_open", "nobody types into it"),
     ("tty", "it has no terminal; its output is plain"),
     ("use_api_socket", "mount the engine's socket and name the grant `docker-socket`"),
     ("userns_mode", "the engine's own user namespaces hold"),

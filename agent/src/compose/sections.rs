@@ -18,7 +18,7 @@ use super::{
 const TOP: &[&str] = &["name", "version", "services", "networks", "volumes", "secrets", "configs", "include", "models"];
 
 /// Speaks of what stands at the top of the file.
-pub(super) fn top(import: &mut Import<'_>, root: &Node, used: &BTreeSet<String>) {
+pub(super) fn top(import: &mut Import<'_>, root: &Node) {
     let Some(entries) = root.entries() else {
         import.mistakes.push(Mistake::new(root.place, "this is no compose file", "it begins with `services:`"));
         return;
@@ -45,8 +45,6 @@ pub(super) fn top(import: &mut Import<'_>, root: &Node, used: &BTreeSet<String>)
     }
     import.report.rows.append(&mut draft.rows);
     import.mistakes.append(&mut draft.mistakes);
-    variables(import, used);
-    stricter(import);
 }
 
 fn other(draft: &mut Draft<'_>, entry: &Entry) {
@@ -57,30 +55,30 @@ fn other(draft: &mut Draft<'_>, entry: &Entry) {
         "models" => draft.lost("", "models are not run by Piccolo"),
         key => {
             let help = keys::advice(key, TOP);
-            draft.wrong(entry.place, "this key is not known", &help);
+            draft.unknown_key(entry, &help);
         }
     }
 }
 
-fn variables(import: &mut Import<'_>, used: &BTreeSet<String>) {
+/// Says once what holds for every container.
+pub(super) fn everywhere(import: &mut Import<'_>, used: &BTreeSet<String>) {
     if !used.is_empty() {
         let names: Vec<_> = used.iter().map(|name| format!("`{name}`")).collect();
         let note = format!("the manifests hold what they stand for now: {}", names.join(", "));
-        say(import, "variables", Outcome::Changed, note);
+        say(import, "variables", note);
+    }
+    let note = "programs gain no rights after the start, and the capabilities AUDIT_WRITE, MKNOD, NET_RAW and SETFCAP \
+                are taken away, unless `allowNewPrivileges` or `capabilities` give them back";
+    say(import, "rights", note.to_owned());
+    if import.mounts_directories {
+        let note = "a directory of the machine that is mounted has to be there: nothing is made in its place";
+        say(import, "directories", note.to_owned());
     }
 }
 
-/// Says once what holds for every container.
-fn stricter(import: &mut Import<'_>) {
-    let note = "programs gain no rights after the start, and the capabilities AUDIT_WRITE, MKNOD, NET_RAW and SETFCAP \
-                are taken away, unless `allowNewPrivileges` or `capabilities` give them back";
-    say(import, "rights", Outcome::Changed, note.to_owned());
-    let note = "a directory of the machine that is mounted has to be there: nothing is made in its place";
-    say(import, "directories", Outcome::Changed, note.to_owned());
-}
-
-fn say(import: &mut Import<'_>, key: &str, outcome: Outcome, note: String) {
-    import.report.rows.push(Row { subject: "every container".to_owned(), key: key.to_owned(), outcome, note });
+fn say(import: &mut Import<'_>, key: &str, note: String) {
+    let (subject, key) = ("every container".to_owned(), key.to_owned());
+    import.report.rows.push(Row { subject, key, outcome: Outcome::Changed, note });
 }
 
 /// Writes a Network for each network of the file that is used.
@@ -91,7 +89,11 @@ pub(super) fn networks(import: &mut Import<'_>, root: &Node) {
         let Some(network) = import.project.networks.get(&entry.key) else { continue };
         let mut draft = Draft::new(import.project, "network", &entry.key, network.name.clone());
         for inner in draft.entries(&entry.value) {
-            draft.take(inner, network_key);
+            draft.take(inner, |draft, inner| match inner.key.as_str() {
+                "driver" | "name" | "external" => network_key(draft, inner),
+                _ if network.usable => network_key(draft, inner),
+                _ => draft.lost("", "this network is not made"),
+            });
         }
         if network.external || !network.usable || !used.contains(&network.name) {
             if !network.external && network.usable {

@@ -52,7 +52,7 @@ fn take(draft: &mut Draft<'_>, entry: &Entry) {
         Some(why) => draft.lost("", why),
         None => {
             let help = keys::advice_for_service(key);
-            draft.wrong(entry.place, "this key is not known", &help);
+            draft.unknown_key(entry, &help);
         }
     }
 }

@@ -40,9 +40,10 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
             _ => draft.unknown(entry, KNOWN),
         }
     }
+    let says_more = |node: &Node| node.entries().is_some_and(|all| all.iter().any(|it| it.key != "disable"));
     if check.contains_key("command") {
         draft.put("healthCheck", check);
-    } else {
+    } else if says_more(node) {
         draft.lost("", "it changes the image's own check, which can't be said: write the whole `test`");
     }
     true

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::compose::{
     draft::Draft,
+    mistake::Place,
     project::NetworkName,
     yaml::{Node, Value},
 };
@@ -32,8 +33,12 @@ pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
         let name = draft.project.networks.get("default").cloned();
         if let Some(network) = name {
             draft.at("networks");
-            join(draft, "default", &network, "");
+            join(draft, &network.name.clone(), &network, "");
         }
+    }
+    if !draft.spec.contains_key("network") && service.get("network_mode").is_none() {
+        draft.at("networks");
+        draft.changed("", "no network of its own is left: it is on the engine's `bridge`");
     }
     let on = draft.spec.get("network").and_then(Json::as_str);
     if on.is_none_or(|network| matches!(network, "bridge" | "host" | "none")) {
@@ -59,8 +64,9 @@ fn add_alias(draft: &mut Draft<'_>, alias: &str) {
 fn mode(draft: &mut Draft<'_>, node: &Node) {
     let Some(text) = draft.text(node).map(str::to_owned) else { return };
     match text.as_str() {
-        "bridge" | "host" | "none" => draft.put("network", text),
-        "default" => {}
+        // Where a container is that names none.
+        "bridge" | "default" => {}
+        "host" | "none" => draft.put("network", text),
         shared if shared.starts_with("service:") || shared.starts_with("container:") => {
             draft.put("network", "none");
             let note = "it can't share another container's network. It has none instead, so that nothing goes past \
@@ -76,14 +82,17 @@ fn mode(draft: &mut Draft<'_>, node: &Node) {
 
 fn networks(draft: &mut Draft<'_>, node: &Node) {
     let empty = Node { value: Value::Null, place: node.place };
-    let all: Vec<(String, &Node)> = match &node.value {
-        Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
-        _ => draft.words(node).into_iter().map(|name| (name, &empty)).collect(),
+    let all: Vec<(String, Place, &Node)> = match &node.value {
+        Value::Map(entries) => entries.iter().map(|it| (it.key.clone(), it.place, &it.value)).collect(),
+        _ => {
+            let items = draft.list(node);
+            items.iter().filter_map(|it| Some((draft.text(it)?.to_owned(), it.place, &empty))).collect()
+        }
     };
-    for (name, details) in all {
+    for (name, place, details) in all {
         let Some(network) = draft.project.networks.get(&name).cloned() else {
             let reason = format!("there is no network `{name}` in the file");
-            draft.wrong(node.place, &reason, "declare it under `networks:`");
+            draft.wrong(place, &reason, "declare it under `networks:`");
             continue;
         };
         join(draft, &name, &network, &format!(".{name}"));
@@ -93,7 +102,8 @@ fn networks(draft: &mut Draft<'_>, node: &Node) {
 
 fn join(draft: &mut Draft<'_>, own: &str, network: &NetworkName, part: &str) {
     if !network.usable {
-        return draft.lost(part, format!("no manifest can name the network `{}`", network.name));
+        let advice = "declare a bridge Network of lower-case letters, digits and `-`, and put all on it";
+        return draft.lost(part, format!("no manifest can name the network `{}`: {advice}", network.name));
     }
     if draft.spec.contains_key("network") {
         draft.push("moreNetworks", network.name.clone());
@@ -103,7 +113,7 @@ fn join(draft: &mut Draft<'_>, own: &str, network: &NetworkName, part: &str) {
     if network.external {
         draft.kept(part, format!("the network `{}` has to be there: this file does not make it", network.name));
     } else if network.name != own {
-        draft.changed(part, format!("it is on the network `{}`", network.name));
+        draft.kept(part, format!("it is on the network `{}`", network.name));
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
         let name = format!("{}-{}", draft.project.own, draft.own).to_ascii_lowercase();
         draft.put("image", name);
     } else {
+        draft.at("image");
         draft.wrong(service.place, "the service has neither `image` nor `build`", "name its image");
     }
 }
