@@ -79,6 +79,7 @@ pub fn import(source: &Source<'_>) -> Result<Imported, Vec<Mistake>> {
         manifests: Vec::new(),
         joined: BTreeSet::new(),
         mounts_directories: false,
+        has_checks: false,
         report: Report::default(),
         mistakes,
     };
@@ -97,6 +98,7 @@ struct Import<'a> {
     /// The networks that containers are on.
     joined: BTreeSet<String>,
     mounts_directories: bool,
+    has_checks: bool,
     report: Report,
     mistakes: Vec<Mistake>,
 }
@@ -116,6 +118,7 @@ impl Import<'_> {
             let first = draft.spec.get("network").into_iter();
             let more = draft.spec.get("moreNetworks").and_then(Json::as_array).into_iter().flatten();
             self.joined.extend(first.chain(more).filter_map(Json::as_str).map(str::to_owned));
+            self.has_checks |= draft.spec.contains_key("healthCheck");
             let mounts = draft.spec.get("mounts").and_then(Json::as_array).into_iter().flatten();
             self.mounts_directories |= mounts.into_iter().any(|mount| mount["hostPath"].is_string());
             self.close(Kind::Container, draft, entry.place);

@@ -91,6 +91,9 @@ fn fields() -> impl Strategy<Value = Map<String, Value>> {
             fields.insert(capabilities.to_owned(), which);
         }
         if privileges {
+            if fields.contains_key("memory") {
+                fields.insert("swap".to_owned(), json!("96Mi"));
+            }
             fields.insert("allowNewPrivileges".to_owned(), json!(true));
         }
         fields
@@ -171,13 +174,13 @@ services:
     restart: unless-stopped
     network_mode: host
     security_opt:
-      - no-new-privileges:true
+    - no-new-privileges:true
 networks:
   apps:
     name: apps
     ipam:
       config:
-        - subnet: 172.30.0.0/24
+      - subnet: 172.30.0.0/24
 ";
     assert_eq!(compose::export(&all).unwrap(), wanted);
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -136,7 +137,9 @@ fn write(dir: &Path, manifests: &[Written], force: bool) -> Result<(), Failure> 
     for (path, text) in files {
         let unusable = |source| Failure::File { path: path.clone(), source };
         fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(unusable)?;
-        fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(unusable)?;
+        // Passwords of the compose file stand in it.
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(unusable)?;
     }
     Ok(())
 }

@@ -70,6 +70,10 @@ pub(super) fn everywhere(import: &mut Import<'_>, used: &BTreeSet<String>) {
     let note = "programs gain no rights after the start, and the capabilities AUDIT_WRITE, MKNOD, NET_RAW and SETFCAP \
                 are taken away, unless `allowNewPrivileges` or `capabilities` give them back";
     say(import, "rights", note.to_owned());
+    if import.has_checks {
+        let note = "one that is unhealthy is restarted, three times in ten minutes at most; compose would only say so";
+        say(import, "health", note.to_owned());
+    }
     if import.mounts_directories {
         let note = "a directory of the machine that is mounted has to be there: nothing is made in its place";
         say(import, "directories", note.to_owned());
