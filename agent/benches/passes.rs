@@ -68,8 +68,8 @@ fn settled(manifests: &[Container]) -> EngineView {
         limits: Limits {
             memory: manifest.spec.memory.map(piccolo_schema::quantity::Bytes::get),
             nano_cpus: Some(500_000_000),
-            pids: None,
             restart: manifest.spec.restart,
+            ..Limits::default()
         },
         attached: true,
     };

@@ -5,6 +5,7 @@
 
 mod draft;
 mod export;
+mod extends;
 mod keys;
 mod mistake;
 mod names;
@@ -22,13 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::Kind;
 use serde_json::Value as Json;
 
+use self::{draft::Draft, project::Project, yaml::Node};
 pub use self::{
     export::export,
     mistake::{Mistake, Place},
     report::{Outcome, Report, Row},
     variables::read_env,
 };
-use self::{draft::Draft, project::Project, yaml::Node};
 
 /// A compose file, and what stands around it.
 pub struct Source<'a> {
@@ -72,7 +73,8 @@ pub struct Imported {
 /// Every mistake of the file, in its order. Then there are no manifests.
 pub fn import(source: &Source<'_>) -> Result<Imported, Vec<Mistake>> {
     let mut root = yaml::read(source.text).map_err(|mistake| vec![mistake])?;
-    let (used, mistakes) = variables::fill(&mut root, &source.variables);
+    let (used, mut mistakes) = variables::fill(&mut root, &source.variables);
+    mistakes.extend(extends::resolve(&mut root));
     let project = Project::new(source, &root);
     let mut import = Import {
         project: &project,
@@ -109,7 +111,8 @@ impl Import<'_> {
         for entry in root.get("services").and_then(Node::entries).unwrap_or_default() {
             let name = self.project.services.get(&entry.key).cloned().unwrap_or_default();
             if name.len() < 2 || !taken.insert(name.clone()) {
-                let reason = format!("the service `{}` would be called `{name}`, which is too short or taken", entry.key);
+                let reason =
+                    format!("the service `{}` would be called `{name}`, which is too short or taken", entry.key);
                 self.mistakes.push(Mistake::new(entry.place, reason, "give it another `container_name`"));
                 continue;
             }

@@ -49,7 +49,8 @@ fn every_key_of_every_service_is_spoken_of() {
         let text = fs::read_to_string(case.join("compose.yaml")).unwrap();
         let tree: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         for (service, keys) in tree["services"].as_object().unwrap() {
-            let subject = |it: &str| it == format!("service {service}") || it.starts_with(&format!("service {service} -> "));
+            let subject =
+                |it: &str| it == format!("service {service}") || it.starts_with(&format!("service {service} -> "));
             let about: Vec<_> = imported.report.rows.iter().filter(|row| subject(&row.subject)).collect();
             for key in keys.as_object().unwrap().keys() {
                 let told = about.iter().any(|row| row.key.split(['.', '[']).next() == Some(key));
@@ -92,7 +93,12 @@ fn every_manifest_is_accepted_and_comes_to_stand() {
 }
 
 /// Brings everything up, as time passes: checks pass and jobs end well.
-fn stand(name: &str, machine: &std::sync::Arc<FakeEngine>, networks: &Desired<Network>, containers: &Desired<Container>) {
+fn stand(
+    name: &str,
+    machine: &std::sync::Arc<FakeEngine>,
+    networks: &Desired<Network>,
+    containers: &Desired<Container>,
+) {
     let (net, run) = (Networks(machine.clone()), Containers(machine.clone()));
     for _ in 0..20 {
         let settled = support::pass(&net, networks) & support::pass(&run, containers);
@@ -140,7 +146,9 @@ fn import(case: &Path) -> Result<Imported, Vec<Mistake>> {
     let text = fs::read_to_string(case.join("compose.yaml")).unwrap();
     let env = fs::read_to_string(case.join(".env")).unwrap_or_default();
     let variables = compose::read_env(&env).into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    read(&text, case.file_name().unwrap().to_str().unwrap(), variables, &|path| fs::read_to_string(case.join(path)).ok())
+    read(&text, case.file_name().unwrap().to_str().unwrap(), variables, &|path| {
+        fs::read_to_string(case.join(path)).ok()
+    })
 }
 
 fn read(
@@ -164,7 +172,9 @@ fn differences(folder: &Path, answers: &BTreeMap<String, String>) -> Vec<String>
     }
     let mut wrong = differences_of(folder, answers);
     let there = walk(folder).into_iter().map(|it| it.strip_prefix(folder).unwrap().display().to_string());
-    wrong.extend(there.filter(|it| !answers.contains_key(it)).map(|it| format!("{}/{it} is not made", folder.display())));
+    wrong.extend(
+        there.filter(|it| !answers.contains_key(it)).map(|it| format!("{}/{it} is not made", folder.display())),
+    );
     wrong
 }
 

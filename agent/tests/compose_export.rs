@@ -1,5 +1,10 @@
 //! Out and in again: a compose file that is made of manifests becomes the same manifests.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test says what is wrong by panicking, and hands over what it wrote in place"
+)]
 
 use std::collections::BTreeMap;
 
@@ -22,14 +27,22 @@ fn import(text: &str) -> Imported {
 }
 
 fn manifest(kind: &str, name: &str, spec: Value) -> Manifest {
-    let whole = json!({ "apiVersion": "piccolo.os/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
+    let whole =
+        json!({ "apiVersion": "piccolo.os/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
     parse::parse_value(&whole).unwrap_or_else(|it| panic!("{whole:#}\n{:#?}", it.diagnostics))
 }
 
 /// Any text that can stand in a manifest, with what YAML and compose make much of.
 fn text() -> impl Strategy<Value = String> {
-    let traps = ["", "~", "null", "no", "1.10", "0x1f", "$A", "${A:-b}", "$$", "a: b", "- a", "# a", " a ", "\"", "'", "\\n", "*a", "!t", "é\n b\n", "{a}", "%"];
-    prop_oneof![select(traps.to_vec()).prop_map(str::to_owned), "[^\0\r\u{85}\u{2028}\u{2029}\u{feff}\\p{C}]{0,16}", "[a-z \n]{0,12}"]
+    let traps = [
+        "", "~", "null", "no", "1.10", "0x1f", "$A", "${A:-b}", "$$", "a: b", "- a", "# a", " a ", "\"", "'", "\\n",
+        "*a", "!t", "é\n b\n", "{a}", "%",
+    ];
+    prop_oneof![
+        select(traps.to_vec()).prop_map(str::to_owned),
+        "[^\0\r\u{85}\u{2028}\u{2029}\u{feff}\\p{C}]{0,16}",
+        "[a-z \n]{0,12}"
+    ]
 }
 
 fn fields() -> impl Strategy<Value = Map<String, Value>> {
@@ -101,10 +114,17 @@ fn fields() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 fn shop() -> impl Strategy<Value = Vec<Manifest>> {
-    let network = select(vec![json!({}), json!({ "internal": true }), json!({ "subnet": "172.30.0.0/24", "gateway": "172.30.0.1" })]);
+    let network = select(vec![
+        json!({}),
+        json!({ "internal": true }),
+        json!({ "subnet": "172.30.0.0/24", "gateway": "172.30.0.1" }),
+    ]);
     (fields(), fields(), network, 0..4_u8).prop_map(|(mut web, mut db, network, on)| {
         web.insert("image".to_owned(), json!("nginx:1.27"));
-        db.insert("image".to_owned(), json!("registry.lan:5000/db@sha256:905c4ee67b8e0aa955331960d2aa745781e6bd89afc44a8584bfd13bc890f0ae"));
+        db.insert(
+            "image".to_owned(),
+            json!("registry.lan:5000/db@sha256:905c4ee67b8e0aa955331960d2aa745781e6bd89afc44a8584bfd13bc890f0ae"),
+        );
         web.insert("dependsOn".to_owned(), json!([{ "container": "db", "condition": "healthy" }]));
         if on > 0 {
             web.insert("network".to_owned(), json!("front"));
@@ -156,10 +176,14 @@ proptest! {
 #[test]
 fn what_compose_cannot_say_is_a_comment() {
     let all = [
-        manifest("Container", "web", json!({
-            "image": "nginx", "healthCheck": { "http": { "port": 80 } }, "restart": "always",
-            "dependsOn": [{ "container": "gone" }], "grants": ["host-network"], "network": "host",
-        })),
+        manifest(
+            "Container",
+            "web",
+            json!({
+                "image": "nginx", "healthCheck": { "http": { "port": 80 } }, "restart": "always",
+                "dependsOn": [{ "container": "gone" }], "grants": ["host-network"], "network": "host",
+            }),
+        ),
         manifest("Network", "apps", json!({ "subnet": "172.30.0.0/24" })),
     ];
     let wanted = "\

@@ -1,5 +1,7 @@
 //! `Container`: a container run by the local engine.
 
+mod capabilities;
+mod dependency;
 mod grant;
 mod health;
 mod resources;
@@ -12,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    capabilities::Capabilities,
+    dependency::{Dependency, DependencyCondition},
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
     resources::{Device, Log, LogDriver, Ulimit},
@@ -321,54 +325,6 @@ pub struct Tmpfs {
     pub size: Option<Bytes>,
 }
 
-/// Linux capabilities, without `CAP_`: `NET_ADMIN`, or `ALL`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Capabilities {
-    /// Capabilities given beyond the default set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
-        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
-    )]
-    pub add: Vec<String>,
-    /// Capabilities taken from the default set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
-        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
-    )]
-    pub drop: Vec<String>,
-}
-
-/// A container that must be there before this one starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Dependency {
-    /// The name of its manifest.
-    #[schemars(
-        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
-    )]
-    pub container: String,
-    /// What is waited for.
-    #[serde(default)]
-    pub condition: DependencyCondition,
-}
-
-/// What is waited for in a container that another one depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum DependencyCondition {
-    /// It runs.
-    #[default]
-    Started,
-    /// It runs and its health check passes.
-    Healthy,
-    /// It ran to its end without an error; it has `restart = "no"` or `"onFailure"`.
-    Completed,
-}
-
 /// How a container stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -401,12 +357,6 @@ impl ContainerSpec {
     pub fn joins(&self) -> impl Iterator<Item = &str> {
         let first = self.network.as_deref().filter(|network| !BUILT_IN.contains(network));
         first.into_iter().chain(self.more_networks.iter().map(String::as_str))
-    }
-}
-
-impl Capabilities {
-    fn is_default(&self) -> bool {
-        self.add.is_empty() && self.drop.is_empty()
     }
 }
 

@@ -9,6 +9,9 @@ use crate::compose;
 
 /// Writes manifests in the words of other tools.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  piccolo export compose > compose.yaml\n  piccolo export compose /etc/piccolo/apps"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     to: To,
@@ -22,7 +25,9 @@ enum To {
 
 /// Prints one compose file.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  piccolo export compose > compose.yaml\n  piccolo export compose /etc/piccolo/apps")]
+#[command(
+    after_help = "Examples:\n  piccolo export compose > compose.yaml\n  piccolo export compose /etc/piccolo/apps"
+)]
 struct Compose {
     /// Files and directories of manifests; what the daemon has when left out.
     paths: Vec<PathBuf>,

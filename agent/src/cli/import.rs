@@ -20,15 +20,14 @@ const WIDTH: usize = 80;
 /// The names of compose files, best first.
 const FILES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 /// Files that compose would read as well.
-const OVERRIDES: &[&str] = &[
-    "compose.override.yaml",
-    "compose.override.yml",
-    "docker-compose.override.yaml",
-    "docker-compose.override.yml",
-];
+const OVERRIDES: &[&str] =
+    &["compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"];
 
 /// Turns files of other tools into manifests.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  piccolo import compose ~/immich\n  piccolo import compose ~/immich --dir /etc/piccolo"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     from: From,
@@ -149,7 +148,11 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
         return Ok(path.to_owned());
     }
     FILES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| {
-        Failure::NotFound(format!("there is no compose file in {}: it is called {}", path.display(), FILES.join(" or ")))
+        Failure::NotFound(format!(
+            "there is no compose file in {}: it is called {}",
+            path.display(),
+            FILES.join(" or ")
+        ))
     })
 }
 
@@ -171,7 +174,8 @@ fn variables(args: &Compose, directory: &Path) -> Result<BTreeMap<String, String
     };
     let file = compose::read_env(&text).into_iter().filter_map(|(name, value)| Some((name, value?)));
     // What is not Unicode can't stand in a manifest.
-    let shell = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let shell =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(file.chain(shell).collect())
 }
 

@@ -54,9 +54,12 @@ impl<'a> Project<'a> {
             secrets: files(root.get("secrets")),
             configs: files(root.get("configs")),
         };
-        project.services = each(root.get("services")).map(|(key, node)| (key, project.container(key, node))).map(own_key).collect();
-        project.volumes = each(root.get("volumes")).map(|(key, node)| (key, project.storage(key, node))).map(own_key).collect();
-        project.networks = each(root.get("networks")).map(|(key, node)| (key, project.network(key, node))).map(own_key).collect();
+        project.services =
+            each(root.get("services")).map(|(key, node)| (key, project.container(key, node))).map(own_key).collect();
+        project.volumes =
+            each(root.get("volumes")).map(|(key, node)| (key, project.storage(key, node))).map(own_key).collect();
+        project.networks =
+            each(root.get("networks")).map(|(key, node)| (key, project.network(key, node))).map(own_key).collect();
         if !project.networks.contains_key("default") {
             let name = project.part("default");
             project.networks.insert("default".to_owned(), NetworkName { name, external: false, usable: true });
@@ -153,7 +156,7 @@ fn files(node: Option<&Node>) -> BTreeMap<String, Option<String>> {
     each(node).map(|(key, node)| (key, node.get("file").and_then(Node::text).map(str::to_owned))).map(own_key).collect()
 }
 
-fn each<'n>(node: Option<&'n Node>) -> impl Iterator<Item = (&'n str, &'n Node)> {
+fn each(node: Option<&Node>) -> impl Iterator<Item = (&str, &Node)> {
     node.and_then(Node::entries).into_iter().flatten().map(|entry| (entry.key.as_str(), &entry.value))
 }
 

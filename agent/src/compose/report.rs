@@ -73,8 +73,11 @@ impl Report {
         for subject in subjects {
             lines.push(subject.to_owned());
             let rows: Vec<_> = self.rows.iter().filter(|row| row.subject == subject).collect();
-            let plain: Vec<_> =
-                rows.iter().filter(|row| row.outcome == Outcome::Kept && row.note.is_empty()).map(|row| row.key.as_str()).collect();
+            let plain: Vec<_> = rows
+                .iter()
+                .filter(|row| row.outcome == Outcome::Kept && row.note.is_empty())
+                .map(|row| row.key.as_str())
+                .collect();
             if !plain.is_empty() {
                 entry(&mut lines, Outcome::Kept, "", &plain.join(", "), width);
             }

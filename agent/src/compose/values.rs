@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn sizes_count_in_1024() {
-        for (text, size) in [("512m", 512 << 20), ("1.5g", 3 << 29), ("64MB", 64 << 20), ("10", 10), ("2 GiB", 2 << 30)] {
+        for (text, size) in [("512m", 512 << 20), ("1.5g", 3 << 29), ("64MB", 64 << 20), ("10", 10), ("2 GiB", 2 << 30)]
+        {
             assert_eq!(bytes(text), Some(size), "{text}");
         }
         for text in ["", "m", "1x", "-1", "99999999999999t"] {
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn times_are_written_anew() {
-        for (text, time) in [("1m30s", "1m30s"), ("90s", "1m30s"), ("1.5h", "1h30m"), ("500ms", "500ms"), ("0s", "0s")] {
+        for (text, time) in [("1m30s", "1m30s"), ("90s", "1m30s"), ("1.5h", "1h30m"), ("500ms", "500ms"), ("0s", "0s")]
+        {
             assert_eq!(duration(text).as_deref(), Some(time), "{text}");
         }
         for text in ["", "10", "s", "1y", "1m1"] {

@@ -16,8 +16,9 @@ const TABLES: &[&str] = &["env", "labels", "extraHosts", "sysctls", "ulimits", "
 /// Why it would be refused.
 pub(super) fn manifest(kind: Kind, name: &str, spec: &Map<String, Json>) -> Result<Written, Vec<String>> {
     let first = text(kind, name, spec.iter());
-    let parsed = parse::parse(&first)
-        .map_err(|rejected| rejected.diagnostics.iter().map(|it| format!("`{}`: {}", it.path, it.reason)).collect::<Vec<_>>())?;
+    let parsed = parse::parse(&first).map_err(|rejected| {
+        rejected.diagnostics.iter().map(|it| format!("`{}`: {}", it.path, it.reason)).collect::<Vec<_>>()
+    })?;
     // In the order in which the manual tells of the fields.
     let order: Vec<String> = match serde_json::to_value(&parsed) {
         Ok(whole) => whole["spec"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect(),
@@ -36,7 +37,8 @@ pub(super) fn volume(name: &str) -> Option<Written> {
 }
 
 fn text<'a>(kind: Kind, name: &str, spec: impl Iterator<Item = (&'a String, &'a Json)>) -> String {
-    let mut out = format!("apiVersion = \"{API_VERSION}\"\nkind = \"{kind}\"\n\n[metadata]\nname = {}\n\n[spec]\n", word(name));
+    let mut out =
+        format!("apiVersion = \"{API_VERSION}\"\nkind = \"{kind}\"\n\n[metadata]\nname = {}\n\n[spec]\n", word(name));
     let mut tables = String::new();
     for (key, value) in spec {
         match value {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a story writes files and starts programs as a person would")]
 
 mod bad_input;
+mod compose;
 mod crashes;
 mod drift;
 mod engine;

@@ -56,7 +56,7 @@ impl Grant {
         let below =
             |place: &&str| path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let harmless = read_only && HARMLESS.contains(&path);
-        (!harmless && (ABOVE.contains(&path) || SYSTEM.iter().any(|place| below(&place)))).then_some(Self::SystemPaths)
+        (!harmless && (ABOVE.contains(&path) || SYSTEM.iter().any(below))).then_some(Self::SystemPaths)
     }
 
     /// Returns the grant that a capability needs, if any.

@@ -71,7 +71,10 @@ fn read(draft: &mut Draft<'_>, path: &str, text: &str) {
         }
         set(draft, name, value, false);
     }
-    draft.changed("", format!("the {count} variable(s) of `{path}` stand in the manifest; later changes of the file don't"));
+    draft.changed(
+        "",
+        format!("the {count} variable(s) of `{path}` stand in the manifest; later changes of the file don't"),
+    );
     advise(draft, &bare);
 }
 
@@ -85,7 +88,8 @@ fn set(draft: &mut Draft<'_>, name: String, value: String, wins: bool) {
 
 fn advise(draft: &mut Draft<'_>, bare: &[String]) {
     if !bare.is_empty() {
-        let note = format!("{} can be read by all who read the manifest: a Secret is the better place", bare.join(", "));
+        let note =
+            format!("{} can be read by all who read the manifest: a Secret is the better place", bare.join(", "));
         draft.kept("", note);
     }
 }

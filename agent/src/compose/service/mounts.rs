@@ -90,10 +90,15 @@ fn options(draft: &mut Draft<'_>, item: &Node, part: &str) {
         for entry in draft.entries(inner) {
             let part = format!("{part}.{group}.{}", entry.key);
             match entry.key.as_str() {
-                "create_host_path" | "nocopy" => draft.changed(&part, "a directory of the machine has to be there, one of a volume is filled by its image"),
+                "create_host_path" | "nocopy" => draft.changed(
+                    &part,
+                    "a directory of the machine has to be there, one of a volume is filled by its image",
+                ),
                 "propagation" if matches!(entry.value.text(), Some("rprivate" | "private")) => {}
                 "selinux" => draft.changed(&part, "left out: it labels files for SELinux"),
-                "propagation" | "subpath" | "recursive" | "labels" => draft.lost(&part, "this can't be said of a mount"),
+                "propagation" | "subpath" | "recursive" | "labels" => {
+                    draft.lost(&part, "this can't be said of a mount");
+                }
                 _ => draft.unknown(entry, &["create_host_path", "nocopy", "propagation", "selinux", "subpath"]),
             }
         }
@@ -117,6 +122,7 @@ fn memory(draft: &mut Draft<'_>, item: &Node, target: &str) {
 }
 
 /// A mount that is asked for.
+#[derive(Clone, Copy)]
 struct Asked<'n> {
     source: Option<&'n str>,
     target: &'n str,
@@ -171,7 +177,10 @@ fn source(
             Some(("hostPath", path))
         }
         Some(Storage::Foreign) => {
-            draft.lost(part, format!("the volume `{source}` is not one of the machine: mount it there, then name its `hostPath`"));
+            draft.lost(
+                part,
+                format!("the volume `{source}` is not one of the machine: mount it there, then name its `hostPath`"),
+            );
             None
         }
         None => {
@@ -219,8 +228,12 @@ fn files(draft: &mut Draft<'_>, node: &Node, secret: bool) {
                 }
                 None => draft.wrong(item.place, "it begins at a home that is not known", "write the absolute path"),
             },
-            Some(None) if secret => draft.lost(&part, format!("`{name}` comes from no file: declare a Secret and mount it at `{target}`")),
-            Some(None) => draft.lost(&part, format!("`{name}` comes from no file: write one and mount it at `{target}`")),
+            Some(None) if secret => {
+                draft.lost(&part, format!("`{name}` comes from no file: declare a Secret and mount it at `{target}`"));
+            }
+            Some(None) => {
+                draft.lost(&part, format!("`{name}` comes from no file: write one and mount it at `{target}`"));
+            }
             None => draft.wrong(item.place, "there is no such thing in the file", "declare it at the top of the file"),
         }
         for key in ["uid", "gid", "mode"].iter().filter(|key| item.get(key).is_some()) {

@@ -14,7 +14,8 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
         "restart" => restart(draft, node),
         "profiles" => profiles(draft, node),
         "scale" => replicas(draft, node, ""),
-        "extends" => draft.lost("", "it extends another service: run `docker compose config` and import what that prints"),
+        // What it has from there was put in before.
+        "extends" => {}
         _ => return false,
     }
     true
@@ -26,7 +27,10 @@ pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
     if service.get("restart").is_none() && !told {
         draft.put("restart", "no");
         draft.at("restart");
-        draft.kept("", "`no`, as compose has it when nothing is said: write `always` if it shall come back after a fault");
+        draft.kept(
+            "",
+            "`no`, as compose has it when nothing is said: write `always` if it shall come back after a fault",
+        );
     }
 }
 
@@ -101,7 +105,11 @@ fn restart(draft: &mut Draft<'_>, node: &Node) {
             draft.put("restart", "onFailure");
             draft.changed("", "the number of tries is not counted");
         }
-        _ => draft.wrong(node.place, "this is no way to restart", "write `no`, `always`, `unless-stopped` or `on-failure`"),
+        _ => draft.wrong(
+            node.place,
+            "this is no way to restart",
+            "write `no`, `always`, `unless-stopped` or `on-failure`",
+        ),
     }
 }
 
@@ -113,7 +121,10 @@ fn profiles(draft: &mut Draft<'_>, node: &Node) {
     } else {
         draft.put("running", false);
         let flag = words.join(" --profile ");
-        draft.changed("", format!("its profile is not asked for, so it is made but not started: `--profile {flag}` would"));
+        draft.changed(
+            "",
+            format!("its profile is not asked for, so it is made but not started: `--profile {flag}` would"),
+        );
     }
 }
 

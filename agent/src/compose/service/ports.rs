@@ -70,7 +70,8 @@ fn publish(draft: &mut Draft<'_>, line: Line, part: &str) {
         if protocol == "udp" {
             port.insert("protocol".to_owned(), "udp".into());
         }
-        let known = matches!(draft.spec.get("ports"), Some(Json::Array(all)) if all.contains(&Json::Object(port.clone())));
+        let known =
+            matches!(draft.spec.get("ports"), Some(Json::Array(all)) if all.contains(&Json::Object(port.clone())));
         if !known {
             draft.push("ports", port);
         }

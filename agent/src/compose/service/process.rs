@@ -37,7 +37,9 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
 
 /// Gives a service that is built the image that compose names so.
 pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
-    if draft.spec.contains_key("image") || service.get("image").is_some() {
+    // One that extends has it from there, or the other one lacks it and is told so.
+    let elsewhere = service.get("image").or(service.get("extends")).is_some();
+    if elsewhere {
         return;
     }
     if service.get("build").is_some() {

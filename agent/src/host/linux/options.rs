@@ -107,7 +107,10 @@ fn log(log: Option<&Log>) -> HostConfigLogConfig {
     let asked = log.cloned().unwrap_or_default();
     let mut options: HashMap<String, String> = asked.options.into_iter().collect();
     if asked.driver.keeps_files() {
-        options.insert("max-size".to_owned(), asked.max_size.map_or(LOG_SIZE, |size| size.get()).to_string());
+        options.insert(
+            "max-size".to_owned(),
+            asked.max_size.map_or(LOG_SIZE, piccolo_schema::quantity::Bytes::get).to_string(),
+        );
         options.insert("max-file".to_owned(), asked.max_files.unwrap_or(LOG_FILES).to_string());
     }
     HostConfigLogConfig { typ: Some(asked.driver.as_str().to_owned()), config: Some(options) }
