@@ -145,7 +145,11 @@ fn what_cannot_be_understood_is_explained() {
 fn import(case: &Path) -> Result<Imported, Vec<Mistake>> {
     let text = fs::read_to_string(case.join("compose.yaml")).unwrap();
     let env = fs::read_to_string(case.join(".env")).unwrap_or_default();
-    let variables = compose::read_env(&env).into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let variables = compose::read_env(&env, &BTreeMap::new())
+        .unwrap()
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
     read(&text, case.file_name().unwrap().to_str().unwrap(), variables, &|path| {
         fs::read_to_string(case.join(path)).ok()
     })

@@ -205,8 +205,8 @@ pub struct ContainerSpec {
     /// What it calls itself, the beginning of its identifier when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"),
-        extend("patternErrorMessage" = "write a name of letters, digits, `-` and `.`")
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"),
+        extend("patternErrorMessage" = "write a name of letters, digits, `-`, `_` and `.`")
     )]
     pub hostname: Option<String>,
     /// Addresses of names that no name server tells it: `nas = "192.168.1.5"`; `host-gateway` stands for the machine.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -11,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use super::{failure::Failure, local, output, output::Format, screen::Screen};
-use crate::compose::{self, Imported, Outcome, Row, Source, Written};
+use crate::compose::{self, Imported, Mistake, Outcome, Row, Source, Written};
 
 /// The exit code when something of the file is in no manifest.
 const LOSSY: u8 = 7;
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Result<u8, Failure> {
     let file = find(&args.path)?;
     let text = local::read_text(&file)?;
     let directory = directory(&file)?;
-    let variables = variables(args, &directory)?;
+    let variables = variables(args, &directory, screen)?;
     let read = |path: &str| local::read_text(&directory.join(path)).ok();
     let source = Source {
         text: &text,
@@ -85,8 +86,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Result<u8, Failure> {
     };
     let mut imported = compose::import(&source).map_err(|mistakes| {
         let shown = if file == Path::new("-") { "<stdin>".into() } else { file.display().to_string() };
-        mistakes.iter().for_each(|it| screen.note(it.render(&shown)));
-        Failure::Misread(mistakes.len())
+        misread(&mistakes, &shown, screen)
     })?;
     imported.report.rows.extend(overrides(&directory, &file));
     show(args, &imported, screen)?;
@@ -163,20 +163,27 @@ fn directory(file: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Returns the variables: those of the shell win, as they do for compose.
-fn variables(args: &Compose, directory: &Path) -> Result<BTreeMap<String, String>, Failure> {
+fn variables(args: &Compose, directory: &Path, screen: &Screen) -> Result<BTreeMap<String, String>, Failure> {
     let usual = directory.join(".env");
     let text = match &args.env_file {
         Some(file) => local::read_text(file)?,
         None => match fs::read_to_string(&usual) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|source| Failure::File { path: usual, source })?,
+            read => read.map_err(|source| Failure::File { path: usual.clone(), source })?,
         },
     };
-    let file = compose::read_env(&text).into_iter().filter_map(|(name, value)| Some((name, value?)));
     // What is not Unicode can't stand in a manifest.
-    let shell =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let unicode = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let shell: BTreeMap<_, _> = std::env::vars_os().filter_map(unicode).collect();
+    let shown = args.env_file.as_deref().unwrap_or(&usual).display().to_string();
+    let all = compose::read_env(&text, &shell).map_err(|mistakes| misread(&mistakes, &shown, screen))?;
+    let file = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
     Ok(file.chain(shell).collect())
+}
+
+fn misread(mistakes: &[Mistake], shown: &str, screen: &Screen) -> Failure {
+    mistakes.iter().for_each(|it| screen.note(it.render(shown)));
+    Failure::Misread(mistakes.len())
 }
 
 /// Speaks of files that compose would have read as well.

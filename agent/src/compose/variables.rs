@@ -10,11 +10,15 @@ use super::{
 /// How deep defaults may stand in defaults.
 const DEEPEST: usize = 8;
 
-/// Reads a file of `NAME=value` lines. A name without a value is `None`.
-pub fn read_env(text: &str) -> Vec<(String, Option<String>)> {
-    let mut all = Vec::new();
-    let mut lines = text.trim_start_matches('\u{feff}').lines();
-    while let Some(line) = lines.next() {
+/// Reads a file of `NAME=value` lines. Values may speak of variables that are known, here or above them; what stands in
+/// single quotes is taken as it is. A name without a value is `None`.
+///
+/// # Errors
+/// Every value that speaks of a variable which is not known.
+pub fn read_env(text: &str, known: &BTreeMap<String, String>) -> Result<Vec<(String, Option<String>)>, Vec<Mistake>> {
+    let (mut all, mut variables, mut mistakes) = (Vec::new(), known.clone(), Vec::new());
+    let mut lines = text.trim_start_matches('\u{feff}').lines().zip(1_u32..);
+    while let Some((line, number)) = lines.next() {
         let line = line.trim_start();
         let line = line.strip_prefix("export ").unwrap_or(line);
         if line.is_empty() || line.starts_with('#') {
@@ -24,16 +28,27 @@ pub fn read_env(text: &str) -> Vec<(String, Option<String>)> {
             all.push((line.trim().to_owned(), None));
             continue;
         };
-        all.push((name.trim().to_owned(), Some(value_of(value.trim(), &mut lines))));
+        let name = name.trim().to_owned();
+        let (mut value, literal) = value_of(value.trim(), &mut lines.by_ref().map(|(line, _)| line));
+        if !literal && value.contains('$') {
+            let mut filler = Filler { variables: &variables, used: BTreeSet::new(), mistakes: Vec::new() };
+            value = filler.fill(&value, Place { line: number, column: 1 }, DEEPEST);
+            let help = "give it one above, or put the value in single quotes if the `$` is meant";
+            mistakes.extend(filler.mistakes.into_iter().map(|it| Mistake { help: help.to_owned(), ..it }));
+        }
+        // What the shell says wins, as it does for compose.
+        variables.entry(name.clone()).or_insert_with(|| value.clone());
+        all.push((name, Some(value)));
     }
-    all
+    if mistakes.is_empty() { Ok(all) } else { Err(mistakes) }
 }
 
-/// Returns a value without its quotes or its comment. A value in double or single quotes may go on over lines.
-fn value_of(value: &str, lines: &mut std::str::Lines<'_>) -> String {
+/// Returns a value without its quotes or its comment, and whether it is meant letter by letter. A value in quotes may go
+/// on over lines.
+fn value_of(value: &str, lines: &mut dyn Iterator<Item = &str>) -> (String, bool) {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
         let plain = value.split(" #").next().unwrap_or_default();
-        return plain.trim_end().to_owned();
+        return (plain.trim_end().to_owned(), false);
     };
     let mut rest = value[1..].to_owned();
     let mut end = closing(&rest, quote);
@@ -44,10 +59,7 @@ fn value_of(value: &str, lines: &mut std::str::Lines<'_>) -> String {
         end = closing(&rest, quote);
     }
     let inner = &rest[..end.unwrap_or(rest.len())];
-    if quote == '\'' {
-        return inner.to_owned();
-    }
-    unescape(inner)
+    if quote == '\'' { (inner.to_owned(), true) } else { (unescape(inner), false) }
 }
 
 fn closing(text: &str, quote: char) -> Option<usize> {
@@ -70,6 +82,8 @@ fn unescape(text: &str) -> String {
             ('\\', Some('n')) => out.push('\n'),
             ('\\', Some('t')) => out.push('\t'),
             ('\\', Some('r')) => out.push('\r'),
+            // It stays doubled until the variables are filled in.
+            ('\\', Some('$')) => out.push_str("$$"),
             ('\\', Some(other)) => out.push(other),
             (c, _) => out.push(c),
         }
@@ -246,6 +260,19 @@ mod tests {
             ("E", some("")),
             ("F", None),
         ];
-        assert_eq!(read_env(text), wanted.map(|(name, value)| (name.to_owned(), value)));
+        let wanted = wanted.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(read_env(text, &BTreeMap::new()), Ok(wanted.to_vec()));
+    }
+
+    #[test]
+    fn values_speak_of_those_above_and_of_the_shell() {
+        let known = BTreeMap::from([("HOME".to_owned(), "/root".to_owned()), ("B".to_owned(), "shell".to_owned())]);
+        let text = "A=a\nB=b\nC=${A}/$B:$HOME\nD='$A'\nE=\"\\$A ${NO:-x}\"\n";
+        let all = read_env(text, &known).unwrap_or_default();
+        let values: Vec<_> = all.iter().filter_map(|(_, value)| value.as_deref()).collect();
+        assert_eq!(values, ["a", "b", "a/shell:/root", "$A", "$A x"]);
+        let wrong =
+            read_env("A=1\nPASSWORD=pa$word\n", &known).unwrap_or_else(|all| vec![(all[0].reason.clone(), None)]);
+        assert_eq!(wrong[0].0, "the variable `word` has no value");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::compose::{
     draft::Draft,
+    mistake::Mistake,
     variables,
     yaml::{Node, Value},
 };
@@ -46,7 +47,14 @@ fn files(draft: &mut Draft<'_>, node: &Node) {
         let Some(path_text) = draft.text(path).map(str::to_owned) else { continue };
         let optional = item.get("required").and_then(Node::text) == Some("false");
         match (draft.project.source.read)(&path_text) {
-            Some(text) => read(draft, &path_text, &text),
+            Some(text) => match variables::read_env(&text, &draft.project.source.variables) {
+                Ok(all) => take_over(draft, &path_text, all),
+                Err(mistakes) => {
+                    for Mistake { place: within, reason, help } in mistakes {
+                        draft.wrong(path.place, &format!("line {} of `{path_text}`: {reason}", within.line), &help);
+                    }
+                }
+            },
             None if optional => draft.changed("", format!("`{path_text}` is not there and not required")),
             None => {
                 let reason = format!("there is no file `{path_text}` beside the compose file");
@@ -56,10 +64,10 @@ fn files(draft: &mut Draft<'_>, node: &Node) {
     }
 }
 
-fn read(draft: &mut Draft<'_>, path: &str, text: &str) {
+fn take_over(draft: &mut Draft<'_>, path: &str, all: Vec<(String, Option<String>)>) {
     let (mut count, mut bare) = (0_usize, Vec::new());
     let mut values = std::collections::BTreeMap::new();
-    for (name, value) in variables::read_env(text) {
+    for (name, value) in all {
         if let Some(value) = value.or_else(|| draft.project.source.variables.get(&name).cloned()) {
             values.insert(name, value);
         }

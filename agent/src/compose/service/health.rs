@@ -33,7 +33,7 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
             "start_period" => time(draft, &mut check, "startPeriod", &entry.value),
             "start_interval" => draft.lost(".start_interval", "the `interval` holds from the start"),
             "retries" => {
-                if let Some(retries) = draft.number::<u16>(&entry.value) {
+                if let Some(retries) = draft.number::<u16>(&entry.value).filter(|it| *it > 0) {
                     check.insert("retries".to_owned(), retries.into());
                 }
             }
@@ -73,7 +73,8 @@ fn test(draft: &mut Draft<'_>, node: &Node) -> Option<Vec<String>> {
 }
 
 fn time(draft: &mut Draft<'_>, check: &mut Map<String, Json>, field: &str, node: &Node) {
-    if let Some(time) = draft.time(node) {
+    // None at all means what is usual, both here and there.
+    if let Some(time) = draft.time(node).filter(|time| time != "0s") {
         check.insert(field.to_owned(), time.into());
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
         draft.at("networks");
         draft.changed("", "no network of its own is left: it is on the engine's `bridge`");
     }
+    let alone = matches!(draft.spec.get("network").and_then(Json::as_str), Some("host" | "none"));
+    if alone && draft.spec.remove("ports").is_some() {
+        draft.at("ports");
+        draft.changed("", "left out: on this network there are none to publish");
+    }
     let on = draft.spec.get("network").and_then(Json::as_str);
     if on.is_none_or(|network| matches!(network, "bridge" | "host" | "none")) {
         return;
