@@ -67,8 +67,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Speaks of another key from now on.
+    /// Speaks of another key from now on, in place of a plain "kept".
     pub(super) fn at(&mut self, key: &str) {
+        self.rows.retain(|row| row.key != key || row.outcome != Outcome::Kept || !row.note.is_empty());
         key.clone_into(&mut self.key);
     }
 

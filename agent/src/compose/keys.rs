@@ -1,7 +1,7 @@
 //! The keys of a compose file, so that a misspelt one is found, and why some have no place in a manifest.
 
 /// Keys of a service that no manifest can say, and what to do instead.
-const UNSAID: &[(&str, &str)] = &[
+pub(super) const UNSAID: &[(&str, &str)] = &[
     ("annotations", "the engine's annotations are not kept; a `labels` entry may do"),
     ("attach", "only `docker compose up` shows output; see `piccolo logs -f`"),
     ("cgroup", "containers have their own control group"),

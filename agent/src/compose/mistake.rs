@@ -9,7 +9,7 @@ pub struct Place {
     pub column: u32,
 }
 
-/// Something in a compose file that can't be understood. It holds no value of the file, since that may be a secret.
+/// Something in a compose file that can't be understood. It tells no value of an environment, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
     /// Where.

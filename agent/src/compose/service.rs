@@ -56,3 +56,29 @@ fn take(draft: &mut Draft<'_>, entry: &Entry) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::compose::{Source, mistake::Place, project::Project, yaml::Value};
+
+    #[test]
+    fn every_known_key_has_one_reader_or_a_word_of_regret() {
+        let nothing = |value| Node { value, place: Place::default() };
+        let (variables, profiles) = (BTreeMap::new(), Vec::new());
+        let source = Source { text: "", directory: "/", name: None, variables, profiles, read: &|_| None };
+        let project = Project::new(&source, &nothing(Value::Null));
+        let readers = |key: &str| {
+            let mut draft = Draft::new(&project, "service", "web", "web".to_owned());
+            READERS.iter().filter(|reader| reader(&mut draft, key, &nothing(Value::Null))).count()
+        };
+        for key in keys::READ {
+            assert_eq!((readers(key), keys::unsaid(key)), (1, None), "{key}");
+        }
+        for (key, _) in keys::UNSAID {
+            assert_eq!(readers(key), 0, "{key} is read");
+        }
+    }
+}
