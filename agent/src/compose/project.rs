@@ -42,7 +42,9 @@ pub(super) enum Storage {
 impl<'a> Project<'a> {
     /// Collects the names of a file. It judges nothing.
     pub(super) fn new(source: &'a Source<'a>, root: &Node) -> Self {
-        let own = root.get("name").and_then(Node::text).map_or_else(|| directory_name(source.directory), str::to_owned);
+        let told = source.variables.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
+        let told = told.or_else(|| root.get("name").and_then(Node::text));
+        let own = told.map_or_else(|| directory_name(source.directory), str::to_owned);
         let prefix = source.name.as_deref().map_or_else(|| names::valid(&own), names::valid);
         let mut project = Self {
             source,
@@ -65,6 +67,13 @@ impl<'a> Project<'a> {
             project.networks.insert("default".to_owned(), NetworkName { name, external: false, usable: true });
         }
         project
+    }
+
+    /// Returns true if services of this profile shall run.
+    pub(super) fn is_active(&self, profile: &str) -> bool {
+        let told = self.source.variables.get("COMPOSE_PROFILES").map(String::as_str).unwrap_or_default();
+        let asked = self.source.profiles.iter().map(String::as_str).chain(told.split(',').map(str::trim));
+        asked.into_iter().any(|asked| asked == profile || asked == "*")
     }
 
     /// Returns a path of the file as an absolute one; none if it begins at a home that is not known.

@@ -115,8 +115,7 @@ fn restart(draft: &mut Draft<'_>, node: &Node) {
 
 fn profiles(draft: &mut Draft<'_>, node: &Node) {
     let words = draft.words(node);
-    let active = |word: &String| draft.project.source.profiles.iter().any(|it| it == word || it == "*");
-    if words.is_empty() || words.iter().any(active) {
+    if words.is_empty() || words.iter().any(|word| draft.project.is_active(word)) {
         draft.changed("", "there are no profiles: it is always there");
     } else {
         draft.put("running", false);
