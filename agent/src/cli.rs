@@ -11,8 +11,10 @@ mod describe;
 mod edit;
 mod events;
 mod explain;
+mod export;
 mod failure;
 mod get;
+mod import;
 mod local;
 mod logs;
 mod manual;
@@ -36,8 +38,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done               5  conflict: changed by someone else
   1  failed             6  not settled in time
-  2  wrong usage       10  the plan has changes
-  3  not found
+  2  wrong usage        7  imported, but something was lost
+  3  not found         10  the plan has changes
 
 Examples:
   piccolo status
@@ -88,6 +90,10 @@ enum Command {
     Explain(explain::Args),
     /// Checks manifests without a daemon.
     Validate(validate::Args),
+    /// Turns files of other tools into manifests.
+    Import(import::Args),
+    /// Writes manifests in the words of other tools.
+    Export(export::Args),
     /// Prints the JSON Schema of a kind, for editors.
     Schema(schema::Args),
     /// Prints completions for a shell.
@@ -131,6 +137,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
+        Command::Import(args) => return import::run(&args, screen),
+        Command::Export(args) => export::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,
         Command::Completion(args) => completion::run(&args, screen)?,
     }

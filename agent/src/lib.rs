@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod compose;
 pub mod controller;
 pub mod daemon;
 pub mod host;

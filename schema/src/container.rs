@@ -1,5 +1,7 @@
 //! `Container`: a container run by the local engine.
 
+mod capabilities;
+mod dependency;
 mod exposure;
 mod grant;
 mod health;
@@ -14,6 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    capabilities::Capabilities,
+    dependency::{Dependency, DependencyCondition},
     exposure::Exposure,
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
@@ -21,6 +25,9 @@ pub use self::{
     secrets::SecretUse,
 };
 use crate::{Condition, duration::Duration, quantity::Bytes};
+
+/// Networks that every engine has and no manifest makes.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
 /// A container that the machine keeps as it is declared here.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +67,13 @@ pub struct ContainerSpec {
     /// The program that the arguments are given to, in place of the image's own (`ENTRYPOINT`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
+    /// The directory that the program begins in, in place of the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
+    pub working_dir: Option<String>,
     /// Environment variables, beside those that the image sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -140,6 +154,13 @@ pub struct ContainerSpec {
         extend("patternErrorMessage" = "write a number or a name, and a group after a colon if wanted: `1000:1000`")
     )]
     pub user: Option<String>,
+    /// Further groups of its processes, by number or by a name of the image: `44` for a graphics card, for instance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")),
+        extend("patternErrorMessage" = "write a number or a name of the image")
+    )]
+    pub groups: Vec<String>,
     /// Linux capabilities added to or taken from the default set, which is the engine's without `AUDIT_WRITE`, `MKNOD`,
     /// `NET_RAW` and `SETFCAP`.
     #[serde(default, skip_serializing_if = "Capabilities::is_default")]
@@ -174,6 +195,37 @@ pub struct ContainerSpec {
         extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
     )]
     pub network: Option<String>,
+    /// Networks that it joins beside `network`: names of Network manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
+    pub more_networks: Vec<String>,
+    /// Further names by which others on its networks reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        inner(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")),
+        extend("patternErrorMessage" = "write a name of letters, digits, `-`, `_` and `.`")
+    )]
+    pub aliases: Vec<String>,
+    /// What it calls itself, the beginning of its identifier when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"),
+        extend("patternErrorMessage" = "write a name of letters, digits, `-`, `_` and `.`")
+    )]
+    pub hostname: Option<String>,
+    /// Addresses of names that no name server tells it: `nas = "192.168.1.5"`; `host-gateway` stands for the machine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_hosts: BTreeMap<String, String>,
+    /// The name servers that it asks, in place of the machine's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<std::net::IpAddr>,
+    /// Settings of the kernel that each container has of its own: names that begin with `net.`, `kernel.msg`,
+    /// `kernel.sem`, `kernel.shm` or `fs.mqueue.`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// Runs a small first process that passes signals on and reaps what is left over. Useful for programs that ignore
     /// SIGTERM as process 1.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -289,52 +341,6 @@ pub struct Tmpfs {
     pub size: Option<Bytes>,
 }
 
-/// Linux capabilities, without `CAP_`: `NET_ADMIN`, or `ALL`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Capabilities {
-    /// Capabilities given beyond the default set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
-        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
-    )]
-    pub add: Vec<String>,
-    /// Capabilities taken from the default set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        inner(regex(pattern = r"^[A-Z][A-Z_]+$")),
-        extend("patternErrorMessage" = "write it in capitals: `NET_ADMIN`")
-    )]
-    pub drop: Vec<String>,
-}
-
-/// A container that must be there before this one starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Dependency {
-    /// The name of its manifest.
-    #[schemars(
-        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
-    )]
-    pub container: String,
-    /// What is waited for.
-    #[serde(default)]
-    pub condition: DependencyCondition,
-}
-
-/// What is waited for in a container that another one depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum DependencyCondition {
-    /// It runs.
-    #[default]
-    Started,
-    /// It runs and its health check passes.
-    Healthy,
-}
-
 /// How a container stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -362,9 +368,11 @@ pub struct ContainerStatus {
     pub conditions: Vec<Condition>,
 }
 
-impl Capabilities {
-    fn is_default(&self) -> bool {
-        self.add.is_empty() && self.drop.is_empty()
+impl ContainerSpec {
+    /// Returns the networks of manifests that it joins, the first one first.
+    pub fn joins(&self) -> impl Iterator<Item = &str> {
+        let first = self.network.as_deref().filter(|network| !BUILT_IN.contains(network));
+        first.into_iter().chain(self.more_networks.iter().map(String::as_str))
     }
 }
 

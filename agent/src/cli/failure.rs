@@ -36,6 +36,9 @@ pub(super) enum Failure {
         /// In how many files.
         files: usize,
     },
+    /// A file in the words of others has mistakes, which were shown already.
+    #[error("{0} mistake(s); nothing was written")]
+    Misread(usize),
     /// The command makes no sense.
     #[error("{0}")]
     Usage(String),

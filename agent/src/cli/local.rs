@@ -7,7 +7,7 @@ use std::{
 };
 
 use piccolo_schema::{
-    Kind,
+    Kind, Manifest,
     parse::{self, Rejected},
 };
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub(super) struct Local {
     pub(super) name: String,
     pub(super) media: &'static str,
     pub(super) text: String,
+    pub(super) manifest: Manifest,
 }
 
 /// Reads manifests from files, directories and `-`, shows every mistake in any of them, and fails if there is one.
@@ -83,7 +84,7 @@ fn understand(path: &Path) -> Result<Result<Local, Rejected>, Failure> {
         "application/json" => parse::parse_value(&tree(path, serde_json::from_str(&text))?),
         _ => parse::parse_value(&tree(path, serde_saphyr::from_str(&text))?),
     };
-    Ok(manifest.map(|it| Local { kind: it.kind(), name: it.name().to_owned(), media, text }))
+    Ok(manifest.map(|it| Local { kind: it.kind(), name: it.name().to_owned(), media, text, manifest: it }))
 }
 
 fn media(path: &Path, text: &str) -> &'static str {
@@ -100,7 +101,8 @@ fn tree<E: std::fmt::Display>(path: &Path, tree: Result<Value, E>) -> Result<Val
     tree.map_err(|error| Failure::File { path: path.to_owned(), source: invalid(error) })
 }
 
-fn read_text(path: &Path) -> Result<String, Failure> {
+/// Reads a file, or standard input for `-`.
+pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(LARGEST).read_to_string(&mut text)

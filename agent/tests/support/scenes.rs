@@ -222,14 +222,15 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
         seldom(Just(ContainerSpecPart::HealthCheck).boxed()),
         seldom((a_name(), any::<bool>()).prop_map(|(on, healthy)| ContainerSpecPart::DependsOn(on, healthy)).boxed()),
         seldom(a_network().prop_map(ContainerSpecPart::Network).boxed()),
+        seldom(a_network().prop_map(ContainerSpecPart::MoreNetworks).boxed()),
         seldom(restart().prop_map(ContainerSpecPart::Restart).boxed()),
         seldom(Just(ContainerSpecPart::Stopped).boxed()),
         seldom(a_volume().prop_map(ContainerSpecPart::Volume).boxed()),
         seldom((a_secret(), 0..3u8).prop_map(|(name, way)| ContainerSpecPart::Secret(name, way)).boxed()),
     );
-    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i, j))| {
+    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i, j, k))| {
         let mut spec = plain(image);
-        [a, b, c, d, e, f, g, h, i, j].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
+        [a, b, c, d, e, f, g, h, i, j, k].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
         spec
     })
 }
@@ -252,6 +253,8 @@ enum ContainerSpecPart {
     HealthCheck,
     DependsOn(&'static str, bool),
     Network(&'static str),
+    /// Networks beside the first one, if it has one.
+    MoreNetworks(&'static str),
     Restart(Restart),
     Stopped,
     Volume(&'static str),
@@ -280,6 +283,10 @@ impl ContainerSpecPart {
                 spec.depends_on.push(Dependency { container: container.to_owned(), condition });
             }
             Self::Network(network) => spec.network = Some(network.to_owned()),
+            Self::MoreNetworks(network) if spec.network.as_deref().is_some_and(|first| first != network) => {
+                spec.more_networks = vec![network.to_owned()];
+            }
+            Self::MoreNetworks(_) => {}
             Self::Restart(restart) => spec.restart = restart,
             Self::Stopped => spec.running = false,
             Self::Volume(volume) => {

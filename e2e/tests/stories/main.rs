@@ -1,7 +1,9 @@
 //! Whole stories on a real engine and a real registry. One engine, so one story at a time: `e2e/test` sees to it.
 #![allow(clippy::disallowed_methods, reason = "a story writes files and starts programs as a person would")]
+#![allow(clippy::large_futures, reason = "a story runs once")]
 
 mod bad_input;
+mod compose;
 mod crashes;
 mod drift;
 mod engine;

@@ -2,6 +2,7 @@
 
 mod grants;
 mod health;
+mod names;
 mod paths;
 mod ports;
 mod resources;
@@ -42,6 +43,7 @@ impl Container {
         }
         capabilities(spec, &mut out);
         grants::check(spec, &mut out);
+        names::check(spec, &mut out);
         dependencies(self.name(), spec, &mut out);
         out
     }

@@ -61,7 +61,7 @@ impl Walk {
         } else if rules.pattern.as_ref().is_some_and(|it| !it.is_match(text)) {
             self.wrong_form(text, rules, shape, node);
         } else if rules.address && text.parse::<IpAddr>().is_err() {
-            let help = "write an address such as `127.0.0.1` or `::1`, or leave the key out for every address";
+            let help = "write an address such as `127.0.0.1` or `::1`";
             self.note(Code::WrongForm, &node.span, format!("`{}` is not an IP address", short(text)), help);
         } else if text.chars().count() > rules.max {
             let reason = format!("the text has more than {} characters", rules.max);

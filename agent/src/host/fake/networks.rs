@@ -121,7 +121,7 @@ impl World {
     /// identifier, which no new network of the same name will have.
     pub(super) fn forget_network(&mut self, name: &str) {
         for container in self.containers.values_mut() {
-            if spec_of(container).is_some_and(|spec| spec.network.as_deref() == Some(name)) {
+            if spec_of(container).is_some_and(|spec| spec.joins().any(|network| network == name)) {
                 Arc::make_mut(container).attached = false;
             }
         }

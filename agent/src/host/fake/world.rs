@@ -121,9 +121,8 @@ impl World {
 
     /// Returns an error if the network that a spec names is not there.
     pub(super) fn network_is_there(&self, spec: &ContainerSpec) -> Result<(), HostError> {
-        match spec.network.as_deref() {
-            None | Some("bridge" | "host" | "none") => Ok(()),
-            Some(name) if self.networks.values().any(|network| network.name == name) => Ok(()),
+        match spec.joins().find(|name| !self.networks.values().any(|network| network.name == *name)) {
+            None => Ok(()),
             Some(name) => Err(HostError::new(Reason::Failed, format!("There is no network `{name}`"))),
         }
     }
@@ -132,7 +131,7 @@ impl World {
         let is_on = |it: &&Arc<ContainerSeen>| {
             it.attached
                 && it.state.is_live()
-                && spec_of(it).is_some_and(|spec| spec.network.as_deref() == Some(network))
+                && spec_of(it).is_some_and(|spec| spec.joins().any(|name| name == network))
         };
         self.containers.values().filter(is_on).map(|it| (it.id.clone(), it.name.clone())).collect()
     }

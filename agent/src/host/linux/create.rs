@@ -35,13 +35,15 @@ pub(super) fn body(
     let env: Vec<String> =
         spec.env.iter().map(|(key, value)| format!("{key}={value}")).chain(variables.lines).collect();
     let mounts = options::mounts(subject, spec, vault);
-    let endpoint = EndpointSettings { aliases: Some(vec![subject.to_owned()]), ..EndpointSettings::default() };
-    let networking = NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) };
+    let endpoints = HashMap::from([(network.to_owned(), endpoint(subject, spec))]);
+    let networking = NetworkingConfig { endpoints_config: Some(endpoints) };
     Ok(ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: some(&spec.command),
         entrypoint: some(&spec.entrypoint),
         env: some(&env),
+        working_dir: spec.working_dir.clone(),
+        hostname: spec.hostname.clone(),
         user: spec.user.clone(),
         labels: Some(labels),
         exposed_ports: some(&spec.ports.iter().map(options::exposed).collect::<Vec<_>>()),
@@ -52,6 +54,12 @@ pub(super) fn body(
         host_config: Some(HostConfig { mounts: some(&mounts), ..options::host(spec, network) }),
         ..ContainerCreateBody::default()
     })
+}
+
+/// Returns how a container is found on a network of a manifest.
+pub(super) fn endpoint(subject: &str, spec: &ContainerSpec) -> EndpointSettings {
+    let names = std::iter::once(subject.to_owned()).chain(spec.aliases.iter().cloned()).collect();
+    EndpointSettings { aliases: Some(names), ..EndpointSettings::default() }
 }
 
 /// Returns the change of limits in place.
@@ -172,6 +180,8 @@ mod tests {
             "tmpfs": [{ "path": "/tmp", "size": "1Mi" }], "network": "apps", "stopSignal": "SIGKILL",
             "stopGracePeriod": "30s", "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] },
             "healthCheck": { "command": ["true"], "interval": "2s", "retries": 2 },
+            "workingDir": "/app", "hostname": "here", "aliases": ["www"], "groups": ["44"], "dns": ["1.1.1.1"],
+            "extraHosts": { "nas": "10.0.0.5", "me": "host-gateway" }, "sysctls": { "net.core.somaxconn": "9" },
         }));
         let host = &body["HostConfig"];
         assert_eq!(body["Healthcheck"]["Test"], json!(["CMD", "true"]));
@@ -185,7 +195,11 @@ mod tests {
         assert_eq!(host["Mounts"][1]["Source"], "data");
         assert_eq!(host["Tmpfs"]["/tmp"], "size=1048576");
         assert_eq!((&host["CapAdd"], &host["CapDrop"]), (&json!(["NET_ADMIN"]), &json!(["ALL"])));
-        assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["apps"]["Aliases"], json!(["web"]));
+        assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["apps"]["Aliases"], json!(["web", "www"]));
+        assert_eq!((&body["WorkingDir"], &body["Hostname"]), (&json!("/app"), &json!("here")));
+        assert_eq!(host["ExtraHosts"], json!(["me:host-gateway", "nas:10.0.0.5"]));
+        assert_eq!((&host["GroupAdd"], &host["Dns"]), (&json!(["44"]), &json!(["1.1.1.1"])));
+        assert_eq!(host["Sysctls"]["net.core.somaxconn"], "9");
     }
 
     #[test]

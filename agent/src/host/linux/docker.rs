@@ -11,6 +11,7 @@ use std::{
 
 use bollard::{
     API_DEFAULT_VERSION, Docker as Client,
+    models::NetworkConnectRequest,
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
         RenameContainerOptionsBuilder,
@@ -181,6 +182,19 @@ impl Docker {
         Ok(names)
     }
 
+    /// Joins a new container to its further networks: older engines take one only when it is made.
+    async fn connect(&self, client: &Client, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
+        for network in &spec.more_networks {
+            let endpoint_config = Some(create::endpoint(subject, spec));
+            let request = NetworkConnectRequest { container: name.to_owned(), endpoint_config };
+            match client.connect_network(network, request).await.map_err(|error| error::translate(&error)) {
+                Err(error) if !error.message.contains("already exists in network") => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Returns true if the container of this name is just the one that is wanted.
     async fn is_made(&self, client: &Client, name: &str, wanted: &bollard::models::ContainerCreateBody) -> bool {
         let found = client.inspect_container(name, None).await.ok();
@@ -238,12 +252,13 @@ impl Engine for Docker {
         let variables = self.vault.variables(spec).await?;
         let body = create::body(subject, spec, &self.vault, variables)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
-        let error = error::translate(&error);
-        if error.reason == Reason::NameTaken && self.is_made(&client, name, &body).await {
-            return Ok(());
+        if let Err(error) = client.create_container(Some(options), body.clone()).await {
+            let error = error::translate(&error);
+            if error.reason != Reason::NameTaken || !self.is_made(&client, name, &body).await {
+                return Err(error);
+            }
         }
-        Err(error)
+        self.connect(&client, name, subject, spec).await
     }
 
     async fn start(&self, id: &str) -> Result<(), HostError> {

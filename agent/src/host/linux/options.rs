@@ -50,6 +50,10 @@ pub(super) fn host(spec: &ContainerSpec, network: &str) -> HostConfig {
         pid_mode: spec.host_pid.then(|| "host".to_owned()),
         ipc_mode: spec.host_ipc.then(|| "host".to_owned()),
         security_opt: (!spec.allow_new_privileges && !spec.privileged).then(|| vec!["no-new-privileges".to_owned()]),
+        group_add: some(&spec.groups),
+        dns: some(&spec.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        extra_hosts: some(&spec.extra_hosts.iter().map(|(name, at)| format!("{name}:{at}")).collect::<Vec<_>>()),
+        sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
         cap_add: some(&spec.capabilities.add),
         cap_drop: some(&dropped(&spec.capabilities)),
         ..HostConfig::default()

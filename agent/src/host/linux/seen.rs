@@ -23,10 +23,14 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
         variables: labels.get(VARIABLES_LABEL).and_then(|all| serde_json::from_str(all).ok()).unwrap_or_default(),
     });
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-    let wanted = stamp.as_ref().and_then(|stamp| stamp.spec.as_ref()?.network.clone());
     let address = networks.values().filter_map(|on| on.ip_address.as_deref()?.parse().ok()).min();
     let address = address.or_else(|| networks.contains_key("host").then_some(Ipv4Addr::LOCALHOST.into()));
-    let attached = stamp.is_none() || networks.contains_key(wanted.as_deref().unwrap_or("bridge"));
+    let attached = stamp.as_ref().is_none_or(|stamp| {
+        let spec = stamp.spec.as_deref();
+        let first = spec.and_then(|spec| spec.network.as_deref()).unwrap_or("bridge");
+        let mut more = spec.into_iter().flat_map(|spec| &spec.more_networks);
+        networks.contains_key(first) && more.all(|network| networks.contains_key(network))
+    });
     let seen = ContainerSeen {
         id: summary.id?,
         name,
@@ -152,6 +156,7 @@ mod tests {
         };
         assert_eq!(on(r#"{"image": "x"}"#), Some(true));
         assert_eq!(on(r#"{"image": "x", "network": "apps"}"#), Some(false));
+        assert_eq!(on(r#"{"image": "x", "network": "bridge", "moreNetworks": ["apps"]}"#), Some(false));
     }
 
     #[test]

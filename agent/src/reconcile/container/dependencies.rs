@@ -51,11 +51,15 @@ impl<'a> Dependencies<'a> {
             containers.iter().any(|it| it.state == State::Running && (health.is_none() || it.health == health))
         };
         match dependency.condition {
-            DependencyCondition::Started if self.has_ended_well(name, spec) => None,
+            DependencyCondition::Started | DependencyCondition::Completed if self.has_ended_well(name, spec) => None,
             // It may still run, but it is about to be stopped.
             _ if !spec.running => Some(format!("`{name}` is declared with `running = false`")),
             DependencyCondition::Started if runs(None) => None,
             DependencyCondition::Started => Some(format!("`{name}` is not running yet")),
+            DependencyCondition::Completed if spec.restart == Restart::Always => {
+                Some(format!("`{name}` is started again whenever it ends; give it `restart = \"no\"`"))
+            }
+            DependencyCondition::Completed => Some(format!("`{name}` has not ended well yet")),
             DependencyCondition::Healthy if runs(Some(Health::Healthy)) => None,
             DependencyCondition::Healthy if spec.health_check.is_none() => {
                 Some(format!("`{name}` has no `healthCheck`, so it never becomes healthy; wait for `started` instead"))

@@ -7,9 +7,6 @@ use piccolo_schema::ContainerSpec;
 use super::compare::{Gap, gap, listed_as};
 use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, firewall::short};
 
-/// Networks that every engine has and no manifest makes.
-const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
-
 /// An [`EngineView`] with its indices.
 pub(super) struct Machine<'a> {
     names: BTreeMap<&'a str, &'a ContainerSeen>,
@@ -77,9 +74,9 @@ impl<'a> Machine<'a> {
         self.images.contains(image) || self.images.contains(listed_as(image).as_str())
     }
 
-    /// Returns true if the engine has the network.
+    /// Returns true if the engine has the network of a manifest.
     pub(super) fn has_network(&self, network: &str) -> bool {
-        BUILT_IN.contains(&network) || self.networks.contains(network)
+        self.networks.contains(network)
     }
 
     /// Returns true if the engine has the volume.

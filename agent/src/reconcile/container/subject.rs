@@ -235,12 +235,12 @@ impl<'a> Subject<'a> {
     }
 
     fn network_is_there(&self) -> Halt {
-        match &self.spec.network {
-            Some(network) if !self.machine.has_network(network) => {
+        match self.spec.joins().find(|network| !self.machine.has_network(network)) {
+            Some(network) => {
                 let message = format!("The engine has no network `{network}`; add a Network manifest of this name");
                 Err(self.wait("NetworkMissing", message))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
