@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use piccolo_agent::{
-    host::{ContainerSeen, EngineView, Limits, Stamp, State},
+    host::{UpdatesSeen, ContainerSeen, EngineView, Limits, Stamp, State},
     reconcile::{Reconciler, container::Containers},
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, parse::parse};
@@ -60,11 +60,14 @@ fn settled(manifests: &[Container]) -> EngineView {
     let seen = |manifest: &Container| ContainerSeen {
         id: format!("id-{}", manifest.name()),
         name: manifest.name().to_owned(),
-        stamp: Some(Stamp { subject: manifest.name().to_owned(), spec: Some(Box::new(manifest.spec.clone())) }),
+        stamp: Some(Stamp { subject: manifest.name().to_owned(), spec: Some(Box::new(manifest.spec.clone())), rollout: None }),
         state: State::Running,
         health: None,
         exit_code: None,
         image_id: String::new(),
+        image_digest: None,
+        since: None,
+        engine_restarts: 0,
         limits: Limits::of(&manifest.spec),
         restarts: 0,
         address: None,
@@ -75,6 +78,7 @@ fn settled(manifests: &[Container]) -> EngineView {
         images: manifests.iter().map(|manifest| manifest.spec.image.clone()).collect(),
         networks: vec!["apps".to_owned()],
         volumes: (0..manifests.len()).map(|number| format!("data-{number}")).collect(),
+        updates: UpdatesSeen::default(),
     }
 }
 

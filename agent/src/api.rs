@@ -27,6 +27,7 @@ mod selector;
 mod serve;
 mod stream;
 mod table;
+mod update;
 mod watch;
 mod write;
 
@@ -38,7 +39,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 
 pub use self::serve::serve;
 use crate::{
@@ -57,6 +58,8 @@ pub struct State {
     pub preview: Arc<dyn Preview>,
     /// Reads what containers print.
     pub logs: Arc<dyn Logs>,
+    /// Takes down which updates a person wants.
+    pub updates: Arc<dyn Approvals>,
     /// The version of the agent.
     pub version: &'static str,
 }
@@ -72,6 +75,12 @@ pub trait Logs: Send + Sync {
     /// Returns the last `tail` lines of a container, all of them when none, and with `follow` those to come. An error is
     /// a sentence for people and ends the stream.
     fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>>;
+}
+
+/// Takes down which updates a person wants.
+pub trait Approvals: Send + Sync {
+    /// Approves the update of a container to just this digest. An error is a sentence for people.
+    fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Where the kinds are found.
@@ -94,6 +103,7 @@ const PATHS: &[&str] = &[
     "/plan",
     "/problems",
     "/readyz",
+    "/update",
     "/version",
 ];
 
@@ -106,6 +116,7 @@ pub fn router(state: State) -> Router {
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
         .route("/confirm", post(confirm::confirm))
+        .route("/update", post(update::approve))
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -23,6 +23,7 @@ mod screen;
 mod status;
 mod subject;
 mod table;
+mod update;
 mod validate;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -77,6 +78,8 @@ enum Command {
     Delete(delete::Args),
     /// Confirms removals that are held because they are many.
     Confirm(confirm::Args),
+    /// Updates a container to the image that its tag names by now.
+    Update(update::Args),
     /// Shows what a container prints.
     Logs(logs::Args),
     /// Shows what happened.
@@ -123,6 +126,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Edit(args) => edit::run(&args, client, screen).await?,
         Command::Delete(args) => delete::run(&args, client, screen).await?,
         Command::Confirm(args) => confirm::run(&args, client, screen).await?,
+        Command::Update(args) => update::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,

@@ -2,6 +2,7 @@
 
 pub mod fake;
 pub mod linux;
+mod updates;
 mod volumes;
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
@@ -10,6 +11,7 @@ use futures_util::Stream;
 use piccolo_schema::{ContainerSpec, NetworkSpec, container::Restart};
 use serde::{Deserialize, Serialize};
 
+pub use updates::{Copied, Record, Rollout, Updates, UpdatesSeen};
 pub use volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes};
 
 /// A verb that did not do what it says.
@@ -62,12 +64,14 @@ pub trait Engine: Send + Sync + 'static {
     fn changed(&self) -> impl Future<Output = ()> + Send;
     /// Pulls an image.
     fn pull(&self, image: &str) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec.
+    /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec, and with
+    /// the rollout where it is made from another image than the tag names here.
     fn create(
         &self,
         name: &str,
         subject: &str,
         spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
@@ -120,6 +124,9 @@ pub struct EngineView {
     /// The names of all volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
+    /// What is known of updates; the engine itself knows nothing of them.
+    #[serde(default)]
+    pub updates: UpdatesSeen,
 }
 
 /// A container as the engine shows it.
@@ -144,6 +151,15 @@ pub struct ContainerSeen {
     /// Identifier of the image that it was made from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image_id: String,
+    /// The digest that a registry gave this image, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// When it was started, or, once it has ended, when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
+    /// How often the engine has started it again by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub engine_restarts: u32,
     /// What it is limited to now, which a hand may have changed.
     #[serde(default)]
     pub limits: Limits,
@@ -168,6 +184,9 @@ pub struct Stamp {
     /// The spec that the container was made from. A spec that this version can't read is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Box<ContainerSpec>>,
+    /// The image that it was made from where that is not the one of the spec's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// What the engine changes without making the container anew.

@@ -17,6 +17,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, container::Restart};
 use proptest::{collection::vec, prelude::*, sample::select};
+use support::containers;
 use support::scenes::{
     Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec,
 };
@@ -131,13 +132,13 @@ impl Scene {
     fn pass(&self) -> bool {
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
-        let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
+        let containers = support::pass(&containers(&self.engine), &self.files.containers());
         networks && volumes && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
     fn crash(&self, nth: u32, when: When) {
-        let reconciler = Containers(Arc::clone(&self.engine));
+        let reconciler = containers(&self.engine);
         self.engine.hang(None, nth, when);
         let plan = support::plan(&reconciler, &self.files.containers()).unwrap_or_default();
         for step in &plan.steps {

@@ -4,6 +4,7 @@ mod grant;
 mod health;
 mod resources;
 mod rules;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub use self::{
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
     resources::{Device, Log, LogDriver, Ulimit},
+    update::{Update, UpdatePolicy, Window},
 };
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
@@ -34,6 +36,7 @@ use crate::{Condition, duration::Duration, quantity::Bytes};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Update", type_ = "string", json_path = ".status.updateAvailable", priority = 1),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -181,6 +184,9 @@ pub struct ContainerSpec {
     /// How long it may take to stop before it is killed, `10s` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_period: Option<Duration>,
+    /// How it follows its image. A tag that moves is not followed when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
     /// Whether it should run. With `false` it is made but kept stopped.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub running: bool,
@@ -335,6 +341,12 @@ pub struct ContainerStatus {
     /// The identifier of the image that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
+    /// The digest of the image that it runs, as a registry names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// The digest that its image has at the registry by now, if that is another one and may be updated to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_available: Option<String>,
     /// The exit code of its last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,

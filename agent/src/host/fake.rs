@@ -11,6 +11,7 @@ mod engine;
 mod faults;
 mod networks;
 mod snapshots;
+mod updates;
 mod volumes;
 mod world;
 
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use super::{EngineView, HostError};
 use faults::{Faults, Outcome};
 pub use faults::{Verb, When};
+pub use updates::CORRUPT;
 use world::World;
 
 /// A container engine in memory.
@@ -109,7 +111,8 @@ impl FakeEngine {
 
     /// Returns the containers as they are, whatever is wrong with looks.
     pub fn truth(&self) -> EngineView {
-        self.lock().world.view()
+        let inner = self.lock();
+        EngineView { updates: inner.world.updates(), ..inner.world.view() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,5 +1,6 @@
 //! The real machine.
 
+mod book;
 mod cache;
 mod copy;
 mod create;
@@ -18,11 +19,13 @@ mod quota;
 mod seen;
 mod shelf;
 mod snapshots;
+mod updates;
 mod volumes;
 
 pub use self::{
     docker::{BadAddress, Docker},
     snapshots::SnapshotStore,
+    updates::{Followed, Updater},
 };
 
 /// The label that names the manifest of a container.
@@ -31,5 +34,7 @@ const CONTAINER_LABEL: &str = "piccolo.os/container";
 const NETWORK_LABEL: &str = "piccolo.os/network";
 /// The label that names the manifest of a volume.
 const VOLUME_LABEL: &str = "piccolo.os/volume";
+/// The label that holds what a container has to do with an update, as JSON.
+const ROLLOUT_LABEL: &str = "piccolo.os/rollout";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";

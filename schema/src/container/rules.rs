@@ -5,6 +5,7 @@ mod health;
 mod paths;
 mod ports;
 mod resources;
+mod update;
 
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
@@ -37,6 +38,9 @@ impl Container {
         resources::check(spec, &mut out);
         if let Some(health) = &spec.health_check {
             health::check(spec, health, &mut out);
+        }
+        if let Some(update) = &spec.update {
+            update::check(spec, update, &mut out);
         }
         capabilities(spec, &mut out);
         grants::check(spec, &mut out);

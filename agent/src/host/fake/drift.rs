@@ -143,6 +143,9 @@ impl FakeEngine {
                 health: None,
                 exit_code: None,
                 image_id: String::new(),
+                image_digest: None,
+                since: None,
+                engine_restarts: 0,
                 limits: Limits::default(),
                 restarts: 0,
                 address: None,
@@ -210,11 +213,26 @@ impl FakeEngine {
         self.by_hand(|world| world.logs.entry(name.to_owned()).or_default().push(Bytes::from(format!("{line}\n"))));
     }
 
-    /// Lets some time pass: health checks pass, what was to start again starts, what was to go goes.
+    /// Lets a minute pass: health checks pass, what was to start again starts, what was to go goes. What runs a bad image
+    /// ends, or becomes unhealthy.
     pub fn let_time_pass(&self) {
         self.by_hand(|world| {
+            world.seconds += 60;
+            let now = world.now();
             world.containers.retain(|_, it| it.state != State::Removing);
+            let spoilt: Vec<_> = world.containers.values().filter(|it| world.is_spoilt(it)).cloned().collect();
             for it in world.containers.values_mut() {
+                if it.state == State::Running && spoilt.contains(it) {
+                    let it = Arc::make_mut(it);
+                    match it.health {
+                        Some(_) => it.health = Some(Health::Unhealthy),
+                        None => (it.state, it.exit_code) = (State::Restarting, Some(1)),
+                    }
+                    continue;
+                }
+                if it.health == Some(Health::Starting) {
+                    Arc::make_mut(it).since = Some(now);
+                }
                 if it.state == State::Restarting || it.health == Some(Health::Starting) {
                     let it = Arc::make_mut(it);
                     it.state = if it.state == State::Restarting { State::Running } else { it.state };
@@ -240,7 +258,7 @@ impl FakeEngine {
         });
     }
 
-    fn by_hand(&self, change: impl FnOnce(&mut World)) {
+    pub(super) fn by_hand(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.lock().world);
         self.tell();
     }

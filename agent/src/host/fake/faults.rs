@@ -49,6 +49,10 @@ pub enum Verb {
     DropSnapshot,
     /// Lists snapshots.
     Snapshots,
+    /// Writes down that an image did well.
+    Commit,
+    /// Writes down that an image did not do well.
+    Condemn,
 }
 
 /// On which side of its effect a verb goes wrong.

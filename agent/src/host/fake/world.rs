@@ -7,7 +7,7 @@ use bytes::Bytes;
 use piccolo_schema::ContainerSpec;
 
 use super::volumes::{Place, Volume};
-use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, State};
+use crate::host::{ContainerSeen, EngineView, HostError, NetworkSeen, Reason, Record, State, UpdatesSeen};
 
 /// All there is on the machine.
 ///
@@ -28,6 +28,20 @@ pub(super) struct World {
     pub(super) images: BTreeSet<String>,
     /// Images that the registry does not have.
     pub(super) unpublished: BTreeSet<String>,
+    /// The digests of tags in the registry.
+    pub(super) tags: BTreeMap<String, String>,
+    /// The digests of tags here.
+    pub(super) local: BTreeMap<String, String>,
+    /// Digests of images that corrupt their data.
+    pub(super) spoilt: BTreeSet<String>,
+    /// The digests that were started.
+    pub(super) started: Vec<String>,
+    /// What is written down of updates, by container.
+    pub(super) records: BTreeMap<String, Record>,
+    /// Volumes of which a snapshot is to be taken.
+    pub(super) kept_volumes: BTreeSet<String>,
+    /// The clock.
+    pub(super) seconds: i64,
     pub(super) logs: BTreeMap<String, Vec<Bytes>>,
     pub(super) mutations: u64,
     pub(super) interruptions: BTreeMap<String, u64>,
@@ -45,6 +59,7 @@ impl World {
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),
+            updates: UpdatesSeen::default(),
         }
     }
 

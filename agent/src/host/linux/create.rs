@@ -6,25 +6,34 @@ use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
     VolumeCreateRequest,
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec};
+use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, image::Reference};
 use serde::Serialize;
 
-use super::{CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
-use crate::host::{HostError, Limits, Reason};
+use super::{CONTAINER_LABEL, NETWORK_LABEL, ROLLOUT_LABEL, SPEC_LABEL, VOLUME_LABEL, options};
+use crate::host::{HostError, Limits, Reason, Rollout};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 
 /// Returns the container to make for a manifest, stamped with both.
-pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreateBody, HostError> {
+pub(super) fn body(
+    subject: &str,
+    spec: &ContainerSpec,
+    rollout: Option<&Rollout>,
+) -> Result<ContainerCreateBody, HostError> {
     let network = spec.network.as_deref().unwrap_or("bridge");
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(CONTAINER_LABEL.to_owned(), subject.to_owned());
     labels.insert(SPEC_LABEL.to_owned(), stamp(spec)?);
+    let mut image = spec.image.clone();
+    if let Some(rollout) = rollout {
+        labels.insert(ROLLOUT_LABEL.to_owned(), stamp(rollout)?);
+        image = by_digest(&image, &rollout.digest)?;
+    }
     let endpoint = EndpointSettings { aliases: Some(vec![subject.to_owned()]), ..EndpointSettings::default() };
     let networking = NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) };
     Ok(ContainerCreateBody {
-        image: Some(spec.image.clone()),
+        image: Some(image),
         cmd: some(&spec.command),
         entrypoint: some(&spec.entrypoint),
         env: some(&spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()),
@@ -38,6 +47,11 @@ pub(super) fn body(subject: &str, spec: &ContainerSpec) -> Result<ContainerCreat
         host_config: Some(options::host(spec, network)),
         ..ContainerCreateBody::default()
     })
+}
+
+fn by_digest(image: &str, digest: &str) -> Result<String, HostError> {
+    let found = Reference::parse(image).and_then(|image| image.at(digest));
+    found.map(|image| image.to_string()).map_err(|why| HostError::new(Reason::Refused, why))
 }
 
 /// Returns the change of limits in place.

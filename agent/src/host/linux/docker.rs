@@ -21,8 +21,8 @@ use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen};
-use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason};
+use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen::{self, Images}};
+use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason, Rollout};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,16 +130,16 @@ impl Docker {
         }
     }
 
-    async fn images(&self, client: &Client) -> Result<Vec<String>, HostError> {
+    async fn images(&self, client: &Client) -> Result<Images, HostError> {
         let (known, asked) = lock(&self.cache).images();
         if let Some(known) = known {
             return Ok(known);
         }
         let none = None::<bollard::query_parameters::ListImagesOptions>;
         let images = client.list_images(none).await.map_err(|error| error::translate(&error))?;
-        let names = seen::image_names(images);
-        lock(&self.cache).put_images(names.clone(), asked);
-        Ok(names)
+        let images = Images::new(images);
+        lock(&self.cache).put_images(images.clone(), asked);
+        Ok(images)
     }
 
     async fn network_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
@@ -172,18 +172,34 @@ impl Docker {
         let found = client.inspect_container(name, None).await.ok();
         let labels = found.and_then(|found| found.config).and_then(|config| config.labels).unwrap_or_default();
         let wanted = wanted.labels.as_ref();
-        [super::CONTAINER_LABEL, super::SPEC_LABEL]
-            .iter()
-            .all(|label| labels.contains_key(*label) && labels.get(*label) == wanted.and_then(|all| all.get(*label)))
+        labels.contains_key(super::CONTAINER_LABEL)
+            && [super::CONTAINER_LABEL, super::SPEC_LABEL, super::ROLLOUT_LABEL]
+                .iter()
+                .all(|label| labels.get(*label) == wanted.and_then(|all| all.get(*label)))
+    }
+}
+
+impl Docker {
+    /// Returns the digest that an image has at its registry, without pulling it.
+    pub(super) async fn registry_digest(&self, image: &str) -> Result<String, HostError> {
+        let client = self.client().await?;
+        let whole = Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string());
+        let asked = client.inspect_registry_image(&whole, None).await.map_err(|error| error::pull(image, &error))?;
+        let none = || HostError::new(Reason::Failed, format!("The registry names no digest of {image}"));
+        asked.descriptor.digest.ok_or_else(none)
     }
 }
 
 impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
-        let containers = self.list(&client).await?;
+        let mut containers = self.list(&client).await?;
         let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
-        Ok(EngineView { containers, images, networks, volumes: self.volume_names(&client).await? })
+        for container in &mut containers {
+            container.image_digest = images.digest(container);
+        }
+        let (images, volumes) = (images.names, self.volume_names(&client).await?);
+        Ok(EngineView { containers, images, networks, volumes, ..EngineView::default() })
     }
 
     async fn changed(&self) {
@@ -213,10 +229,16 @@ impl Engine for Docker {
         }
     }
 
-    async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
+    async fn create(
+        &self,
+        name: &str,
+        subject: &str,
+        spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
+    ) -> Result<(), HostError> {
         let client = self.client().await?;
         guard::check(spec).await?;
-        let body = create::body(subject, spec)?;
+        let body = create::body(subject, spec, rollout)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let Err(error) = client.create_container(Some(options), body.clone()).await else { return Ok(()) };
         let error = error::translate(&error);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
-use crate::host::{ContainerSeen, EngineView, State};
+use crate::host::{ContainerSeen, EngineView, State, UpdatesSeen};
 
 /// Networks that every engine has and no manifest makes.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -17,6 +17,8 @@ pub(super) struct Machine<'a> {
     images: BTreeSet<&'a str>,
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
+    /// What is known of updates.
+    pub(super) updates: &'a UpdatesSeen,
 }
 
 /// The containers of one subject, by the part they play.
@@ -48,6 +50,7 @@ impl<'a> Machine<'a> {
             images: view.images.iter().map(String::as_str).collect(),
             networks: view.networks.iter().map(String::as_str).collect(),
             volumes: view.volumes.iter().map(String::as_str).collect(),
+            updates: &view.updates,
         }
     }
 
@@ -79,6 +82,16 @@ impl<'a> Machine<'a> {
     /// Returns true if the engine has the volume.
     pub(super) fn has_volume(&self, volume: &str) -> bool {
         self.volumes.contains(volume)
+    }
+
+    /// Returns a container of another subject that runs on this volume.
+    pub(super) fn other_on(&self, volume: &str, subject: &str) -> Option<&'a ContainerSeen> {
+        let uses = |seen: &ContainerSeen| {
+            let spec = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
+            spec.is_some_and(|spec| spec.mounts.iter().any(|mount| mount.volume.as_deref() == Some(volume)))
+        };
+        let others = self.names.values().copied().filter(|seen| seen.subject() != Some(subject));
+        others.into_iter().find(|seen| seen.state.is_live() && uses(seen))
     }
 
     /// Says which container of a subject is kept, which is replaced, and which are too many.
