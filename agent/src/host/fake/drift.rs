@@ -65,9 +65,13 @@ impl FakeEngine {
 
     /// Starts a container, whatever ports it has.
     pub fn start_by_hand(&self, name: &str) {
-        self.change(name, |it| {
-            if matches!(it.state, State::Created | State::Exited) {
+        self.by_hand(|world| {
+            let now = world.now();
+            if let Some(it) = world.named(name).filter(|it| matches!(it.state, State::Created | State::Exited)) {
                 it.state = State::Running;
+                it.since = Some(now);
+                let id = it.id.clone();
+                world.run_image(&id);
             }
         });
     }
@@ -235,7 +239,9 @@ impl FakeEngine {
                 }
                 if it.state == State::Restarting || it.health == Some(Health::Starting) {
                     let it = Arc::make_mut(it);
-                    it.state = if it.state == State::Restarting { State::Running } else { it.state };
+                    if it.state == State::Restarting {
+                        (it.state, it.since, it.engine_restarts) = (State::Running, Some(now), it.engine_restarts + 1);
+                    }
                     it.health = it.health.map(|_| Health::Healthy);
                 }
             }

@@ -155,6 +155,7 @@ impl World {
         container.exit_code = None;
         container.health = has_check.then_some(Health::Starting);
         container.since = Some(now);
+        container.engine_restarts = 0;
         self.run_image(&seen.id);
         self.count(seen.subject().map(str::to_owned));
         Ok(())

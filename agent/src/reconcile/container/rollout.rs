@@ -11,7 +11,7 @@
 //! | the new one runs | it is on trial |
 //! | it did well for long enough, or that is written down | write it down, remove the old one and older snapshots |
 //! | it did not do well, or that is written down | write it down, stop it, restore the data, remove it |
-//! | the manifest changed meanwhile | the trial ends at once, in favour of what does well so far |
+//! | the manifest changed meanwhile | the trial ends at once, in favour of the new one if its health check passes |
 //!
 //! A snapshot is named after the new container, so it is never taken for one of another try. What is decided is written
 //! down before it is done, so that nothing is decided twice.
@@ -112,6 +112,10 @@ impl Subject<'_> {
         }
         if committed {
             return Next::Commit;
+        }
+        if open.new.state != State::Created && !self.has_all_snapshots(open) {
+            // Other hands started it; nothing could be brought back.
+            return Next::Return(None);
         }
         match judge(open.new, self.spec, self.machine.updates) {
             Verdict::Well => Next::Commit,
@@ -217,6 +221,11 @@ impl Subject<'_> {
     fn snapshots(&self, open: &Open<'_>) -> impl Iterator<Item = &Copied> {
         let label = label(self.name, open.new);
         self.machine.updates.snapshots.iter().filter(move |it| it.label == label)
+    }
+
+    fn has_all_snapshots(&self, open: &Open<'_>) -> bool {
+        let taken: Vec<&str> = self.snapshots(open).map(|it| it.volume.as_str()).collect();
+        snapshots_of(self.spec, self.machine).all(|volume| taken.contains(&volume))
     }
 
     fn prev(&self) -> String {

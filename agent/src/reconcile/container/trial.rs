@@ -33,9 +33,9 @@ pub(super) fn judge(new: &ContainerSeen, spec: &ContainerSpec, updates: &Updates
     }
 }
 
-/// Returns true if it does well at this moment, as far as can be seen.
+/// Returns true if its health check says that it does well. That it runs proves nothing yet.
 pub(super) fn is_well_so_far(new: &ContainerSeen) -> bool {
-    new.state == State::Running && new.engine_restarts == 0 && matches!(new.health, None | Some(Health::Healthy))
+    new.state == State::Running && new.engine_restarts == 0 && new.health == Some(Health::Healthy)
 }
 
 fn has_been_well(new: &ContainerSeen, spec: &ContainerSpec, updates: &UpdatesSeen) -> bool {
