@@ -7,4 +7,5 @@ mod drift;
 mod engine;
 mod guards;
 mod main_job;
+mod updates;
 mod volumes;
