@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use piccolo_agent::{
-    host::{UpdatesSeen, ContainerSeen, EngineView, Limits, Stamp, State},
+    host::{ContainerSeen, EngineView, Limits, Stamp, State, UpdatesSeen},
     reconcile::{Reconciler, container::Containers},
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, parse::parse};
@@ -60,7 +60,11 @@ fn settled(manifests: &[Container]) -> EngineView {
     let seen = |manifest: &Container| ContainerSeen {
         id: format!("id-{}", manifest.name()),
         name: manifest.name().to_owned(),
-        stamp: Some(Stamp { subject: manifest.name().to_owned(), spec: Some(Box::new(manifest.spec.clone())), rollout: None }),
+        stamp: Some(Stamp {
+            subject: manifest.name().to_owned(),
+            spec: Some(Box::new(manifest.spec.clone())),
+            rollout: None,
+        }),
         state: State::Running,
         health: None,
         exit_code: None,

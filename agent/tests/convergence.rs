@@ -18,9 +18,7 @@ use piccolo_agent::{
 use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, container::Restart};
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::containers;
-use support::scenes::{
-    Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec,
-};
+use support::scenes::{Drift, Files, a_name, a_network, a_volume, drift, files, network_spec, spec, volume_spec};
 
 /// Passes after which everything has to be in place once it is quiet.
 const PATIENCE: usize = 20;

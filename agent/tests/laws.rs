@@ -10,7 +10,7 @@ use piccolo_agent::{
     host::fake::{FakeEngine, When},
     reconcile::{Disruption, Reconciler, Step, container::Containers, network::Networks, volume::Volumes},
 };
-use piccolo_schema::Desired;
+use piccolo_schema::{Container, Desired};
 use proptest::prelude::*;
 use support::containers;
 use support::scenes::{Drift, Files, drifts, files};
@@ -197,6 +197,25 @@ fn forget_identifiers(things: &mut serde_json::Value) {
             fields.values_mut().for_each(forget_identifiers);
         }
         _ => {}
+    }
+}
+
+#[test]
+fn updates_keep_the_laws() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let spec = serde_json::json!({ "image": "db:1", "update": { "policy": "auto" } });
+    let desired = Desired::complete(vec![Container::new("db", serde_json::from_value(spec).unwrap())]);
+    // The image is good, then it is bad.
+    for spoilt in ["b", "1"] {
+        let world = || {
+            let engine = Arc::new(FakeEngine::new());
+            engine.spoil(&digest(spoilt));
+            engine.move_tag("db", "db:1", &digest("a"));
+            support::pass(&containers(&engine), &desired);
+            engine.move_tag("db", "db:1", &digest("1"));
+            Fake::<Containers<FakeEngine>> { engine, start: |engine| containers(&engine) }
+        };
+        laws(world, &desired);
     }
 }
 

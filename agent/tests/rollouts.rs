@@ -231,7 +231,9 @@ impl Happening {
             Self::Stop(stopped) => spec.running = !stopped,
             Self::Kill(name) => engine.kill(name),
             Self::Start(name) => engine.start_by_hand(name),
-            Self::Fail(nth, when) => engine.fail(None, nth, when, HostError::new(Reason::Failed, "It was made to fail")),
+            Self::Fail(nth, when) => {
+                engine.fail(None, nth, when, HostError::new(Reason::Failed, "It was made to fail"))
+            }
             Self::Hang(nth, when) => engine.hang(None, nth, when),
             Self::Stale(looks) => engine.go_stale(looks),
             Self::Pass => drop(scene.pass()),

@@ -39,8 +39,7 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
 
 /// Describes a request that holds these texts.
 fn consent(summary: &str, fields: &[&str]) -> Value {
-    let properties: Map<_, _> =
-        fields.iter().map(|field| ((*field).to_owned(), json!({ "type": "string" }))).collect();
+    let properties: Map<_, _> = fields.iter().map(|field| ((*field).to_owned(), json!({ "type": "string" }))).collect();
     let body = json!({ "type": "object", "required": fields, "properties": properties });
     json!({ "post": {
         "summary": summary,

@@ -57,9 +57,7 @@ impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
     async fn apply(&self, step: &ContainerStep) -> Result<(), HostError> {
         match &step.act {
             Act::Pull { image } => self.0.pull(image).await,
-            Act::Create { name, spec, rollout, .. } => {
-                self.0.create(name, &step.subject, spec, rollout.as_ref()).await
-            }
+            Act::Create { name, spec, rollout, .. } => self.0.create(name, &step.subject, spec, rollout.as_ref()).await,
             Act::Update { id, limits, .. } => self.0.update(id, limits).await,
             Act::Rename { id, to, .. } => self.0.rename(id, to).await,
             Act::Start { id, .. } => self.0.start(id).await,

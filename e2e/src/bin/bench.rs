@@ -17,7 +17,10 @@ use anyhow::Context;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use piccolo_agent::{
-    host::{Engine as _, linux::{Docker, Followed, Updater}},
+    host::{
+        Engine as _,
+        linux::{Docker, Followed, Updater},
+    },
     reconcile::{Reconciler, container::Containers},
 };
 use piccolo_e2e::{

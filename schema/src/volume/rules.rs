@@ -46,9 +46,11 @@ impl Volume {
     /// Numbers that no user has, and permissions that lock everybody out.
     fn access(&self, out: &mut Vec<Violation>) {
         let last = |number: &str| number.parse::<u32>().is_ok_and(|number| number == u32::MAX);
-        let owner = self.spec.owner.as_deref().filter(|owner| {
-            self.spec.owner_numbers().is_none() || owner.split(':').any(last)
-        });
+        let owner = self
+            .spec
+            .owner
+            .as_deref()
+            .filter(|owner| self.spec.owner_numbers().is_none() || owner.split(':').any(last));
         if let Some(owner) = owner {
             let reason = format!("`{owner}` holds a number that no user or group can have");
             note(out, Code::OutOfRange, Path::spec("owner"), reason, "use numbers below 4294967295");

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_the_machine_stands_on_is_refused() {
-        for path in ["/", "/etc", "/etc/photos", "/run/x", "/srv", "/var/lib/docker/volumes/x", "/srv/../etc", "srv/x", "/a//b"]
+        for path in
+            ["/", "/etc", "/etc/photos", "/run/x", "/srv", "/var/lib/docker/volumes/x", "/srv/../etc", "srv/x", "/a//b"]
         {
             assert_eq!(open_or_make(path).unwrap_err().reason, Reason::Refused, "{path}");
         }

@@ -21,7 +21,13 @@ use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{ContainerSpec, image::Reference};
 use tokio::sync::Notify;
 
-use super::{cache::Cache, create, error, events, guard, hint::Hint, probe::Probes, seen::{self, Images}};
+use super::{
+    cache::Cache,
+    create, error, events, guard,
+    hint::Hint,
+    probe::Probes,
+    seen::{self, Images},
+};
 use crate::host::{ContainerSeen, Engine, EngineView, HostError, Limits, Reason, Rollout};
 
 /// How long an ordinary call may take.

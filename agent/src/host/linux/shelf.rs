@@ -159,8 +159,7 @@ impl Shelf {
 
     fn names(&self) -> Result<Vec<String>, HostError> {
         let entries = fs::read_dir(&self.place).map_err(|error| self.failed(&error))?;
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         Ok(names)
     }

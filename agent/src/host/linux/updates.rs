@@ -86,7 +86,9 @@ impl Updater {
             return Err(format!("{digest} was tried and failed ({why}); it is not tried again"));
         }
         if record.offered.as_deref() != Some(digest) {
-            return Err(format!("{digest} is not what the tag names by now; see `piccolo describe container/{subject}`"));
+            return Err(format!(
+                "{digest} is not what the tag names by now; see `piccolo describe container/{subject}`"
+            ));
         }
         let approved = digest.to_owned();
         let changed = self.change(subject, move |record| record.approved = Some(approved)).await;

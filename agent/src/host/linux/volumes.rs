@@ -8,11 +8,7 @@ use bollard::{
 };
 use piccolo_schema::VolumeSpec;
 
-use super::{
-    VOLUME_LABEL, create, directory,
-    docker::Docker,
-    error, quota,
-};
+use super::{VOLUME_LABEL, create, directory, docker::Docker, error, quota};
 use crate::host::{Access, Directory, HostError, Reason, VolumeSeen, Volumes};
 
 /// Where the data of a volume lies.

@@ -47,12 +47,7 @@ pub(super) fn pinned(subject: &str, spec: &ContainerSpec, machine: &Machine<'_>)
 }
 
 /// Says what there is for a container that is as its manifest asks.
-pub(super) fn offer<'a>(
-    subject: &str,
-    spec: &ContainerSpec,
-    runs: &ContainerSeen,
-    machine: &Machine<'a>,
-) -> Offer<'a> {
+pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSeen, machine: &Machine<'a>) -> Offer<'a> {
     let Some(update) = &spec.update else { return Offer::None };
     let Some(record) = record(subject, spec, machine.updates) else { return Offer::None };
     let Some(offered) = record.offered.as_deref().filter(|offered| Some(*offered) != digest(runs)) else {

@@ -101,7 +101,8 @@ impl Subject<'_> {
         let condemned = record.is_some_and(|it| it.failed.contains_key(open.digest));
         let committed = offer::record(self.name, self.spec, self.machine.updates)
             .is_some_and(|it| it.current.as_deref() == Some(open.digest));
-        let wanted = self.spec.running && self.spec.update.is_some() && !matches!(gap(open.new, self.spec), Gap::Anew(_));
+        let wanted =
+            self.spec.running && self.spec.update.is_some() && !matches!(gap(open.new, self.spec), Gap::Anew(_));
         if condemned {
             return Next::Return(None);
         }

@@ -150,7 +150,9 @@ impl Step for ContainerStep {
 
     fn disruption(&self) -> Disruption {
         match self.act {
-            Act::Stop { .. } | Act::Restart { .. } | Act::Snapshot(_) | Act::Restore(_) => Disruption::Restarts(self.subject.clone()),
+            Act::Stop { .. } | Act::Restart { .. } | Act::Snapshot(_) | Act::Restore(_) => {
+                Disruption::Restarts(self.subject.clone())
+            }
             _ => Disruption::None,
         }
     }

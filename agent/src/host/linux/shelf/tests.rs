@@ -77,7 +77,8 @@ fn picture(root: &Path) -> Vec<String> {
     while let Some(path) = open.pop() {
         let seen = fs::symlink_metadata(&path).unwrap();
         let name = path.strip_prefix(root).unwrap().display().to_string();
-        let what = fs::read_link(&path).map_or_else(|_| fs::read_to_string(&path).unwrap_or_default(), |to| to.display().to_string());
+        let what = fs::read_link(&path)
+            .map_or_else(|_| fs::read_to_string(&path).unwrap_or_default(), |to| to.display().to_string());
         let links = if seen.is_dir() { 0 } else { seen.nlink() };
         all.push(format!(
             "{name:?} {:o} {}:{} {links} {}.{} {}",
