@@ -47,7 +47,9 @@ impl<V: host::Volumes> Reconciler for Volumes<V> {
         match &step.act {
             Act::Create { spec } => self.0.create_volume(&step.subject, spec).await,
             Act::SetAccess { access } => self.0.set_access(&step.subject, access).await,
-            Act::SetQuota { quota } => self.0.set_quota(&step.subject, quota.map(|it| it.get())).await,
+            Act::SetQuota { quota } => {
+                self.0.set_quota(&step.subject, quota.map(piccolo_schema::quantity::Bytes::get)).await
+            }
             Act::Release { .. } => self.0.release_volume(&step.subject).await,
         }
     }

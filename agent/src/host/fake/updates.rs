@@ -19,7 +19,7 @@ impl Updates for FakeEngine {
 
     async fn news(&self) {
         // Everything that happens here is an event of the engine.
-        pending().await
+        pending::<()>().await;
     }
 
     async fn commit(&self, subject: &str, digest: &str) -> Result<(), HostError> {

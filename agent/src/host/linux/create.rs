@@ -125,7 +125,7 @@ mod tests {
 
     fn made(spec: Value) -> Value {
         let spec: ContainerSpec = serde_json::from_value(spec).unwrap_or_else(|error| unreachable!("{error}"));
-        serde_json::to_value(body("web", &spec).unwrap_or_else(|_| unreachable!())).unwrap_or_default()
+        serde_json::to_value(body("web", &spec, None).unwrap_or_else(|_| unreachable!())).unwrap_or_default()
     }
 
     #[test]

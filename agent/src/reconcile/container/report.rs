@@ -24,7 +24,7 @@ fn one(manifest: &Container, machine: &Machine<'_>) -> Report {
         Some(seen) => verdict(seen, &manifest.spec),
         None => (false, "Absent", "There is no container".to_owned()),
     };
-    let available = seen.and_then(|seen| available(manifest, seen, &machine));
+    let available = seen.and_then(|seen| available(manifest, seen, machine));
     let status = ContainerStatus { update_available: available.map(str::to_owned), ..status(seen) };
     let fields = serde_json::to_value(status).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
