@@ -124,7 +124,8 @@ async fn get_prints_tables_and_documents() {
     let table = machine.run(&["get", "containers"]).await;
     table.is(0, "NAME  READY  STATE    IMAGE       AGE\nweb   True   running  nginx:1.27  0s\n", "");
     let wide = machine.run(&["get", "ct", "web", "-o", "wide"]).await;
-    let lines = "NAME  READY  STATE    IMAGE       REASON   AGE\nweb   True   running  nginx:1.27  Running  0s\n";
+    let lines = "NAME  READY  STATE    IMAGE       UPDATE  REASON   AGE\n\
+                 web   True   running  nginx:1.27  -       Running  0s\n";
     wide.is(0, lines, "");
     machine.run(&["get", "ct/web", "-o", "name"]).await.is(0, "container/web\n", "");
     let json: Value = serde_json::from_str(&machine.run(&["get", "-o", "json"]).await.out).unwrap();
@@ -278,7 +279,7 @@ async fn without_a_daemon() {
     machine.run(&["explain", "container.spec.port"]).await.is(3, "", near);
     let schema: Value = serde_json::from_str(&machine.run(&["schema", "container"]).await.out).unwrap();
     assert_eq!(schema["title"], "Container");
-    machine.run(&["schema", "--dir", "s"]).await.is(0, "s/network.json\ns/container.json\n", "");
+    machine.run(&["schema", "--dir", "s"]).await.is(0, "s/network.json\ns/volume.json\ns/container.json\n", "");
     assert!(machine.run(&["completion", "bash"]).await.out.contains("_piccolo()"));
 }
 
