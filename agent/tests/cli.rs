@@ -134,7 +134,7 @@ async fn get_prints_tables_and_documents() {
     assert!(yaml.starts_with("apiVersion: piccolo.os/v1alpha1\nkind: Container\nmetadata:\n  name: web\n"), "{yaml}");
     let near = "error: containers.piccolo.os \"wbe\" not found\n help: did you mean `web`?\n";
     machine.run(&["get", "container", "wbe"]).await.is(3, "", near);
-    machine.run(&["get", "pod"]).await.is(2, "", "error: there is no kind `pod`; there are: network, container\n");
+    machine.run(&["get", "pod"]).await.is(2, "", "error: there is no kind `pod`; there are: network, volume, container\n");
 }
 
 #[tokio::test]
