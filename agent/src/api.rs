@@ -28,6 +28,7 @@ mod selector;
 mod serve;
 mod stream;
 mod table;
+mod update;
 mod watch;
 mod write;
 
@@ -39,7 +40,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 
 pub use self::serve::serve;
 use crate::{
@@ -60,6 +61,8 @@ pub struct State {
     pub logs: Arc<dyn Logs>,
     /// Whom to encrypt secrets for so that this machine can read them; none if it has no key that can be used.
     pub recipient: Option<Arc<str>>,
+    /// Takes down which updates a person wants.
+    pub updates: Arc<dyn Approvals>,
     /// The version of the agent.
     pub version: &'static str,
 }
@@ -75,6 +78,12 @@ pub trait Logs: Send + Sync {
     /// Returns the last `tail` lines of a container, all of them when none, and with `follow` those to come. An error is
     /// a sentence for people and ends the stream.
     fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>>;
+}
+
+/// Takes down which updates a person wants.
+pub trait Approvals: Send + Sync {
+    /// Approves the update of a container to just this digest. An error is a sentence for people.
+    fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Where the kinds are found.
@@ -98,6 +107,7 @@ const PATHS: &[&str] = &[
     "/problems",
     "/readyz",
     "/recipient",
+    "/update",
     "/version",
 ];
 
@@ -110,6 +120,7 @@ pub fn router(state: State) -> Router {
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
         .route("/confirm", post(confirm::confirm))
+        .route("/update", post(update::approve))
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -26,6 +26,7 @@ mod secret;
 mod status;
 mod subject;
 mod table;
+mod update;
 mod validate;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -82,6 +83,8 @@ enum Command {
     Secret(secret::Args),
     /// Confirms removals that are held because they are many.
     Confirm(confirm::Args),
+    /// Updates a container to the image that its tag names by now.
+    Update(update::Args),
     /// Shows what a container prints.
     Logs(logs::Args),
     /// Shows what happened.
@@ -133,6 +136,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Delete(args) => delete::run(&args, client, screen).await?,
         Command::Secret(args) => secret::run(&args, client, screen).await?,
         Command::Confirm(args) => confirm::run(&args, client, screen).await?,
+        Command::Update(args) => update::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,

@@ -1,10 +1,15 @@
 //! The one place that reads the real clock.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// Returns this instant.
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Returns what the clocks of this place show at an instant.
+pub fn local(instant: Timestamp) -> DateTime {
+    instant.to_zoned(TimeZone::system()).datetime()
 }
 
 /// Returns this instant as RFC 3339 in UTC, to the second, as the Kubernetes API writes it.

@@ -7,8 +7,10 @@ mod sockets;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
+use piccolo_schema::duration::Duration;
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use tracing::info;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
-    host::linux::{Docker, Vault},
+    host::linux::{Docker, Followed, Updater, Vault},
     manifests::Manifests,
     reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
     secrets::Identity,
@@ -51,6 +53,9 @@ pub struct Options {
     /// The socket of the container engine.
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
     pub docker: String,
+    /// How often registries are asked for other images, where a manifest wants it.
+    #[arg(long, env = "PICCOLO_UPDATE_INTERVAL", default_value = "15m")]
+    pub update_interval: Duration,
 }
 
 /// Runs the daemon until `shutdown`, then lets every room end in order.
@@ -86,7 +91,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Secrets(Arc::new(vault)), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
-    controllers.spawn(&mut tasks, Containers(docker.clone()), &shared);
+    let (follow, followed) = watch::channel(Followed::default());
+    tasks.spawn(seams::follow(manifests.subscribe(), follow, shutdown.clone()));
+    let updater = Updater::open(docker.clone(), &options.state_dir, followed)
+        .with_context(|| format!("can't read what is known of updates in {}", options.state_dir.display()))?;
+    tasks.spawn(updater.clone().run(options.update_interval.get(), shutdown.clone()));
+    controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone()), &shared);
 
     let state = api::State {
         manifests,
@@ -94,6 +104,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker)),
         recipient,
+        updates: updater,
         version: env!("CARGO_PKG_VERSION"),
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));

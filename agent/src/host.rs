@@ -4,6 +4,7 @@ pub mod fake;
 pub mod firewall;
 pub mod linux;
 mod secrets;
+mod updates;
 mod volumes;
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     firewall::{Firewall, Member, Rules, RulesSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
+    updates::{Copied, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
 };
 
@@ -73,12 +75,14 @@ pub trait Engine: Send + Sync + 'static {
     fn changed(&self) -> impl Future<Output = ()> + Send;
     /// Pulls an image.
     fn pull(&self, image: &str) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec.
+    /// Makes a stopped container called `name` for the manifest `subject`, stamped with both subject and spec, and with
+    /// the rollout where it is made from another image than the tag names here.
     fn create(
         &self,
         name: &str,
         subject: &str,
         spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
@@ -148,6 +152,9 @@ pub struct EngineView {
     /// The files of secrets that containers were given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: Places,
+    /// What is known of updates; the engine itself knows nothing of them.
+    #[serde(default)]
+    pub updates: UpdatesSeen,
 }
 
 /// A container as the engine shows it.
@@ -172,6 +179,15 @@ pub struct ContainerSeen {
     /// Identifier of the image that it was made from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image_id: String,
+    /// The digest that a registry gave this image, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// When it was started, or, once it has ended, when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
+    /// How often the engine has started it again by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub engine_restarts: u32,
     /// What it is limited to now, which a hand may have changed.
     #[serde(default)]
     pub limits: Limits,
@@ -199,6 +215,9 @@ pub struct Stamp {
     /// The keyed digests of the secrets in its environment, by variable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// The image that it was made from where that is not the one of the spec's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// What the engine changes without making the container anew.

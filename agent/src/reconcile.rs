@@ -39,6 +39,12 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Says how the thing behind each manifest stands once there is nothing left to do for it, in their order.
     fn report(manifests: &[Self::Manifest], observed: &Self::Observed) -> Vec<Report>;
 
+    /// Says what else there is to know of each manifest, in their order, each as a condition that is true. Nothing for
+    /// most kinds.
+    fn notes(_manifests: &[Self::Manifest], _observed: &Self::Observed) -> Vec<Vec<Note>> {
+        Vec::new()
+    }
+
     /// Counts the things on this machine that carry our stamp for this kind, against which a mass removal is judged.
     fn owned(observed: &Self::Observed) -> usize;
 
@@ -119,6 +125,17 @@ pub struct Report {
     pub message: String,
     /// The kind's own status fields, an object in the shape of its status type without conditions.
     pub fields: serde_json::Value,
+}
+
+/// Something to know of a manifest beside whether it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The type of the condition, `UpdateAvailable`.
+    pub name: &'static str,
+    /// The cause in PascalCase.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
 }
 
 impl<S> Plan<S> {

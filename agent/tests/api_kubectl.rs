@@ -117,7 +117,10 @@ async fn kubectl_does_what_it_does_elsewhere() {
     assert_eq!(kubectl.ok(&["apply", "-f", &file]).await, "container.piccolo.os/web created\n");
     assert_eq!(kubectl.ok(&["apply", "-f", &file]).await, "container.piccolo.os/web unchanged\n");
     let table = words(kubectl.ok(&["get", "containers", "-o", "wide"]).await);
-    assert!(table.starts_with("NAME READY STATE IMAGE REASON AGE web True running nginx:1.27 Running"), "{table}");
+    assert!(
+        table.starts_with("NAME READY STATE IMAGE UPDATE REASON AGE web True running nginx:1.27 Running"),
+        "{table}"
+    );
     assert!(words(kubectl.ok(&["get", "ct", "web"]).await).starts_with("NAME READY STATE IMAGE AGE web True"));
     assert_eq!(kubectl.ok(&["get", "all", "-l", "tier=front", "-o", "name"]).await, "container.piccolo.os/web\n");
     kubectl.ok(&["patch", "ct", "web", "--type=merge", "-p", r#"{"spec":{"memory":"64Mi"}}"#]).await;

@@ -125,7 +125,8 @@ async fn get_prints_tables_and_documents() {
     let table = machine.run(&["get", "containers"]).await;
     table.is(0, "NAME  READY  STATE    IMAGE       AGE\nweb   True   running  nginx:1.27  0s\n", "");
     let wide = machine.run(&["get", "ct", "web", "-o", "wide"]).await;
-    let lines = "NAME  READY  STATE    IMAGE       REASON   AGE\nweb   True   running  nginx:1.27  Running  0s\n";
+    let lines = "NAME  READY  STATE    IMAGE       UPDATE  REASON   AGE\n\
+                 web   True   running  nginx:1.27  -       Running  0s\n";
     wide.is(0, lines, "");
     machine.run(&["get", "ct/web", "-o", "name"]).await.is(0, "container/web\n", "");
     let json: Value = serde_json::from_str(&machine.run(&["get", "-o", "json"]).await.out).unwrap();

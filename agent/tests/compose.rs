@@ -16,7 +16,7 @@ use std::{
 use piccolo_agent::{
     compose::{self, Imported, Mistake, Outcome, Source},
     host::{Engine, Health, fake::FakeEngine},
-    reconcile::{container::Containers, network::Networks, volume::Volumes},
+    reconcile::{network::Networks, volume::Volumes},
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, Network, Volume, container::Restart, parse::parse};
 
@@ -100,7 +100,7 @@ fn stand(
     networks: &Desired<Network>,
     containers: &Desired<Container>,
 ) {
-    let (net, run) = (Networks(machine.clone()), Containers(machine.clone()));
+    let (net, run) = (Networks(machine.clone()), support::containers(machine));
     for _ in 0..20 {
         let settled = support::pass(&net, networks) & support::pass(&run, containers);
         let plan = support::plan(&run, containers).unwrap();

@@ -25,6 +25,7 @@ use piccolo_schema::{
     container::{Exposure, Restart},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
+use support::containers;
 use support::scenes::{
     Drift, Files, a_name, a_network, a_secret, a_volume, drift, files, network_spec, secret_spec, spec, volume_spec,
 };
@@ -157,13 +158,13 @@ impl Scene {
         let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
-        let containers = support::pass(&Containers(Arc::clone(&self.engine)), &self.files.containers());
+        let containers = support::pass(&containers(&self.engine), &self.files.containers());
         secrets && networks && volumes && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
     fn crash(&self, nth: u32, when: When) {
-        let reconciler = Containers(Arc::clone(&self.engine));
+        let reconciler = containers(&self.engine);
         self.engine.hang(None, nth, when);
         let plan = support::plan(&reconciler, &self.files.containers()).unwrap_or_default();
         for step in &plan.steps {

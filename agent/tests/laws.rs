@@ -12,8 +12,9 @@ use piccolo_agent::{
         Disruption, Reconciler, Step, container::Containers, network::Networks, secret::Secrets, volume::Volumes,
     },
 };
-use piccolo_schema::Desired;
+use piccolo_schema::{Container, Desired};
 use proptest::prelude::*;
+use support::containers;
 use support::scenes::{Drift, Files, drifts, files};
 
 /// Passes after which everything has to be in place.
@@ -178,7 +179,7 @@ fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
         support::pass(&Secrets(Arc::clone(&engine)), &earlier.secrets());
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
         support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
-        support::pass(&Containers(Arc::clone(&engine)), &earlier.containers());
+        support::pass(&containers(&engine), &earlier.containers());
         engine.let_time_pass();
     }
     drifts.iter().for_each(|drift| drift.happen(&engine));
@@ -189,7 +190,9 @@ fn forget_identifiers(things: &mut serde_json::Value) {
     match things {
         serde_json::Value::Array(items) => items.iter_mut().for_each(forget_identifiers),
         serde_json::Value::Object(fields) => {
-            fields.remove("id");
+            for key in ["id", "label", "since", "now", "local", "wellSince", "firstSeen", "engineRestarts"] {
+                fields.remove(key);
+            }
             if let Some(attached) = fields.get_mut("attached").filter(|it| it.is_object()) {
                 let names: Vec<_> = attached.as_object().unwrap().values().cloned().collect();
                 *attached = names.into();
@@ -200,12 +203,31 @@ fn forget_identifiers(things: &mut serde_json::Value) {
     }
 }
 
+#[test]
+fn updates_keep_the_laws() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let spec = serde_json::json!({ "image": "db:1", "update": { "policy": "auto" } });
+    let desired = Desired::complete(vec![Container::new("db", serde_json::from_value(spec).unwrap())]);
+    // The image is good, then it is bad.
+    for spoilt in ["b", "1"] {
+        let world = || {
+            let engine = Arc::new(FakeEngine::new());
+            engine.spoil(&digest(spoilt));
+            engine.move_tag("db", "db:1", &digest("a"));
+            support::pass(&containers(&engine), &desired);
+            engine.move_tag("db", "db:1", &digest("1"));
+            Fake::<Containers<FakeEngine>> { engine, start: |engine| containers(&engine) }
+        };
+        laws(world, &desired);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn containers_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
-        let world = || Fake::<Containers<FakeEngine>> { engine: machine(&earlier, &drifts), start: Containers };
+        let world = || Fake::<Containers<FakeEngine>> { engine: machine(&earlier, &drifts), start: |engine| containers(&engine) };
         laws(world, &today.containers());
     }
 

@@ -29,7 +29,7 @@ impl Floor {
     /// # Errors
     /// When the engine refuses.
     pub async fn make(&self, name: &str, spec: &ContainerSpec) -> Result<(), HostError> {
-        self.0.create(name, name, spec).await?;
+        self.0.create(name, name, spec, None).await?;
         self.0.start(name).await
     }
 
@@ -39,7 +39,7 @@ impl Floor {
     /// When the engine refuses.
     pub async fn replace(&self, name: &str, spec: &ContainerSpec) -> Result<(), HostError> {
         let next = format!("{name}.next");
-        self.0.create(&next, name, spec).await?;
+        self.0.create(&next, name, spec, None).await?;
         self.0.stop(name).await?;
         self.0.remove(name).await?;
         self.0.rename(&next, name).await?;

@@ -8,6 +8,7 @@ mod health;
 mod resources;
 mod rules;
 mod secrets;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use self::{
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
     resources::{Device, Log, LogDriver, Ulimit},
     secrets::SecretUse,
+    update::{Update, UpdatePolicy, Window},
 };
 use crate::{Condition, duration::Duration, quantity::Bytes};
 
@@ -45,6 +47,7 @@ const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Update", type_ = "string", json_path = ".status.updateAvailable", priority = 1),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -240,6 +243,9 @@ pub struct ContainerSpec {
     /// How long it may take to stop before it is killed, `10s` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_period: Option<Duration>,
+    /// How it follows its image. A tag that moves is not followed when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
     /// Whether it should run. With `false` it is made but kept stopped.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub running: bool,
@@ -357,6 +363,12 @@ pub struct ContainerStatus {
     /// The identifier of the image that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
+    /// The digest of the image that it runs, as a registry names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// The digest that its image has at the registry by now, if that is another one and may be updated to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_available: Option<String>,
     /// The exit code of its last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,

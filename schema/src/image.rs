@@ -65,6 +65,14 @@ impl Reference {
         self.tag.as_deref()
     }
 
+    /// Returns the same name with this digest, whatever its tag.
+    ///
+    /// # Errors
+    /// One sentence when it is no digest.
+    pub fn at(&self, digest: &str) -> Result<Self, String> {
+        Ok(Self { tag: None, digest: Some(check_digest(digest)?), ..self.clone() })
+    }
+
     /// Returns the digest, `sha256:…`.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()

@@ -29,17 +29,23 @@ async fn index(Extract(state): Extract<State>) -> impl IntoResponse {
 
 async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     let mut paths = kind_paths();
-    for path in PATHS.iter().filter(|path| **path != "/confirm") {
+    for path in PATHS.iter().filter(|path| !["/confirm", "/update"].contains(path)) {
         paths.insert((*path).to_owned(), json!({ "get": { "responses": { "200": { "description": "OK" } } } }));
     }
-    let body = json!({ "type": "object", "required": ["id"], "properties": { "id": { "type": "string" } } });
-    let confirm = json!({ "post": {
-        "summary": "Confirms removals that are held.",
-        "requestBody": { "content": { "application/json": { "schema": body } } },
-        "responses": { "200": { "description": "Confirmed" } },
-    } });
-    paths.insert("/confirm".to_owned(), confirm);
+    paths.insert("/confirm".to_owned(), consent("Confirms removals that are held.", &["id"]));
+    paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
     Json(document(&paths, state.version))
+}
+
+/// Describes a request that holds these texts.
+fn consent(summary: &str, fields: &[&str]) -> Value {
+    let properties: Map<_, _> = fields.iter().map(|field| ((*field).to_owned(), json!({ "type": "string" }))).collect();
+    let body = json!({ "type": "object", "required": fields, "properties": properties });
+    json!({ "post": {
+        "summary": summary,
+        "requestBody": { "content": { "application/json": { "schema": body } } },
+        "responses": { "200": { "description": "Done" } },
+    } })
 }
 
 fn document(paths: &Map<String, Value>, version: &str) -> Value {

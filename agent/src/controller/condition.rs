@@ -4,7 +4,7 @@ use piccolo_schema::{Condition, Truth};
 
 use crate::{
     host::HostError,
-    reconcile::{Report, Waiting},
+    reconcile::{Note, Report, Waiting},
 };
 
 /// What came of a subject in a pass.
@@ -58,6 +58,12 @@ pub(super) fn accepted(
             condition("Accepted", Truth::False, reason.into(), message, generation, before, now)
         }
     }
+}
+
+/// Says something to know of a manifest as a condition that is true.
+pub(super) fn note(note: &Note, generation: i64, before: Option<&Condition>, now: &str) -> Condition {
+    let (reason, message) = (note.reason.to_owned(), note.message.clone());
+    condition(note.name, Truth::True, reason, message, generation, before, now)
 }
 
 fn condition(

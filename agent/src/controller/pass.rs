@@ -54,9 +54,11 @@ impl<R: Reconciler> Controller<R> {
             self.start(name, steps, began);
         }
         let waiting: BTreeMap<&str, &Waiting> = waiting.iter().map(|it| (it.subject.as_str(), it)).collect();
+        let mut notes = R::notes(&desired.manifests, &observed).into_iter();
         for (manifest, report) in desired.manifests.iter().zip(R::report(&desired.manifests, &observed)) {
-            let todo = steps.get(manifest.name()).map(Vec::as_slice);
-            self.report(manifest.name(), report, todo, waiting.get(manifest.name()).copied(), &registered, began);
+            let name = manifest.name();
+            let (todo, notes) = (steps.get(name).map(Vec::as_slice), notes.next().unwrap_or_default());
+            self.report(name, report, todo, waiting.get(name).copied(), &notes, &registered, began);
         }
         let declared = |name: &str| desired.manifests.binary_search_by(|it| it.name().cmp(name)).is_ok();
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));

@@ -14,10 +14,11 @@ use super::{
 use crate::{
     clock,
     host::HostError,
-    reconcile::{Reconciler, Report, Waiting},
+    reconcile::{Note, Reconciler, Report, Waiting},
 };
 
 impl<R: Reconciler> Controller<R> {
+    #[expect(clippy::too_many_arguments, reason = "all that a pass knows of a subject")]
     /// Reports one subject. `todo` are the steps that the plan has for it, from a look that began at `began`.
     pub(super) fn report(
         &mut self,
@@ -25,6 +26,7 @@ impl<R: Reconciler> Controller<R> {
         report: Report,
         todo: Option<&[R::Step]>,
         waiting: Option<&Waiting>,
+        notes: &[Note],
         registered: &Registered,
         began: Instant,
     ) {
@@ -51,7 +53,8 @@ impl<R: Reconciler> Controller<R> {
         let stale = registered.stale(Self::kind(), name);
         let stale = stale.as_ref().map(|(reason, message)| (*reason, message.as_str()));
         let accepted = condition::accepted(stale, generation, subject.condition("Accepted"), &now);
-        subject.conditions = vec![ready, accepted];
+        let notes = notes.iter().map(|note| condition::note(note, generation, subject.condition(note.name), &now));
+        subject.conditions = [ready, accepted].into_iter().chain(notes.collect::<Vec<_>>()).collect();
         let status = status(report.fields, generation, &subject.conditions);
         self.shared.store.report(Self::kind(), name, status);
     }

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use piccolo_schema::{Container, Declared, Desired, Volume};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Logs, Preview},
+    api::{Approvals, Logs, Preview},
     controller::KindPreview,
-    host::Engine,
+    host::{
+        Engine,
+        linux::{Followed, Updater},
+    },
     manifests::Snapshot,
     store::PlanView,
 };
@@ -28,5 +34,38 @@ pub(super) struct EngineLogs<E>(pub(super) Arc<E>);
 impl<E: Engine> Logs for EngineLogs<E> {
     fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>> {
         self.0.logs(container, follow, tail).map(|part| part.map_err(|error| error.message)).boxed()
+    }
+}
+
+impl Approvals for Updater {
+    fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.approve(container, digest))
+    }
+}
+
+/// Says what the manifests say of updates, whenever that changes, until the shutdown.
+pub(super) async fn follow(
+    mut manifests: watch::Receiver<Arc<Snapshot>>,
+    followed: watch::Sender<Followed>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let now = of_updates(&manifests.borrow_and_update());
+        followed.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
+        match shutdown.run_until_cancelled(manifests.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+fn of_updates(snapshot: &Snapshot) -> Followed {
+    let containers: Desired<Container> = snapshot.desired();
+    let volumes: Desired<Volume> = snapshot.desired();
+    let followed = containers.manifests.iter().filter(|it| it.spec.update.is_some());
+    let kept = volumes.manifests.iter().filter(|it| it.spec.snapshot);
+    Followed {
+        images: followed.map(|it| (it.name().to_owned(), it.spec.image.clone())).collect(),
+        volumes: kept.map(|it| it.name().to_owned()).collect(),
     }
 }

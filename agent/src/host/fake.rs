@@ -12,6 +12,7 @@ mod faults;
 mod networks;
 mod secrets;
 mod snapshots;
+mod updates;
 mod volumes;
 mod world;
 
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use super::{EngineView, HostError};
 use faults::{Faults, Outcome};
 pub use faults::{Verb, When};
+pub use updates::CORRUPT;
 use world::World;
 
 /// A container engine in memory.
@@ -110,7 +112,8 @@ impl FakeEngine {
 
     /// Returns the containers as they are, whatever is wrong with looks.
     pub fn truth(&self) -> EngineView {
-        self.lock().world.view()
+        let inner = self.lock();
+        EngineView { updates: inner.world.updates(), ..inner.world.view() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,5 +1,6 @@
 //! The real machine.
 
+mod book;
 mod cache;
 mod copy;
 mod create;
@@ -20,6 +21,7 @@ mod quota;
 mod seen;
 mod shelf;
 mod snapshots;
+mod updates;
 mod vault;
 mod volumes;
 mod watch;
@@ -27,6 +29,7 @@ mod watch;
 pub use self::{
     docker::{BadAddress, Docker},
     snapshots::SnapshotStore,
+    updates::{Followed, Updater},
     vault::Vault,
 };
 
@@ -38,6 +41,8 @@ const NETWORK_LABEL: &str = "piccolo.os/network";
 const VOLUME_LABEL: &str = "piccolo.os/volume";
 /// The option that names the device of a bridge.
 const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
+/// The label that holds what a container has to do with an update, as JSON.
+const ROLLOUT_LABEL: &str = "piccolo.os/rollout";
 /// The label that holds the spec which a thing was made from, as JSON.
 const SPEC_LABEL: &str = "piccolo.os/spec";
 /// The label that holds the digests of the secrets in the environment of a container, as JSON.

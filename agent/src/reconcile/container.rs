@@ -16,34 +16,39 @@
 mod compare;
 mod dependencies;
 mod machine;
+mod offer;
 mod plan;
 mod ports;
 mod report;
+mod rollout;
 mod secrets;
 mod step;
 mod subject;
+mod trial;
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use piccolo_schema::{Container, Desired, Kind};
 
-use super::{Plan, Reconciler, Report};
-use crate::host::{Engine, EngineView, HostError};
+use super::{Note, Plan, Reconciler, Report};
+use crate::host::{Engine, EngineView, HostError, Updates};
 
 pub use step::{Act, ContainerStep};
 
-/// Keeps containers on this engine.
-pub struct Containers<E>(pub Arc<E>);
+/// Keeps containers on this engine, and updates them with the help of the second.
+pub struct Containers<E, U = E>(pub Arc<E>, pub Arc<U>);
 
-impl<E: Engine> Reconciler for Containers<E> {
+impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
     type Manifest = Container;
     type Observed = EngineView;
     type Step = ContainerStep;
 
     const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret];
 
-    fn observe(&self) -> impl Future<Output = Result<EngineView, HostError>> + Send {
-        self.0.containers()
+    async fn observe(&self) -> Result<EngineView, HostError> {
+        let view = self.0.containers().await?;
+        let updates = self.1.known(&view).await?;
+        Ok(EngineView { updates, ..view })
     }
 
     fn plan(desired: &Desired<Container>, observed: &EngineView) -> Plan<ContainerStep> {
@@ -53,7 +58,7 @@ impl<E: Engine> Reconciler for Containers<E> {
     async fn apply(&self, step: &ContainerStep) -> Result<(), HostError> {
         match &step.act {
             Act::Pull { image } => self.0.pull(image).await,
-            Act::Create { name, spec, .. } => self.0.create(name, &step.subject, spec).await,
+            Act::Create { name, spec, rollout, .. } => self.0.create(name, &step.subject, spec, rollout.as_ref()).await,
             Act::Update { id, limits, .. } => self.0.update(id, limits).await,
             Act::Rename { id, to, .. } => self.0.rename(id, to).await,
             Act::Start { id, .. } => self.0.start(id).await,
@@ -63,6 +68,11 @@ impl<E: Engine> Reconciler for Containers<E> {
             Act::Remove { id, .. } => self.0.remove(id).await,
             Act::PlaceSecrets { uses, .. } => self.0.place_secrets(&step.subject, uses).await,
             Act::ClearSecrets { places, .. } => self.0.clear_secrets(&step.subject, places).await,
+            Act::Snapshot(it) => self.1.snapshot(&it.volume, &it.label).await,
+            Act::Restore(it) => self.1.restore(&it.volume, &it.label).await,
+            Act::DropSnapshot(it) => self.1.drop_snapshot(&it.volume, &it.label).await,
+            Act::Commit { digest } => self.1.commit(&step.subject, digest).await,
+            Act::Condemn { digest, why } => self.1.condemn(&step.subject, digest, why).await,
         }
     }
 
@@ -74,7 +84,12 @@ impl<E: Engine> Reconciler for Containers<E> {
         observed.containers.iter().filter(|container| container.stamp.is_some()).count()
     }
 
-    fn changed(&self) -> impl Future<Output = ()> + Send {
-        self.0.changed()
+    fn notes(manifests: &[Container], observed: &EngineView) -> Vec<Vec<Note>> {
+        report::notes(manifests, observed)
+    }
+
+    async fn changed(&self) {
+        let (changed, news) = (std::pin::pin!(self.0.changed()), std::pin::pin!(self.1.news()));
+        futures_util::future::select(changed, news).await;
     }
 }

@@ -9,10 +9,10 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use piccolo_agent::{
-    api::{self, Logs, Preview, State},
+    api::{self, Approvals, Logs, Preview, State},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
@@ -63,6 +63,7 @@ impl House {
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
             recipient: None,
+            updates: Arc::new(Willing),
             version: "0.0.0-test",
         };
         Self { dir, router: api::router(state), writer, manifests }
@@ -183,5 +184,15 @@ impl Logs for Greeting {
         let skip = lines.len().saturating_sub(tail.map_or(usize::MAX, |tail| tail as usize));
         let printed: Vec<_> = lines.into_iter().skip(skip).map(|line| Ok(Bytes::from(line))).collect();
         if follow { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
+    }
+}
+
+/// Approves one digest.
+struct Willing;
+
+impl Approvals for Willing {
+    fn approve<'a>(&'a self, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let known = digest == "sha256:new";
+        Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} is not offered")) } })
     }
 }

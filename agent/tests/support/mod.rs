@@ -3,11 +3,19 @@
 
 pub mod scenes;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::FutureExt;
-use piccolo_agent::reconcile::{Plan, Reconciler, Step};
+use piccolo_agent::{
+    host::fake::FakeEngine,
+    reconcile::{Plan, Reconciler, Step, container::Containers},
+};
 use piccolo_schema::Desired;
+
+/// Returns a reconciler of containers that has just been started on this machine.
+pub fn containers(engine: &Arc<FakeEngine>) -> Containers<FakeEngine> {
+    Containers(Arc::clone(engine), Arc::clone(engine))
+}
 
 /// Looks and plans. `None` when the look failed or never came back.
 pub fn plan<R: Reconciler>(reconciler: &R, desired: &Desired<R::Manifest>) -> Option<Plan<R::Step>> {

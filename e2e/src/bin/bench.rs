@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use piccolo_agent::{
     host::{
         Engine as _,
-        linux::{Docker, Vault},
+        linux::{Docker, Followed, Updater, Vault},
     },
     reconcile::{Reconciler, container::Containers},
     secrets::Identity,
@@ -176,7 +176,9 @@ async fn one_of_a_hundred(engine: &Engine, floor: &Floor) -> anyhow::Result<()> 
 
 /// A pass that finds nothing to do, in this process, beside one list call.
 async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()> {
-    let reconciler = Containers(floor.0.clone());
+    let room = tempfile::tempdir()?;
+    let nothing = tokio::sync::watch::channel(Followed::default()).1;
+    let reconciler = Containers(floor.0.clone(), Updater::open(floor.0.clone(), room.path(), nothing)?);
     let specs = wanted.iter().map(|(name, text)| Ok(Container::new(name, spec(text)?)));
     let desired = Desired::complete(specs.collect::<anyhow::Result<Vec<_>>>()?);
     let client = Engine::connect().await?;
@@ -186,8 +188,8 @@ async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()
     for _ in 0..30 {
         let begin = Instant::now();
         let observed = reconciler.observe().await?;
-        let plan = Containers::<Docker>::plan(&desired, &observed);
-        let reports = Containers::<Docker>::report(&desired.manifests, &observed);
+        let plan = Containers::<Docker, Updater>::plan(&desired, &observed);
+        let reports = Containers::<Docker, Updater>::report(&desired.manifests, &observed);
         ours.push(millis(begin));
         anyhow::ensure!(plan.is_settled() && reports.len() == 100, "{:?}", plan.steps.first().map(ToString::to_string));
         let begin = Instant::now();

@@ -11,4 +11,5 @@ mod guards;
 mod main_job;
 mod secrets;
 mod traffic;
+mod updates;
 mod volumes;

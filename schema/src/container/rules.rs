@@ -7,6 +7,7 @@ mod paths;
 mod ports;
 mod resources;
 mod secrets;
+mod update;
 
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
@@ -40,6 +41,9 @@ impl Container {
         resources::check(spec, &mut out);
         if let Some(health) = &spec.health_check {
             health::check(spec, health, &mut out);
+        }
+        if let Some(update) = &spec.update {
+            update::check(spec, update, &mut out);
         }
         capabilities(spec, &mut out);
         grants::check(spec, &mut out);

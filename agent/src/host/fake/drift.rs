@@ -65,9 +65,13 @@ impl FakeEngine {
 
     /// Starts a container, whatever ports it has.
     pub fn start_by_hand(&self, name: &str) {
-        self.change(name, |it| {
-            if matches!(it.state, State::Created | State::Exited) {
+        self.by_hand(|world| {
+            let now = world.now();
+            if let Some(it) = world.named(name).filter(|it| matches!(it.state, State::Created | State::Exited)) {
                 it.state = State::Running;
+                it.since = Some(now);
+                let id = it.id.clone();
+                world.run_image(&id);
             }
         });
     }
@@ -143,6 +147,9 @@ impl FakeEngine {
                 health: None,
                 exit_code: None,
                 image_id: String::new(),
+                image_digest: None,
+                since: None,
+                engine_restarts: 0,
                 limits: Limits::default(),
                 restarts: 0,
                 address: None,
@@ -230,14 +237,31 @@ impl FakeEngine {
         self.by_hand(|world| world.logs.entry(name.to_owned()).or_default().push(Bytes::from(format!("{line}\n"))));
     }
 
-    /// Lets some time pass: health checks pass, what was to start again starts, what was to go goes.
+    /// Lets a minute pass: health checks pass, what was to start again starts, what was to go goes. What runs a bad image
+    /// ends, or becomes unhealthy.
     pub fn let_time_pass(&self) {
         self.by_hand(|world| {
+            world.seconds += 60;
+            let now = world.now();
             world.containers.retain(|_, it| it.state != State::Removing);
+            let spoilt: Vec<_> = world.containers.values().filter(|it| world.is_spoilt(it)).cloned().collect();
             for it in world.containers.values_mut() {
+                if it.state == State::Running && spoilt.contains(it) {
+                    let it = Arc::make_mut(it);
+                    match it.health {
+                        Some(_) => it.health = Some(Health::Unhealthy),
+                        None => (it.state, it.exit_code) = (State::Restarting, Some(1)),
+                    }
+                    continue;
+                }
+                if it.health == Some(Health::Starting) {
+                    Arc::make_mut(it).since = Some(now);
+                }
                 if it.state == State::Restarting || it.health == Some(Health::Starting) {
                     let it = Arc::make_mut(it);
-                    it.state = if it.state == State::Restarting { State::Running } else { it.state };
+                    if it.state == State::Restarting {
+                        (it.state, it.since, it.engine_restarts) = (State::Running, Some(now), it.engine_restarts + 1);
+                    }
                     it.health = it.health.map(|_| Health::Healthy);
                 }
             }

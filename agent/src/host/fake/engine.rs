@@ -2,13 +2,13 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use piccolo_schema::{ContainerSpec, container::SecretUse};
+use piccolo_schema::{ContainerSpec, container::SecretUse, image::Reference};
 
 use super::{
     FakeEngine, Verb,
     world::{World, gone, not_while, spec_of},
 };
-use crate::host::{ContainerSeen, Engine, EngineView, Health, HostError, Limits, Reason, Stamp, State};
+use crate::host::{ContainerSeen, Engine, EngineView, Health, HostError, Limits, Reason, Rollout, Stamp, State};
 
 impl Engine for FakeEngine {
     async fn containers(&self) -> Result<EngineView, HostError> {
@@ -24,8 +24,14 @@ impl Engine for FakeEngine {
         self.verb(Verb::Pull, |world| world.pull(image)).await
     }
 
-    async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
-        self.verb(Verb::Create, |world| world.create(name, subject, spec)).await
+    async fn create(
+        &self,
+        name: &str,
+        subject: &str,
+        spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
+    ) -> Result<(), HostError> {
+        self.verb(Verb::Create, |world| world.create(name, subject, spec, rollout)).await
     }
 
     async fn start(&self, id: &str) -> Result<(), HostError> {
@@ -92,21 +98,36 @@ impl World {
             return Err(HostError::new(Reason::ImageMissing, format!("The registry has no image `{image}`")));
         }
         self.images.insert(image.to_owned());
+        if let Some(digest) = self.tags.get(image) {
+            self.local.insert(image.to_owned(), digest.clone());
+        }
         self.count(None);
         Ok(())
     }
 
-    fn create(&mut self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
-        let variables = self.variables(spec)?;
-        let stamp = Some(Stamp { subject: subject.to_owned(), spec: Some(Box::new(spec.clone())), variables });
+    fn create(
+        &mut self,
+        name: &str,
+        subject: &str,
+        spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
+    ) -> Result<(), HostError> {
+        let stamp = Some(Stamp {
+            subject: subject.to_owned(),
+            spec: Some(Box::new(spec.clone())),
+            variables: self.variables(spec)?,
+            rollout: rollout.cloned(),
+        });
+        let by_digest = rollout.and_then(|it| Reference::parse(&spec.image).ok()?.at(&it.digest).ok());
+        let image = by_digest.map_or_else(|| spec.image.clone(), |image| image.to_string());
         if let Some(there) = self.find(name) {
             if there.stamp == stamp {
                 return Ok(());
             }
             return Err(HostError::new(Reason::NameTaken, format!("A container is already called `{name}`")));
         }
-        if !self.images.contains(&spec.image) {
-            return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{}` here", spec.image)));
+        if !self.images.contains(&image) {
+            return Err(HostError::new(Reason::ImageMissing, format!("There is no image `{image}` here")));
         }
         self.network_is_there(spec)?;
         self.secrets_are_there(subject, spec)?;
@@ -120,6 +141,9 @@ impl World {
             health: None,
             exit_code: None,
             image_id: format!("sha256:{}", spec.image),
+            image_digest: self.digest_here(&image),
+            since: None,
+            engine_restarts: 0,
             limits: Limits::of(spec),
             restarts: 0,
             address: None,
@@ -143,21 +167,27 @@ impl World {
             self.secrets_are_there(seen.subject().unwrap_or_default(), spec)?;
         }
         let has_check = spec_of(&seen).is_some_and(|spec| spec.health_check.is_some());
+        let now = self.now();
         let container = self.ours("start", id)?;
         container.state = State::Running;
         container.exit_code = None;
         container.health = has_check.then_some(Health::Starting);
+        container.since = Some(now);
+        container.engine_restarts = 0;
+        self.run_image(&seen.id);
         self.count(seen.subject().map(str::to_owned));
         Ok(())
     }
 
     fn restart(&mut self, id: &str) -> Result<(), HostError> {
+        let now = self.now();
         let container = self.ours("restart", id)?;
         if container.state != State::Running {
             return Err(not_while(container.state));
         }
         container.health = container.health.map(|_| Health::Starting);
         container.restarts += 1;
+        container.since = Some(now);
         let subject = container.subject().map(str::to_owned);
         self.count(subject);
         Ok(())

@@ -63,6 +63,10 @@ pub enum Verb {
     WriteSecret,
     /// Removes a secret.
     RemoveSecret,
+    /// Writes down that an image did well.
+    Commit,
+    /// Writes down that an image did not do well.
+    Condemn,
 }
 
 /// On which side of its effect a verb goes wrong.

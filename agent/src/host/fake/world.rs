@@ -10,7 +10,9 @@ use super::{
     secrets::Value,
     volumes::{Place, Volume},
 };
-use crate::host::{ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Places, Reason, State};
+use crate::host::{
+    ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Places, Reason, Record, State, UpdatesSeen,
+};
 
 /// All there is on the machine.
 ///
@@ -37,6 +39,20 @@ pub(super) struct World {
     pub(super) unpublished: BTreeSet<String>,
     /// The packet filter.
     pub(super) firewall: Firewall,
+    /// The digests of tags in the registry.
+    pub(super) tags: BTreeMap<String, String>,
+    /// The digests of tags here.
+    pub(super) local: BTreeMap<String, String>,
+    /// Digests of images that corrupt their data.
+    pub(super) spoilt: BTreeSet<String>,
+    /// The digests that were started.
+    pub(super) started: Vec<String>,
+    /// What is written down of updates, by container.
+    pub(super) records: BTreeMap<String, Record>,
+    /// Volumes of which a snapshot is to be taken.
+    pub(super) kept_volumes: BTreeSet<String>,
+    /// The clock.
+    pub(super) seconds: i64,
     pub(super) logs: BTreeMap<String, Vec<Bytes>>,
     pub(super) mutations: u64,
     pub(super) interruptions: BTreeMap<String, u64>,
@@ -57,6 +73,7 @@ impl World {
             firewall: self.firewall(),
             secrets: self.digests(),
             places: self.places.clone(),
+            updates: UpdatesSeen::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::seen::Images;
 use crate::host::ContainerSeen;
 
 /// How long anything is believed without having been looked at anew, in case an event was missed.
@@ -20,7 +21,7 @@ pub(super) struct Cache {
     cleared: u64,
     filled: Option<Instant>,
     containers: HashMap<String, Known<(ContainerSeen, String)>>,
-    images: Known<Vec<String>>,
+    images: Known<Images>,
     networks: Known<Vec<String>>,
     volumes: Known<Vec<String>>,
 }
@@ -84,11 +85,11 @@ impl Cache {
         self.containers.entry(id.to_owned()).or_default().forget(self.heard);
     }
 
-    pub(super) fn images(&self) -> (Option<Vec<String>>, Asked) {
+    pub(super) fn images(&self) -> (Option<Images>, Asked) {
         (self.images.answer.clone(), Asked(self.heard))
     }
 
-    pub(super) fn put_images(&mut self, images: Vec<String>, asked: Asked) {
+    pub(super) fn put_images(&mut self, images: Images, asked: Asked) {
         self.images.put(images, asked);
     }
 
@@ -157,6 +158,9 @@ mod tests {
             health: None,
             exit_code: None,
             image_id: String::new(),
+            image_digest: None,
+            since: None,
+            engine_restarts: 0,
             limits: Limits::default(),
             restarts: 0,
             address: None,
@@ -172,7 +176,7 @@ mod tests {
         cache.forget_container("one");
         cache.put_container(&one, String::new(), asked);
         cache.put_container(&other, String::new(), asked);
-        cache.put_images(vec!["nginx:1".into()], asked);
+        cache.put_images(Images::default(), asked);
         assert_eq!(cache.container(&one, "").0, None, "the event came after the question");
         assert_eq!(cache.container(&other, "").0, Some(other.clone()));
         assert!(cache.images().0.is_some());

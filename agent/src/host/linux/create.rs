@@ -6,14 +6,14 @@ use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HostConfig, NetworkCreateRequest, NetworkingConfig,
     VolumeCreateRequest,
 };
-use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec};
+use piccolo_schema::{ContainerSpec, NetworkSpec, VolumeSpec, image::Reference};
 use serde::Serialize;
 
 use super::{
-    BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, SPEC_LABEL, VARIABLES_LABEL, VOLUME_LABEL, options,
+    BRIDGE_OPTION, CONTAINER_LABEL, NETWORK_LABEL, ROLLOUT_LABEL, SPEC_LABEL, VARIABLES_LABEL, VOLUME_LABEL, options,
     vault::{Variables, Vault},
 };
-use crate::host::{HostError, Limits, Reason, firewall::bridge_of};
+use crate::host::{HostError, Limits, Reason, Rollout, firewall::bridge_of};
 
 /// Networks that every engine has, on which names can't be given.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -22,6 +22,7 @@ const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
 pub(super) fn body(
     subject: &str,
     spec: &ContainerSpec,
+    rollout: Option<&Rollout>,
     vault: &Vault,
     variables: Variables,
 ) -> Result<ContainerCreateBody, HostError> {
@@ -37,8 +38,13 @@ pub(super) fn body(
     let mounts = options::mounts(subject, spec, vault);
     let endpoints = HashMap::from([(network.to_owned(), endpoint(subject, spec))]);
     let networking = NetworkingConfig { endpoints_config: Some(endpoints) };
+    let mut image = spec.image.clone();
+    if let Some(rollout) = rollout {
+        labels.insert(ROLLOUT_LABEL.to_owned(), stamp(rollout)?);
+        image = by_digest(&image, &rollout.digest)?;
+    }
     Ok(ContainerCreateBody {
-        image: Some(spec.image.clone()),
+        image: Some(image),
         cmd: some(&spec.command),
         entrypoint: some(&spec.entrypoint),
         env: some(&env),
@@ -60,6 +66,11 @@ pub(super) fn body(
 pub(super) fn endpoint(subject: &str, spec: &ContainerSpec) -> EndpointSettings {
     let names = std::iter::once(subject.to_owned()).chain(spec.aliases.iter().cloned()).collect();
     EndpointSettings { aliases: Some(names), ..EndpointSettings::default() }
+}
+
+fn by_digest(image: &str, digest: &str) -> Result<String, HostError> {
+    let found = Reference::parse(image).and_then(|image| image.at(digest));
+    found.map(|image| image.to_string()).map_err(|why| HostError::new(Reason::Refused, why))
 }
 
 /// Returns the change of limits in place.
@@ -144,7 +155,7 @@ mod tests {
             lines: vec!["PASSWORD=hunter2".to_owned()],
             digests: [("PASSWORD".to_owned(), "1f".to_owned())].into(),
         };
-        serde_json::to_value(body("web", &spec, &vault, variables).unwrap_or_else(|_| unreachable!()))
+        serde_json::to_value(body("web", &spec, None, &vault, variables).unwrap_or_else(|_| unreachable!()))
             .unwrap_or_default()
     }
 

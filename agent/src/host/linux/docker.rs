@@ -27,9 +27,16 @@ use piccolo_schema::{
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    cache::Cache, create, error, events, guard, hint::Hint, nft::Nft, probe::Probes, seen, vault::Vault, watch,
+    cache::Cache,
+    create, error, events, guard,
+    hint::Hint,
+    nft::Nft,
+    probe::Probes,
+    seen::{self, Images},
+    vault::Vault,
+    watch,
 };
-use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason};
+use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -145,16 +152,16 @@ impl Docker {
         }
     }
 
-    async fn images(&self, client: &Client) -> Result<Vec<String>, HostError> {
+    async fn images(&self, client: &Client) -> Result<Images, HostError> {
         let (known, asked) = lock(&self.cache).images();
         if let Some(known) = known {
             return Ok(known);
         }
         let none = None::<bollard::query_parameters::ListImagesOptions>;
         let images = client.list_images(none).await.map_err(|error| error::translate(&error))?;
-        let names = seen::image_names(images);
-        lock(&self.cache).put_images(names.clone(), asked);
-        Ok(names)
+        let images = Images::new(images);
+        lock(&self.cache).put_images(images.clone(), asked);
+        Ok(images)
     }
 
     async fn network_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
@@ -201,22 +208,37 @@ impl Docker {
         let labels = found.and_then(|found| found.config).and_then(|config| config.labels).unwrap_or_default();
         let wanted = wanted.labels.as_ref();
         let same = |label| labels.get(label) == wanted.and_then(|all| all.get(label));
-        labels.contains_key(super::CONTAINER_LABEL)
-            && [super::CONTAINER_LABEL, super::SPEC_LABEL, super::VARIABLES_LABEL].into_iter().all(same)
+        let stamps = [super::CONTAINER_LABEL, super::SPEC_LABEL, super::VARIABLES_LABEL, super::ROLLOUT_LABEL];
+        labels.contains_key(super::CONTAINER_LABEL) && stamps.into_iter().all(same)
+    }
+}
+
+impl Docker {
+    /// Returns the digest that an image has at its registry, without pulling it.
+    pub(super) async fn registry_digest(&self, image: &str) -> Result<String, HostError> {
+        let client = self.client().await?;
+        let whole = Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string());
+        let asked = client.inspect_registry_image(&whole, None).await.map_err(|error| error::pull(image, &error))?;
+        let none = || HostError::new(Reason::Failed, format!("The registry names no digest of {image}"));
+        asked.descriptor.digest.ok_or_else(none)
     }
 }
 
 impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
-        let containers = self.list(&client).await?;
+        let mut containers = self.list(&client).await?;
         let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
         let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
-        let volumes = self.volume_names(&client).await?;
+        for container in &mut containers {
+            container.image_digest = images.digest(container);
+        }
+        let (images, volumes) = (images.names, self.volume_names(&client).await?);
         // What is wrong with the memory of secrets is told by their own kind. Here it is as if there were none: who needs
         // one waits, and the others go on.
         let (secrets, places) = self.vault.given().await.unwrap_or_default();
-        Ok(EngineView { containers, images, networks, volumes, firewall, secrets, places })
+        let view = EngineView { containers, images, networks, volumes, ..EngineView::default() };
+        Ok(EngineView { firewall, secrets, places, ..view })
     }
 
     async fn changed(&self) {
@@ -246,11 +268,17 @@ impl Engine for Docker {
         }
     }
 
-    async fn create(&self, name: &str, subject: &str, spec: &ContainerSpec) -> Result<(), HostError> {
+    async fn create(
+        &self,
+        name: &str,
+        subject: &str,
+        spec: &ContainerSpec,
+        rollout: Option<&Rollout>,
+    ) -> Result<(), HostError> {
         let client = self.client().await?;
         guard::check(spec).await?;
         let variables = self.vault.variables(spec).await?;
-        let body = create::body(subject, spec, &self.vault, variables)?;
+        let body = create::body(subject, spec, rollout, &self.vault, variables)?;
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         if let Err(error) = client.create_container(Some(options), body.clone()).await {
             let error = error::translate(&error);

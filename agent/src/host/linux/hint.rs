@@ -47,7 +47,8 @@ impl Hint {
         *self.due.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn at(&self, asked: Instant) {
+    /// Asks for a look at this time, unless one is asked for earlier.
+    pub(super) fn at(&self, asked: Instant) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         *due = Some(due.map_or(asked, |due| due.min(asked)));
         drop(due);

@@ -1,6 +1,6 @@
 //! From the engine's words to ours. Pure.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthStatusEnum, HostConfig, ImageSummary,
@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use piccolo_schema::{container::Restart, image::Reference};
 
-use super::{CONTAINER_LABEL, SPEC_LABEL, VARIABLES_LABEL};
+use super::{CONTAINER_LABEL, ROLLOUT_LABEL, SPEC_LABEL, VARIABLES_LABEL};
 use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
 
 /// Reads a line of the list, and the part of its status text that does not move with the time.
@@ -21,6 +21,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
         subject: subject.clone(),
         spec: labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()),
         variables: labels.get(VARIABLES_LABEL).and_then(|all| serde_json::from_str(all).ok()).unwrap_or_default(),
+        rollout: labels.get(ROLLOUT_LABEL).and_then(|rollout| serde_json::from_str(rollout).ok()),
     });
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let address = networks.values().filter_map(|on| on.ip_address.as_deref()?.parse().ok()).min();
@@ -39,6 +40,9 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
         health: None,
         exit_code: None,
         image_id: summary.image_id.unwrap_or_default(),
+        image_digest: None,
+        since: None,
+        engine_restarts: 0,
         limits: Limits::default(),
         restarts: 0,
         address,
@@ -52,14 +56,49 @@ pub(super) fn inspected(mut seen: ContainerSeen, inspected: &ContainerInspectRes
     if let Some(state) = &inspected.state {
         let health = state.health.as_ref().and_then(|health| health.status);
         seen.health = health.and_then(self::health).filter(|_| seen.state == State::Running);
-        seen.exit_code = state.exit_code.filter(|_| matches!(seen.state, State::Exited | State::Restarting));
+        // One that was made but never ran has a code once the engine could not start it.
+        seen.exit_code = state.exit_code.filter(|code| match seen.state {
+            State::Exited | State::Restarting => true,
+            State::Created => *code != 0,
+            _ => false,
+        });
+        let since = if seen.state.is_live() { &state.started_at } else { &state.finished_at };
+        seen.since = since.as_ref().filter(|_| seen.state != State::Created).and_then(|it| it.parse().ok());
     }
+    seen.engine_restarts = inspected.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
     seen.limits = inspected.host_config.as_ref().map(limits).unwrap_or_default();
     seen
 }
 
-/// Returns every name by which these images can be run, sorted.
-pub(super) fn image_names(images: Vec<ImageSummary>) -> Vec<String> {
+/// The images that are here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Images {
+    /// Every name by which one can be run, sorted.
+    pub(super) names: Vec<String>,
+    /// What registries call them, `nginx@sha256:…`, by identifier.
+    digests: HashMap<String, Vec<String>>,
+}
+
+impl Images {
+    /// Reads the engine's list.
+    pub(super) fn new(images: Vec<ImageSummary>) -> Self {
+        let digests = images.iter().map(|image| (image.id.clone(), image.repo_digests.clone())).collect();
+        Self { names: image_names(images), digests }
+    }
+
+    /// Returns the digest of the image that a container runs.
+    pub(super) fn digest(&self, seen: &ContainerSeen) -> Option<String> {
+        let image = &seen.stamp.as_ref()?.spec.as_ref()?.image;
+        let wanted = Reference::parse(image).ok()?;
+        self.digests.get(&seen.image_id)?.iter().find_map(|name| {
+            let name = Reference::parse(name).ok()?;
+            let digest = name.digest()?.to_owned();
+            ((name.domain(), name.path()) == (wanted.domain(), wanted.path())).then_some(digest)
+        })
+    }
+}
+
+fn image_names(images: Vec<ImageSummary>) -> Vec<String> {
     let all = images.into_iter().flat_map(|image| image.repo_tags.into_iter().chain(image.repo_digests));
     let mut names: Vec<String> = all
         .filter(|name| !name.contains("<none>"))
@@ -118,8 +157,6 @@ fn lasting(status: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     fn summary(labels: &[(&str, &str)]) -> ContainerSummary {
@@ -146,7 +183,8 @@ mod tests {
     fn a_stamp_that_cannot_be_read_is_still_ours() {
         let labels = [(CONTAINER_LABEL, "web"), (SPEC_LABEL, r#"{"image": "x", "fromTheFuture": 1}"#)];
         let seen = listed(summary(&labels)).map(|(seen, _)| seen.stamp);
-        assert_eq!(seen, Some(Some(Stamp { subject: "web".into(), spec: None, variables: Default::default() })));
+        let stamp = Stamp { subject: "web".into(), spec: None, variables: Default::default(), rollout: None };
+        assert_eq!(seen, Some(Some(stamp)));
     }
 
     #[test]

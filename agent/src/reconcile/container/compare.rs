@@ -97,6 +97,7 @@ fn fixed_fields_changed(made_from: &ContainerSpec, desired: &ContainerSpec) -> V
         init,
         stop_signal,
         stop_grace_period,
+        update: _,
         running: _,
     } = made_from;
     [
@@ -171,7 +172,7 @@ pub(super) fn listed_as(image: &str) -> String {
     Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string())
 }
 
-fn same_image(one: &str, other: &str) -> bool {
+pub(super) fn same_image(one: &str, other: &str) -> bool {
     one == other || listed_as(one) == listed_as(other)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
-use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, firewall::short};
+use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, UpdatesSeen, firewall::short};
 
 /// An [`EngineView`] with its indices.
 pub(super) struct Machine<'a> {
@@ -17,6 +17,8 @@ pub(super) struct Machine<'a> {
     firewall: &'a Firewall,
     pub(super) secrets: &'a Digests,
     pub(super) places: &'a Places,
+    /// What is known of updates.
+    pub(super) updates: &'a UpdatesSeen,
 }
 
 /// The containers of one subject, by the part they play.
@@ -51,6 +53,7 @@ impl<'a> Machine<'a> {
             firewall: &view.firewall,
             secrets: &view.secrets,
             places: &view.places,
+            updates: &view.updates,
         }
     }
 
@@ -92,6 +95,16 @@ impl<'a> Machine<'a> {
     /// Says why there can't be rules on this machine, if so.
     pub(super) fn firewall_problem(&self) -> Option<&'a str> {
         self.firewall.problem.as_deref()
+    }
+
+    /// Returns a container of another subject that runs on this volume.
+    pub(super) fn other_on(&self, volume: &str, subject: &str) -> Option<&'a ContainerSeen> {
+        let uses = |seen: &ContainerSeen| {
+            let spec = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
+            spec.is_some_and(|spec| spec.mounts.iter().any(|mount| mount.volume.as_deref() == Some(volume)))
+        };
+        let others = self.names.values().copied().filter(|seen| seen.subject() != Some(subject));
+        others.into_iter().find(|seen| seen.state.is_live() && uses(seen))
     }
 
     /// Says which container of a subject is kept, which is replaced, and which are too many.

@@ -2,10 +2,13 @@
 
 use piccolo_schema::{Container, ContainerSpec, ContainerStatus, Declared, container::Restart};
 
-use super::machine::Machine;
+use super::{
+    machine::Machine,
+    offer::{Offer, digest, offer},
+};
 use crate::{
     host::{ContainerSeen, EngineView, Health, State},
-    reconcile::Report,
+    reconcile::{Note, Report},
 };
 
 /// Says how the container of each manifest stands.
@@ -21,8 +24,40 @@ fn one(manifest: &Container, machine: &Machine<'_>) -> Report {
         Some(seen) => verdict(seen, &manifest.spec),
         None => (false, "Absent", "There is no container".to_owned()),
     };
-    let fields = serde_json::to_value(status(seen)).unwrap_or_default();
+    let available = seen.and_then(|seen| available(manifest, seen, machine));
+    let status = ContainerStatus { update_available: available.map(str::to_owned), ..status(seen) };
+    let fields = serde_json::to_value(status).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
+}
+
+/// Says what else there is to know of each manifest.
+pub(super) fn notes(manifests: &[Container], observed: &EngineView) -> Vec<Vec<Note>> {
+    let machine = Machine::new(observed);
+    manifests.iter().map(|manifest| note(manifest, &machine).into_iter().collect()).collect()
+}
+
+fn note(manifest: &Container, machine: &Machine<'_>) -> Option<Note> {
+    let standing = machine.standing(manifest.name(), &manifest.spec);
+    let note = |name, reason, message| Some(Note { name, reason, message });
+    match offer(manifest.name(), &manifest.spec, standing.kept.or(standing.old)?, machine) {
+        Offer::None => None,
+        Offer::Due(digest) => note("UpdateAvailable", "Due", format!("Its tag names the image {digest} by now")),
+        Offer::Waits(digest, reason, message) => {
+            note("UpdateAvailable", reason, format!("Its tag names the image {digest} by now. {message}"))
+        }
+        Offer::Failed(digest, why) => {
+            let message = format!("The image {digest} was tried and given up ({why}); it is not tried again");
+            note("UpdateFailed", "GivenUp", message)
+        }
+    }
+}
+
+/// Returns the digest that may be updated to.
+fn available<'a>(manifest: &Container, seen: &ContainerSeen, machine: &Machine<'a>) -> Option<&'a str> {
+    match offer(manifest.name(), &manifest.spec, seen, machine) {
+        Offer::Waits(digest, ..) | Offer::Due(digest) => Some(digest),
+        Offer::None | Offer::Failed(..) => None,
+    }
 }
 
 /// Returns true if it ended and its restart policy leaves it at that.
@@ -75,6 +110,7 @@ fn status(seen: Option<&ContainerSeen>) -> ContainerStatus {
         health: seen.health.map(|health| health.as_str().to_owned()),
         container_id: Some(seen.id.clone()),
         image_id: Some(seen.image_id.clone()).filter(|id| !id.is_empty()),
+        image_digest: digest(seen).map(str::to_owned),
         exit_code: seen.exit_code,
         ..ContainerStatus::default()
     }

@@ -1,10 +1,10 @@
 use std::fmt::{self, Display};
 
-use piccolo_schema::{ContainerSpec, container::SecretUse};
+use piccolo_schema::{ContainerSpec, container::SecretUse, image::Reference};
 use serde::Serialize;
 
 use crate::{
-    host::{ContainerSeen, Limits},
+    host::{ContainerSeen, Copied, Limits, Rollout},
     reconcile::{Disruption, Step},
 };
 
@@ -38,6 +38,8 @@ pub enum Act {
         spec: Box<ContainerSpec>,
         /// Why the one that is there won't do, empty when there is none.
         why: String,
+        /// The image where it is not the one that the tag names here.
+        rollout: Option<Rollout>,
     },
     /// Changes limits in place.
     Update {
@@ -108,6 +110,24 @@ pub enum Act {
         /// Its name.
         name: String,
     },
+    /// Takes a snapshot of a volume.
+    Snapshot(Copied),
+    /// Goes back to a snapshot of a volume.
+    Restore(Copied),
+    /// Removes a snapshot of a volume.
+    DropSnapshot(Copied),
+    /// Writes down that an image did well.
+    Commit {
+        /// Its digest.
+        digest: String,
+    },
+    /// Writes down that an image did not do well.
+    Condemn {
+        /// Its digest.
+        digest: String,
+        /// What went wrong.
+        why: String,
+    },
 }
 
 impl Act {
@@ -144,7 +164,9 @@ impl Step for ContainerStep {
 
     fn disruption(&self) -> Disruption {
         match self.act {
-            Act::Stop { .. } | Act::Restart { .. } => Disruption::Restarts(self.subject.clone()),
+            Act::Stop { .. } | Act::Restart { .. } | Act::Snapshot(_) | Act::Restore(_) => {
+                Disruption::Restarts(self.subject.clone())
+            }
             _ => Disruption::None,
         }
     }
@@ -169,8 +191,10 @@ impl Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pull { image } => write!(f, "pull {image}"),
-            Self::Create { name, spec, why } if why.is_empty() => write!(f, "create {name} from {}", spec.image),
-            Self::Create { name, spec, why } => write!(f, "create {name} from {} ({why})", spec.image),
+            Self::Create { name, spec, why, rollout } => {
+                write!(f, "create {name} from {}", image(spec, rollout.as_ref()))?;
+                if why.is_empty() { Ok(()) } else { write!(f, " ({why})") }
+            }
             Self::Update { name, fields, .. } => write!(f, "update {name} ({} changed)", fields.join(", ")),
             Self::Rename { name, to, .. } => write!(f, "rename {name} to {to}"),
             Self::Start { name, .. } => write!(f, "start {name}"),
@@ -180,6 +204,11 @@ impl Display for Act {
             Self::Remove { name, .. } => write!(f, "remove {name}"),
             Self::PlaceSecrets { name, uses } => write!(f, "write secrets of {name} ({})", secrets(uses)),
             Self::ClearSecrets { name, .. } => write!(f, "remove unused secrets of {name}"),
+            Self::Snapshot(it) => write!(f, "take snapshot {} of volume {}", it.label, it.volume),
+            Self::Restore(it) => write!(f, "restore volume {} from snapshot {}", it.volume, it.label),
+            Self::DropSnapshot(it) => write!(f, "remove snapshot {} of volume {}", it.label, it.volume),
+            Self::Commit { digest } => write!(f, "keep the image {digest}"),
+            Self::Condemn { digest, why } => write!(f, "give up the image {digest} ({why})"),
         }
     }
 }
@@ -188,4 +217,10 @@ fn secrets(uses: &[SecretUse]) -> String {
     let mut names: Vec<&str> = uses.iter().map(|it| it.secret.as_str()).collect();
     names.dedup();
     names.join(", ")
+}
+
+/// Returns the reference that a container is made from.
+pub(super) fn image(spec: &ContainerSpec, rollout: Option<&Rollout>) -> String {
+    let by_digest = rollout.and_then(|it| Reference::parse(&spec.image).ok()?.at(&it.digest).ok());
+    by_digest.map_or_else(|| spec.image.clone(), |image| image.to_string())
 }

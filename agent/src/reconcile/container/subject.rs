@@ -8,9 +8,12 @@ use piccolo_schema::{
 use super::{
     compare::{Gap, gap},
     machine::{Machine, Standing},
+    offer::pinned,
     plan::take_down,
-    report, secrets,
-    step::{Act, ContainerStep},
+    report,
+    rollout::Open,
+    secrets,
+    step::{Act, ContainerStep, image},
 };
 use crate::{
     host::{ContainerSeen, Health, Limits, State},
@@ -22,17 +25,17 @@ const MOST_RESTARTS: u32 = 3;
 
 /// One manifest, the machine around it, and the plan for it as far as it has come.
 pub(super) struct Subject<'a> {
-    name: &'a str,
-    next: String,
-    spec: &'a ContainerSpec,
-    machine: &'a Machine<'a>,
+    pub(super) name: &'a str,
+    pub(super) next: String,
+    pub(super) spec: &'a ContainerSpec,
+    pub(super) machine: &'a Machine<'a>,
     /// Says what keeps it from starting, if anything does.
     gate: &'a dyn Fn() -> Option<Waiting>,
-    acts: Vec<Act>,
+    pub(super) acts: Vec<Act>,
 }
 
 /// The plan goes up to here; what is missing is said in the answer.
-type Halt = Result<(), Waiting>;
+pub(super) type Halt = Result<(), Waiting>;
 
 impl<'a> Subject<'a> {
     pub(super) fn new(
@@ -61,6 +64,9 @@ impl<'a> Subject<'a> {
         if let Some(leaving) = self.machine.leaving(self.name) {
             let message = format!("The engine is removing `{}`; this goes on once it is gone", leaving.name);
             return Err(self.wait("Removing", message));
+        }
+        if let Some(open) = Open::find(self.machine.of(self.name)) {
+            return self.roll(open);
         }
         let Standing { kept, old, spare } = self.machine.standing(self.name, self.spec);
         match (kept, old) {
@@ -96,6 +102,10 @@ impl<'a> Subject<'a> {
             (State::Running, true) if self.is_to_recover(kept) => {
                 named?;
                 return self.recover(kept);
+            }
+            (State::Running, true) if self.acts.is_empty() => {
+                named?;
+                return self.begin(kept);
             }
             _ => {}
         }
@@ -189,13 +199,15 @@ impl<'a> Subject<'a> {
     }
 
     fn pull(&mut self) {
-        if !self.machine.has_image(&self.spec.image) {
-            self.acts.push(Act::Pull { image: self.spec.image.clone() });
+        let image = image(self.spec, pinned(self.name, self.spec, self.machine).as_ref());
+        if !self.machine.has_image(&image) {
+            self.acts.push(Act::Pull { image });
         }
     }
 
     fn create(&mut self, name: String, why: String) {
-        self.acts.push(Act::Create { name, spec: Box::new(self.spec.clone()), why });
+        let rollout = pinned(self.name, self.spec, self.machine);
+        self.acts.push(Act::Create { name, spec: Box::new(self.spec.clone()), why, rollout });
     }
 
     fn start_if_wanted(&mut self) -> Halt {
@@ -211,7 +223,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Passes if nothing keeps it from starting, or if it is not to start at all.
-    fn pass_gate(&self) -> Halt {
+    pub(super) fn pass_gate(&self) -> Halt {
         if !self.spec.running {
             return Ok(());
         }
@@ -220,7 +232,7 @@ impl<'a> Subject<'a> {
 
     /// Passes if no port of it is for certain addresses only, or if there are rules that see to it. They are made for a
     /// container that exists, so one that is still to be made waits for the next look.
-    fn ports_are_guarded(&self, id: &str) -> Halt {
+    pub(super) fn ports_are_guarded(&self, id: &str) -> Halt {
         let asks = self.spec.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)));
         if !asks || !self.spec.running || self.machine.is_guarded(id) {
             return Ok(());
@@ -234,7 +246,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    fn network_is_there(&self) -> Halt {
+    pub(super) fn network_is_there(&self) -> Halt {
         match self.spec.joins().find(|network| !self.machine.has_network(network)) {
             Some(network) => {
                 let message = format!("The engine has no network `{network}`; add a Network manifest of this name");
@@ -245,7 +257,7 @@ impl<'a> Subject<'a> {
     }
 
     /// An engine would make a volume that is missing, empty and unknown to everybody.
-    fn volumes_are_there(&self) -> Halt {
+    pub(super) fn volumes_are_there(&self) -> Halt {
         let mut names = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
         // What has a name that no manifest can have can't be declared.
         let can_be_declared = |name: &str| name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'));
@@ -259,7 +271,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Writes the files of the secrets that the manifest names, if all of these are there.
-    fn give_secrets(&mut self) -> Halt {
+    pub(super) fn give_secrets(&mut self) -> Halt {
         if let Some((reason, message)) = secrets::missing(self.spec, self.machine) {
             return Err(self.wait(reason, message));
         }
@@ -278,7 +290,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn name_is_free(&self, name: &str) -> Halt {
+    pub(super) fn name_is_free(&self, name: &str) -> Halt {
         let Some(stranger) = self.machine.stranger(name, self.name) else { return Ok(()) };
         let message = match stranger.subject() {
             Some(subject) => format!("The container of `{subject}` is called `{name}` for the moment"),
@@ -290,7 +302,7 @@ impl<'a> Subject<'a> {
         Err(self.wait("NameTaken", message))
     }
 
-    fn wait(&self, reason: &str, message: String) -> Waiting {
+    pub(super) fn wait(&self, reason: &str, message: String) -> Waiting {
         Waiting { subject: self.name.to_owned(), reason: reason.to_owned(), message }
     }
 }

@@ -1,0 +1,126 @@
+//! The book of digests: a small file for each container that follows its image. It must survive anything, since a digest
+//! that has failed is never to be tried again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use tracing::warn;
+
+use super::docker::lock;
+use crate::host::{HostError, Reason, Record};
+
+const ENDING: &str = ".json";
+const TEMPORARY: &str = ".writing";
+
+/// What is written down of each container.
+#[derive(Debug)]
+pub(super) struct Book {
+    home: PathBuf,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    records: BTreeMap<String, Record>,
+    /// Files that can't be read. They are never written to: what they say of failures would be lost.
+    damaged: BTreeSet<String>,
+}
+
+impl Book {
+    /// Reads all that is in this directory, which is made when it is first needed.
+    pub(super) fn open(home: PathBuf) -> io::Result<Self> {
+        let mut pages = Pages::default();
+        let entries = match fs::read_dir(&home) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            entries => Some(entries?),
+        };
+        for entry in entries.into_iter().flatten() {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(ENDING));
+            let Some(name) = name.map(str::to_owned) else { continue };
+            match fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
+                Ok(record) => drop(pages.records.insert(name, record)),
+                Err(error) => {
+                    warn!(path = %path.display(), %error, "can't be read, so this container is not updated");
+                    pages.damaged.insert(name);
+                }
+            }
+        }
+        Ok(Self { home, pages: Mutex::new(pages) })
+    }
+
+    /// Returns everything.
+    pub(super) fn records(&self) -> BTreeMap<String, Record> {
+        lock(&self.pages).records.clone()
+    }
+
+    /// Changes what is written of one container, and returns when that will survive a loss of power.
+    pub(super) fn change(&self, subject: &str, change: impl FnOnce(&mut Record)) -> Result<(), HostError> {
+        let mut pages = lock(&self.pages);
+        let path = self.home.join(format!("{subject}{ENDING}"));
+        if pages.damaged.contains(subject) {
+            let message = format!("`{}` can't be read; remove it to have this container updated", path.display());
+            return Err(HostError::new(Reason::Failed, message));
+        }
+        let before = pages.records.get(subject);
+        let mut after = before.cloned().unwrap_or_default();
+        change(&mut after);
+        if before == Some(&after) {
+            return Ok(());
+        }
+        self.write(&path, &after).map_err(|error| {
+            let reason = if error.kind() == io::ErrorKind::StorageFull { Reason::DiskFull } else { Reason::Failed };
+            HostError::new(reason, format!("`{}` can't be written ({error})", path.display()))
+        })?;
+        pages.records.insert(subject.to_owned(), after);
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, record: &Record) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.home)?;
+        let temporary = path.with_extension(TEMPORARY.trim_start_matches('.'));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(record)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(&self.home)?.sync_all()
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Record, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test that can't go on has failed")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_outlives_the_daemon_and_another_image() {
+        let room = tempfile::tempdir().unwrap();
+        let book = Book::open(room.path().join("updates")).unwrap();
+        book.change("db", |record| record.condemn("sha256:bad", "it ended")).unwrap();
+        book.change("db", |record| record.offer("db:2", "sha256:new", jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        let again = Book::open(room.path().join("updates")).unwrap();
+        let record = &again.records()["db"];
+        assert_eq!((record.failed["sha256:bad"].as_str(), record.offered.as_deref()), ("it ended", Some("sha256:new")));
+    }
+
+    #[test]
+    fn a_damaged_file_is_left_as_it_is() {
+        let room = tempfile::tempdir().unwrap();
+        fs::write(room.path().join("db.json"), "{").unwrap();
+        fs::write(room.path().join("db.writing"), "half").unwrap();
+        let book = Book::open(room.path().to_owned()).unwrap();
+        assert!(book.records().is_empty());
+        assert!(book.change("db", |record| record.commit("sha256:new")).is_err());
+        assert_eq!(fs::read_to_string(room.path().join("db.json")).unwrap(), "{");
+    }
+}

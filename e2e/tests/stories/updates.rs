@@ -1,0 +1,200 @@
+//! Updates on a real engine and a real registry: a good one goes through, a bad one leaves image and data as they were.
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use anyhow::{Context, bail, ensure};
+use piccolo_e2e::{Engine, Machine, container, image, machine::story};
+use tokio::process::Command;
+
+/// The image of this tag corrupts its data, see [`DATABASE`].
+const BAD: &str = "2";
+/// Counts in a file of its volume. That of the bad image writes something else there.
+const DATABASE: &str = r#"
+command = ["sh", "-c", """
+if grep -q 2 /etc/version; then echo corrupt > /data/count; sleep 1000000; fi
+n=$(cat /data/count 2>/dev/null || echo 0)
+while :; do n=$((n + 1)); echo $n > /data/new; mv /data/new /data/count; sleep 1; done
+"""]
+stopSignal = "SIGKILL"
+healthCheck = { command = ["grep", "-q", "^[0-9]", "/data/count"], interval = "1s", retries = 2 }
+"#;
+/// How many databases are updated side by side, and how often.
+const SIDE_BY_SIDE: usize = 5;
+const ROUNDS: usize = 4;
+
+#[tokio::test]
+async fn a_good_image_goes_through_with_little_downtime() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        point("app:1", "1").await?;
+        let app = "command = [\"sleep\", \"1000000\"]\nstopSignal = \"SIGKILL\"\nupdate = { policy = \"auto\", healthFor = \"4s\" }";
+        machine.write("app.toml", &container("app", &repository("app:1")?, app))?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = digest(&machine, "app").await?;
+        point("app:1", "latest").await?;
+        let mut downtime = None;
+        machine.until("the new image is on trial", async || {
+            downtime = gap(&engine).await.ok();
+            downtime.is_some()
+        }).await?;
+        machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        ensure!(digest(&machine, "app").await? != before, "the old image runs");
+
+        let begin = Instant::now();
+        docker(&["stop", "app"]).await?;
+        docker(&["create", "--name", "by-hand", &repository("app:1")?, "sleep", "1000000"]).await?;
+        docker(&["start", "by-hand"]).await?;
+        let by_hand = begin.elapsed().as_secs_f64();
+        docker(&["rm", "-f", "by-hand"]).await?;
+        let downtime = downtime.context("no downtime was seen")?;
+        println!("downtime of an update {:.0} ms; stop, create and start by hand {:.0} ms", downtime * 1e3, by_hand * 1e3);
+        ensure!(downtime <= 1.2 * by_hand, "the update takes longer than by hand");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_failed_update_of_a_database_returns_with_its_data() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        let update = "update = { policy = \"auto\", healthFor = \"4s\" }";
+        machine.start().await?;
+        let mut names: Vec<String> = Vec::new();
+        for round in 0..ROUNDS {
+            point("db:1", "1").await?;
+            let new: Vec<String> = (0..SIDE_BY_SIDE).map(|number| format!("db-{round}-{number}")).collect();
+            for name in &new {
+                machine.write(&format!("{name}-data.toml"), &volume(name))?;
+                machine.write(&format!("{name}.toml"), &database(name, update)?)?;
+            }
+            machine.until_settled().await?;
+            let mut before = Vec::new();
+            for name in &new {
+                machine.until("it counts", async || count(&engine, name).await.is_ok()).await?;
+                before.push(count(&engine, name).await?);
+            }
+            let good = digest(&machine, &new[0]).await?;
+            point("db:1", BAD).await?;
+            for (name, before) in new.iter().zip(before) {
+                machine.until("it is given up", async || condition(&machine, name, "UpdateFailed").await).await?;
+                machine
+                    .until("it counts again", async || count(&engine, name).await.is_ok_and(|now| now >= before))
+                    .await?;
+                machine.until("it is alone", async || engine.inspect(&format!("{name}.prev")).await.is_none()).await?;
+            }
+            names.extend(new);
+            machine.until_settled().await?;
+            for name in &names {
+                ensure!(digest(&machine, name).await? == good, "{name} runs another image");
+            }
+        }
+        println!("{} of {} failed updates returned to the old image with the old data", names.len(), names.len());
+        // The registry is asked every second: time enough to try again.
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        let first = engine.inspect(&names[0]).await.context("it is gone")?;
+        machine.stop().await?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        ensure!(engine.inspect(&names[0]).await.context("it is gone")?.id == first.id, "it was tried again");
+        let log = fs::read_to_string(machine.state().with_file_name("log"))?;
+        let tries = log.lines().filter(|line| line.contains("applied") && line.contains("give up the image")).count();
+        ensure!(tries == names.len(), "{tries} tries were given up");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_person_is_told_and_decides() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        point("app:1", "1").await?;
+        let app = "command = [\"sleep\", \"1000000\"]\nstopSignal = \"SIGKILL\"\nupdate = { healthFor = \"1s\" }";
+        machine.write("app.toml", &container("app", &repository("app:1")?, app))?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = digest(&machine, "app").await?;
+        point("app:1", "latest").await?;
+        machine.until("it is told", async || condition(&machine, "app", "UpdateAvailable").await).await?;
+        ensure!(digest(&machine, "app").await? == before, "nobody has approved it");
+        let piccolo = piccolo_e2e::machine::program()?.with_file_name("piccolo");
+        let host = format!("unix://{}", machine.socket().display());
+        let done = Command::new(piccolo).args(["--host", &host, "update", "container/app"]).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        machine.until("it is updated", async || digest(&machine, "app").await.is_ok_and(|now| now != before)).await?;
+        machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
+        machine.until_settled().await
+    })
+    .await
+}
+
+fn machine() -> anyhow::Result<Machine> {
+    Ok(Machine::new()?.launched_by(&["env", "PICCOLO_UPDATE_INTERVAL=1s"]))
+}
+
+fn repository(name: &str) -> anyhow::Result<String> {
+    let busybox = image("1")?;
+    Ok(busybox.replace("busybox:1", name))
+}
+
+/// Makes a tag of the registry name the image of another one.
+async fn point(name: &str, tag: &str) -> anyhow::Result<()> {
+    let (from, to) = (image(tag)?, repository(name)?);
+    docker(&["pull", "-q", &from]).await?;
+    docker(&["tag", &from, &to]).await?;
+    docker(&["push", "-q", &to]).await?;
+    docker(&["rmi", &to]).await?;
+    Ok(())
+}
+
+async fn docker(args: &[&str]) -> anyhow::Result<String> {
+    let done = Command::new("docker").args(args).output().await?;
+    if !done.status.success() {
+        bail!("docker {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(String::from_utf8(done.stdout)?)
+}
+
+/// Returns the seconds between the end of the old container and the start of the new one, while both are there.
+async fn gap(engine: &Engine) -> anyhow::Result<f64> {
+    let old = engine.0.inspect_container("app.prev", None).await?;
+    let new = engine.0.inspect_container("app", None).await?;
+    let ended = old.state.and_then(|state| state.finished_at).context("it has not ended")?;
+    let started = new.state.and_then(|state| state.started_at).context("it has not started")?;
+    let (ended, started): (jiff::Timestamp, jiff::Timestamp) = (ended.parse()?, started.parse()?);
+    ensure!(started > ended, "it has not started");
+    Ok(started.duration_since(ended).as_secs_f64())
+}
+
+fn database(name: &str, update: &str) -> anyhow::Result<String> {
+    let mount = format!("[[spec.mounts]]\npath = \"/data\"\nvolume = \"{name}-data\"");
+    Ok(container(name, &repository("db:1")?, &format!("{DATABASE}\n{update}\n{mount}")))
+}
+
+fn volume(name: &str) -> String {
+    format!(
+        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Volume\"\nmetadata.name = \"{name}-data\"\n\n[spec]\nsnapshot = true\n"
+    )
+}
+
+/// Returns how far a database has counted.
+async fn count(engine: &Engine, name: &str) -> anyhow::Result<u64> {
+    let volume = engine.0.inspect_volume(&format!("{name}-data")).await?;
+    Ok(fs::read_to_string(PathBuf::from(volume.mountpoint).join("count"))?.trim().parse()?)
+}
+
+async fn digest(machine: &Machine, name: &str) -> anyhow::Result<String> {
+    let status = machine.status(name).await;
+    Ok(status["imageDigest"].as_str().context("no digest is known")?.to_owned())
+}
+
+async fn condition(machine: &Machine, name: &str, wanted: &str) -> bool {
+    let status = machine.status(name).await;
+    status["conditions"].as_array().into_iter().flatten().any(|it| it["type"] == wanted)
+}
