@@ -232,7 +232,7 @@ impl Happening {
             Self::Kill(name) => engine.kill(name),
             Self::Start(name) => engine.start_by_hand(name),
             Self::Fail(nth, when) => {
-                engine.fail(None, nth, when, HostError::new(Reason::Failed, "It was made to fail"))
+                engine.fail(None, nth, when, HostError::new(Reason::Failed, "It was made to fail"));
             }
             Self::Hang(nth, when) => engine.hang(None, nth, when),
             Self::Stale(looks) => engine.go_stale(looks),

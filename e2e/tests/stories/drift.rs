@@ -101,11 +101,12 @@ async fn an_emptied_directory_removes_nothing_until_confirmed() -> anyhow::Resul
         for name in ["web", "api", "job"] {
             machine.remove(&format!("{name}.toml"))?;
         }
+        // The files go one after the other, and what is held grows with them until it is all that is left.
         let held = async || {
-            machine.get("/plan").await.ok().and_then(|plan| {
-                let plans = plan["plans"].as_array()?.clone();
-                plans.iter().find_map(|it| it["held"]["id"].as_str().map(str::to_owned))
-            })
+            let (left, plan) = (engine.ours().await.ok()?.len(), machine.get("/plan").await.ok()?);
+            let plans = plan["plans"].as_array()?.clone();
+            let all = |it: &&serde_json::Value| it["held"]["names"].as_array().is_some_and(|names| names.len() == left);
+            plans.iter().find(all)?["held"]["id"].as_str().map(str::to_owned)
         };
         machine.until("the removals are held", async || held().await.is_some()).await?;
         // One may have gone before the others were missed; the rest must stay.

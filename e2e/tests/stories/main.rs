@@ -1,6 +1,7 @@
 //! Whole stories on a real engine and a real registry. One engine, so one story at a time: `e2e/test` sees to it.
 #![allow(clippy::disallowed_methods, reason = "a story writes files and starts programs as a person would")]
 #![allow(clippy::large_futures, reason = "a story runs once")]
+#![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
 mod bad_input;
 mod compose;

@@ -105,6 +105,7 @@ impl<'a> Subject<'a> {
             }
             (State::Running, true) if self.acts.is_empty() => {
                 named?;
+                given?;
                 return self.begin(kept);
             }
             _ => {}
