@@ -291,13 +291,11 @@ impl Limits {
     }
 }
 
-/// Returns what the engine is told about restarts. One that starts after the machine did starts all that is to run
-/// `always`, in no order; what depends on others is left to the daemon then, which starts it after them.
+/// Returns what the engine is told about restarts. One that starts after the machine did starts all that it may, at once
+/// and in no order (`on-failure` too, as what it killed at its own end counts as failed); what depends on others is left
+/// to the daemon, which starts it after them.
 fn left_to_the_engine(spec: &ContainerSpec) -> Restart {
-    match spec.restart {
-        Restart::Always if !spec.depends_on.is_empty() => Restart::OnFailure,
-        restart => restart,
-    }
+    if spec.depends_on.is_empty() { spec.restart } else { Restart::No }
 }
 
 impl ContainerSeen {
