@@ -88,7 +88,8 @@ pub struct ContainerSpec {
     /// Labels for other tools. Keys that begin with `piccolo.os/` are the machine's own and are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// When the engine starts the container again after it ended.
+    /// When the container is started again after it ended. The engine does it, also while the daemon is down; for one
+    /// with `dependsOn` the daemon does it, so while the daemon is down nobody does.
     #[serde(default)]
     pub restart: Restart,
     /// Directories, files and named volumes that the container sees.
@@ -189,7 +190,8 @@ pub struct ContainerSpec {
     /// Makes the container's own file system read-only; mounts and tmpfs stay as they are declared.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only_root: bool,
-    /// Containers that must be there before this one starts.
+    /// Containers that must be there before this one starts. An engine that comes back starts all it may in no order, so
+    /// it is given no `restart` for a container with dependencies: the daemon starts that one again, after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
     /// The network it joins: the name of a Network manifest, or `bridge`, `host` or `none` of the engine. On a network
@@ -292,7 +294,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// When the engine starts a container again after it ended.
+/// When a container is started again after it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Restart {
