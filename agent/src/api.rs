@@ -41,6 +41,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use piccolo_schema::Mode;
 
 pub use self::serve::serve;
 use crate::{
@@ -65,6 +66,8 @@ pub struct State {
     pub updates: Arc<dyn Approvals>,
     /// The version of the agent.
     pub version: &'static str,
+    /// Whether what is planned is done on this machine.
+    pub mode: Mode,
 }
 
 /// Says what would be done if the directory said this.

@@ -12,6 +12,7 @@ mod bells;
 mod condition;
 mod journal;
 mod looks;
+mod observe;
 mod pass;
 mod preview;
 mod registrar;
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use piccolo_schema::Mode;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{Id, JoinError, JoinSet},
@@ -61,6 +63,8 @@ pub struct Shared {
     pub lanes: Arc<Lanes>,
     /// Who hears of changes.
     pub bells: Arc<Bells>,
+    /// What holds for the whole machine, whatever its manifests say: one that is observed is never changed.
+    pub mode: Mode,
     /// Ends all controllers.
     pub shutdown: CancellationToken,
 }
@@ -119,7 +123,7 @@ impl<R: Reconciler> Controller<R> {
 
     /// Returns what answers "what would you do" for other manifests, from the last look.
     pub fn preview(&self) -> SeenPreview<R> {
-        SeenPreview::new(self.seen.subscribe())
+        SeenPreview::new(self.seen.subscribe(), self.shared.mode)
     }
 
     /// Turns until the shutdown, then lets steps under way end for up to 25 seconds.

@@ -7,7 +7,8 @@ mod sockets;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use piccolo_schema::duration::Duration;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use piccolo_schema::{Mode, duration::Duration};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -56,6 +57,10 @@ pub struct Options {
     /// How often registries are asked for other images, where a manifest wants it.
     #[arg(long, env = "PICCOLO_UPDATE_INTERVAL", default_value = "15m")]
     pub update_interval: Duration,
+    /// Whether what is planned is done. With `observe` nothing on this machine is changed, whatever its manifests say:
+    /// plans and conditions tell what would be done.
+    #[arg(long, env = "PICCOLO_MODE", default_value = "enforce", value_parser = PossibleValuesParser::new(Mode::WORDS).try_map(|word| word.parse::<Mode>()))]
+    pub mode: Mode,
 }
 
 /// Runs the daemon until `shutdown`, then lets every room end in order.
@@ -85,6 +90,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         registered,
         lanes: Arc::new(Lanes::default()),
         bells: Arc::new(Bells::default()),
+        mode: options.mode,
         shutdown: shutdown.clone(),
     };
     let mut controllers = Controllers::default();
@@ -106,6 +112,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         recipient,
         updates: updater,
         version: env!("CARGO_PKG_VERSION"),
+        mode: options.mode,
     };
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
     info!(socket = %options.socket.display(), listen = ?listener.as_ref().and_then(|it| it.local_addr().ok()), "answering");

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    API_VERSION, Container, ContainerSpec, Kind, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    API_VERSION, Container, ContainerSpec, Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -88,8 +88,17 @@ fn metadata() -> Value {
                 "additionalProperties": words,
             },
             "annotations": {
-                "description": "Notes for people and tools. Piccolo does not read them.",
+                "description": "Notes for people and tools. Piccolo reads `piccolo.os/mode` alone.",
                 "type": "object",
+                "properties": {
+                    Mode::ANNOTATION: {
+                        "description": "Whether what is planned for this manifest is done (`enforce`), or only said \
+                                        (`observe`).",
+                        "type": "string",
+                        "enum": Mode::WORDS,
+                        "default": "enforce",
+                    },
+                },
                 "additionalProperties": words,
             },
         },

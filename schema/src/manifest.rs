@@ -1,6 +1,8 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use serde::Serialize;
 
-use crate::{Container, Kind, Network, Secret, Volume, parse::Violation};
+use crate::{Container, Kind, Mode, Network, Secret, Volume, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,13 +19,21 @@ pub enum Manifest {
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
-pub trait Declared: Clone + Send + Sync + 'static {
+pub trait Declared: Resource + Clone + Send + Sync + 'static {
     /// The kind.
     const KIND: Kind;
-    /// Returns `metadata.name`.
-    fn name(&self) -> &str;
     /// Returns the manifest as this type if it is of this kind.
     fn of(manifest: &Manifest) -> Option<&Self>;
+
+    /// Returns `metadata.name`.
+    fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// Returns whether it is kept so, or only planned.
+    fn mode(&self) -> Mode {
+        Mode::of(self.meta())
+    }
 }
 
 impl Manifest {
@@ -37,35 +47,36 @@ impl Manifest {
         }
     }
 
-    /// Returns `metadata.name`.
-    pub fn name(&self) -> &str {
+    /// Returns `metadata`.
+    pub fn metadata(&self) -> &ObjectMeta {
         match self {
-            Self::Container(it) => it.name(),
-            Self::Network(it) => it.name(),
-            Self::Volume(it) => it.name(),
-            Self::Secret(it) => it.name(),
+            Self::Container(it) => &it.metadata,
+            Self::Network(it) => &it.metadata,
+            Self::Volume(it) => &it.metadata,
+            Self::Secret(it) => &it.metadata,
         }
     }
-}
 
-impl Manifest {
+    /// Returns `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
     /// Checks the rules that only show when fields are looked at together.
     pub fn validate(&self) -> Vec<Violation> {
-        match self {
+        let mut violations = match self {
             Self::Container(it) => it.validate(),
             Self::Network(it) => it.validate(),
             Self::Volume(it) => it.validate(),
             Self::Secret(it) => it.validate(),
-        }
+        };
+        violations.extend(Mode::validate(self.metadata()));
+        violations
     }
 }
 
 impl Declared for Container {
     const KIND: Kind = Kind::Container;
-
-    fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
 
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
@@ -78,10 +89,6 @@ impl Declared for Container {
 impl Declared for Network {
     const KIND: Kind = Kind::Network;
 
-    fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
-
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Network(it) => Some(it),
@@ -93,10 +100,6 @@ impl Declared for Network {
 impl Declared for Volume {
     const KIND: Kind = Kind::Volume;
 
-    fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
-
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Volume(it) => Some(it),
@@ -107,10 +110,6 @@ impl Declared for Volume {
 
 impl Declared for Secret {
     const KIND: Kind = Kind::Secret;
-
-    fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
 
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {

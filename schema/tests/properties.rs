@@ -191,7 +191,9 @@ fn no_depth_exhausts_a_small_stack() {
 fn keys(schema: &Value, root: &Value, before: &str, out: &mut Vec<(String, String)>) {
     let inner = schema["allOf"].get(0).unwrap_or(schema);
     let schema = inner["$ref"].as_str().map_or(inner, |it| root.pointer(&it[1..]).unwrap());
-    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+    // A table that takes any key has no wrong ones.
+    let strict = !schema["additionalProperties"].is_object();
+    for (key, value) in schema["properties"].as_object().into_iter().flatten().filter(|_| strict) {
         out.push((before.to_owned(), key.clone()));
         let path = before.trim_matches(['[', ']', '\n']);
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

@@ -27,7 +27,7 @@ pub(super) fn routes() -> Router<State> {
 async fn version(Extract(state): Extract<State>) -> Json<Value> {
     // Clients compare these two numbers with their own: they name the version of the Kubernetes API that is spoken.
     Json(json!({
-        "major": "1", "minor": "32", "gitVersion": "v1.32.0+piccolo", "piccoloVersion": state.version,
+        "major": "1", "minor": "32", "gitVersion": "v1.32.0+piccolo", "piccoloVersion": state.version, "mode": state.mode,
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     }))
 }

@@ -111,7 +111,8 @@ fn line(step: &StepView, screen: &Screen) -> String {
         Danger::None => ("~", None),
     };
     let cost = if step.disruption == "none" { String::new() } else { format!("  [{}]", step.disruption) };
-    let text = format!("{sign} {}{cost}", step.text);
+    let mode = if step.observed { "  (only observed: not done)" } else { "" };
+    let text = format!("{sign} {}{cost}{mode}", step.text);
     tone.map_or_else(|| text.clone(), |tone| screen.paint(tone, &text))
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let parts: Vec<_> = text.lines().filter(|line| line.starts_with('[')).collect();
     let ready = readiness.status.is_success();
     let summary = json!({
-        "host": client.host(), "version": version["piccoloVersion"], "ready": ready, "parts": parts, "kinds": kinds,
+        "host": client.host(), "version": version["piccoloVersion"], "mode": version["mode"], "ready": ready, "parts": parts, "kinds": kinds,
         "plans": document["plans"], "problems": document["problems"],
     });
     if output::document(screen, args.output, &summary)? {
@@ -41,7 +41,8 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     }
     let word = if ready { screen.paint(Tone::Good, "ready") } else { screen.paint(Tone::Danger, "not ready") };
     let running = version["piccoloVersion"].as_str().unwrap_or("?");
-    screen.line(format!("piccolod {running} at {}: {word}", client.host()))?;
+    let mode = if version["mode"] == "observe" { ", only observed: nothing is changed" } else { "" };
+    screen.line(format!("piccolod {running} at {}: {word}{mode}", client.host()))?;
     parts.iter().filter(|part| part.starts_with("[-]")).try_for_each(|part| screen.line(format!("  {part}")))?;
     screen.line("")?;
     table(&kinds).lines(screen.width()).iter().try_for_each(|line| screen.line(line))?;

@@ -13,7 +13,9 @@ pub(super) enum Outcome<'a> {
     /// Nothing is left to do.
     Settled(&'a Report),
     /// A step is under way or about to be.
-    Working(String),
+    Working(&'a str),
+    /// These steps would be done, but it is only observed.
+    Observed(&'a [String]),
     /// Something must happen elsewhere first.
     Waiting(&'a Waiting),
     /// The last step failed; it will be tried again.
@@ -27,6 +29,7 @@ pub(super) fn ready(outcome: &Outcome<'_>, generation: i64, before: Option<&Cond
     let (status, reason, message) = match outcome {
         Outcome::Settled(report) => (truth(report.ready), report.reason.clone(), report.message.clone()),
         Outcome::Working(step) => (Truth::False, "Applying".to_owned(), format!("Under way: {step}")),
+        Outcome::Observed(steps) => (Truth::False, "Observed".to_owned(), observed(steps)),
         Outcome::Waiting(waiting) => (Truth::False, waiting.reason.clone(), waiting.message.clone()),
         Outcome::Failed { step, error, failures } => {
             (Truth::False, error.reason.as_str().to_owned(), failure(step, error, *failures))
@@ -64,6 +67,11 @@ pub(super) fn accepted(
 pub(super) fn note(note: &Note, generation: i64, before: Option<&Condition>, now: &str) -> Condition {
     let (reason, message) = (note.reason.to_owned(), note.message.clone());
     condition(note.name, Truth::True, reason, message, generation, before, now)
+}
+
+/// Says steps that are not done.
+fn observed(steps: &[String]) -> String {
+    format!("Not done, for it is only observed: {}", steps.join(", then "))
 }
 
 fn condition(

@@ -46,6 +46,15 @@ pub(super) fn waiting(store: &Writer, kind: Kind, name: &str, subject: &mut Subj
     store.event(Event::new("Waiting", message).about(kind, name).at(subject.generation));
 }
 
+/// Says, once, what would be done if the subject was not only observed.
+pub(super) fn observed(store: &Writer, kind: Kind, name: &str, subject: &mut Subject, ready: &Condition) {
+    if subject.said.as_ref() == Some(&ready.message) {
+        return;
+    }
+    subject.said = Some(ready.message.clone());
+    store.event(Event::new("Observed", ready.message.clone()).about(kind, name).at(subject.generation));
+}
+
 /// Says, once a generation and after each repair, that a subject is settled, and how it stands.
 pub(super) fn settled(store: &Writer, kind: Kind, name: &str, subject: &mut Subject, ready: &Condition) {
     let said = format!("{} {}", subject.generation, ready.reason);

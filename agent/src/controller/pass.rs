@@ -6,7 +6,7 @@ use piccolo_schema::{Declared, Desired, Kind};
 use tokio::time::Instant;
 use tracing::info_span;
 
-use super::{Controller, Done, journal, preview, removal, worker};
+use super::{Controller, Done, journal, observe::Observed, preview, removal, status::Todo, worker};
 use crate::{
     host::{HostError, Reason},
     reconcile::{Plan, Reconciler, Step, Waiting},
@@ -35,7 +35,8 @@ impl<R: Reconciler> Controller<R> {
             &desired.consented,
             registered.snapshot.declared.is_empty(),
         );
-        self.publish(&plan, held.as_ref(), desired.complete);
+        let only_observed = Observed::of(self.shared.mode, &desired.manifests);
+        self.publish(&plan, held.as_ref(), &only_observed, desired.complete);
         self.journal_held(held);
         for manifest in &desired.manifests {
             if let Some(declared) = registered.declared(Self::kind(), manifest.name()) {
@@ -44,21 +45,28 @@ impl<R: Reconciler> Controller<R> {
         }
         let Plan { steps, waiting } = plan;
         let steps = by_subject(steps);
-        // What has no steps rests from nothing: it is settled, or waits for others.
-        for (_, subject) in
-            self.subjects.iter_mut().filter(|(name, it)| it.under_way.is_none() && !steps.contains_key(*name))
-        {
-            subject.settle();
+        for (name, subject) in &mut self.subjects {
+            if only_observed.has(name) {
+                subject.stop.cancel();
+            }
+            // What has no steps to do rests from nothing: it is settled, waits for others, or is only observed.
+            if subject.under_way.is_none() && (!steps.contains_key(name) || only_observed.has(name)) {
+                subject.settle();
+            }
         }
-        for (name, steps) in &steps {
+        for (name, steps) in steps.iter().filter(|(name, _)| !only_observed.has(name)) {
             self.start(name, steps, began);
         }
         let waiting: BTreeMap<&str, &Waiting> = waiting.iter().map(|it| (it.subject.as_str(), it)).collect();
         let mut notes = R::notes(&desired.manifests, &observed).into_iter();
         for (manifest, report) in desired.manifests.iter().zip(R::report(&desired.manifests, &observed)) {
             let name = manifest.name();
-            let (todo, notes) = (steps.get(name).map(Vec::as_slice), notes.next().unwrap_or_default());
-            self.report(name, report, todo, waiting.get(name).copied(), &notes, &registered, began);
+            let todo = Todo {
+                steps: steps.get(name).map(|steps| steps.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+                waiting: waiting.get(name).copied(),
+                only_observed: only_observed.has(name),
+            };
+            self.report(name, report, &todo, &notes.next().unwrap_or_default(), &registered, began);
         }
         let declared = |name: &str| desired.manifests.binary_search_by(|it| it.name().cmp(name)).is_ok();
         self.subjects.retain(|name, it| it.under_way.is_some() || steps.contains_key(name) || declared(name));
@@ -106,8 +114,8 @@ impl<R: Reconciler> Controller<R> {
         self.workers.insert(task.id(), name.to_owned());
     }
 
-    fn publish(&self, plan: &Plan<R::Step>, held: Option<&removal::Held>, complete: bool) {
-        self.shared.store.plan(Self::kind(), preview::view(Self::kind(), plan, held, complete));
+    fn publish(&self, plan: &Plan<R::Step>, held: Option<&removal::Held>, observed: &Observed, complete: bool) {
+        self.shared.store.plan(Self::kind(), preview::view(Self::kind(), plan, held, observed, complete));
     }
 
     fn journal_held(&mut self, held: Option<removal::Held>) {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use piccolo_schema::{Declared, Kind};
+use piccolo_schema::{Declared, Kind, Mode};
 use tokio::sync::watch;
 
-use super::removal::{self, Held};
+use super::{
+    observe::Observed,
+    removal::{self, Held},
+};
 use crate::{
     manifests::Snapshot,
     reconcile::{Plan, Reconciler, Step},
@@ -20,25 +23,29 @@ pub trait KindPreview: Send + Sync {
 
 /// A preview from the last look of a controller.
 #[derive(Debug)]
-pub struct SeenPreview<R: Reconciler>(watch::Receiver<Option<Arc<R::Observed>>>);
+pub struct SeenPreview<R: Reconciler> {
+    seen: watch::Receiver<Option<Arc<R::Observed>>>,
+    mode: Mode,
+}
 
 impl<R: Reconciler> SeenPreview<R> {
-    pub(super) const fn new(seen: watch::Receiver<Option<Arc<R::Observed>>>) -> Self {
-        Self(seen)
+    pub(super) const fn new(seen: watch::Receiver<Option<Arc<R::Observed>>>, mode: Mode) -> Self {
+        Self { seen, mode }
     }
 }
 
 impl<R: Reconciler> KindPreview for SeenPreview<R> {
     fn plan(&self, snapshot: &Snapshot) -> PlanView {
         let kind = R::Manifest::KIND;
-        let Some(observed) = self.0.borrow().clone() else {
+        let Some(observed) = self.seen.borrow().clone() else {
             return unseen(kind, "the machine was not looked at yet");
         };
         let desired = snapshot.desired::<R::Manifest>();
         let plan = R::plan(&desired, &observed);
         let (plan, held) =
             removal::hold(kind, plan, R::owned(&observed), &desired.consented, snapshot.declared.is_empty());
-        view(kind, &plan, held.as_ref(), desired.complete)
+        let only_observed = Observed::of(self.mode, &desired.manifests);
+        view(kind, &plan, held.as_ref(), &only_observed, desired.complete)
     }
 }
 
@@ -49,12 +56,19 @@ pub(super) fn unseen(kind: Kind, why: &str) -> PlanView {
 }
 
 /// Says a plan in words.
-pub(super) fn view<S: Step>(kind: Kind, plan: &Plan<S>, held: Option<&Held>, complete: bool) -> PlanView {
+pub(super) fn view<S: Step>(
+    kind: Kind,
+    plan: &Plan<S>,
+    held: Option<&Held>,
+    only_observed: &Observed,
+    complete: bool,
+) -> PlanView {
     let step = |step: &S| StepView {
         subject: step.subject().to_owned(),
         text: step.to_string(),
         disruption: step.disruption().to_string(),
         removal: step.is_removal(),
+        observed: only_observed.has(step.subject()),
     };
     let waiting = plan.waiting.iter().map(|it| WaitingView {
         subject: it.subject.clone(),

@@ -17,15 +17,30 @@ use crate::{
     reconcile::{Note, Reconciler, Report, Waiting},
 };
 
+/// What the plan has for one subject.
+#[derive(Debug)]
+pub(super) struct Todo<'a> {
+    /// The steps in words, in order.
+    pub(super) steps: Vec<String>,
+    /// What it waits for.
+    pub(super) waiting: Option<&'a Waiting>,
+    /// Whether the steps are said and not done.
+    pub(super) only_observed: bool,
+}
+
+impl Todo<'_> {
+    const fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.waiting.is_none()
+    }
+}
+
 impl<R: Reconciler> Controller<R> {
-    #[expect(clippy::too_many_arguments, reason = "all that a pass knows of a subject")]
-    /// Reports one subject. `todo` are the steps that the plan has for it, from a look that began at `began`.
+    /// Reports one subject. `todo` is what the plan has for it, from a look that began at `began`.
     pub(super) fn report(
         &mut self,
         name: &str,
         report: Report,
-        todo: Option<&[R::Step]>,
-        waiting: Option<&Waiting>,
+        todo: &Todo<'_>,
         notes: &[Note],
         registered: &Registered,
         began: Instant,
@@ -36,18 +51,19 @@ impl<R: Reconciler> Controller<R> {
         }
         let generation = subject.generation;
         let seen_in_time = subject.ended.is_none_or(|ended| ended <= began);
-        let first = todo.and_then(<[_]>::first).map(ToString::to_string);
-        let settled = todo.is_none() && waiting.is_none() && subject.under_way.is_none() && seen_in_time;
+        let settled = todo.is_empty() && subject.under_way.is_none() && seen_in_time;
         if settled {
             subject.settle();
         }
         let now = clock::now_text();
-        let outcome = if settled { Outcome::Settled(&report) } else { unsettled(subject, waiting, first) };
-        let waits = matches!(outcome, Outcome::Waiting(_));
+        let outcome = if settled { Outcome::Settled(&report) } else { unsettled(subject, todo) };
+        let (waits, observed) = (matches!(outcome, Outcome::Waiting(_)), matches!(outcome, Outcome::Observed(_)));
         let ready = condition::ready(&outcome, generation, subject.condition("Ready"), &now);
-        match waiting.filter(|_| waits) {
-            Some(waiting) => journal::waiting(&self.shared.store, Self::kind(), name, subject, waiting),
-            None if settled => journal::settled(&self.shared.store, Self::kind(), name, subject, &ready),
+        let store = &self.shared.store;
+        match todo.waiting.filter(|_| waits) {
+            Some(waiting) => journal::waiting(store, Self::kind(), name, subject, waiting),
+            None if settled => journal::settled(store, Self::kind(), name, subject, &ready),
+            None if observed => journal::observed(store, Self::kind(), name, subject, &ready),
             None => {}
         }
         let stale = registered.stale(Self::kind(), name);
@@ -86,14 +102,15 @@ impl<R: Reconciler> Controller<R> {
 }
 
 /// Says what keeps a subject from being settled: its last failure first, then its work, then what it waits for.
-fn unsettled<'a>(subject: &'a Subject, waiting: Option<&'a Waiting>, first: Option<String>) -> Outcome<'a> {
-    let failure = subject.failure.as_ref().filter(|_| first.is_some());
-    match (failure, &subject.under_way, waiting, first) {
+fn unsettled<'a>(subject: &'a Subject, todo: &'a Todo<'_>) -> Outcome<'a> {
+    let failure = subject.failure.as_ref().filter(|_| !todo.steps.is_empty());
+    match (failure, &subject.under_way, todo.waiting, todo.steps.first()) {
         (Some((step, error)), ..) => Outcome::Failed { step, error, failures: subject.backoff.failures() },
-        (None, Some(step), ..) => Outcome::Working(step.clone()),
+        (None, Some(step), ..) => Outcome::Working(step),
+        (None, None, _, Some(_)) if todo.only_observed => Outcome::Observed(&todo.steps),
         (None, None, Some(waiting), _) => Outcome::Waiting(waiting),
         (None, None, None, Some(step)) => Outcome::Working(step),
-        (None, None, None, None) => Outcome::Working("another look".to_owned()),
+        (None, None, None, None) => Outcome::Working("another look"),
     }
 }
 

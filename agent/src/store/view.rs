@@ -89,6 +89,9 @@ pub struct StepView {
     /// True if it takes away something that no manifest asks for any more.
     #[serde(default)]
     pub removal: bool,
+    /// True if it is said and not done, since its manifest or the whole machine is only observed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
 }
 
 /// Removals that are too many at once to be believed: they wait until a person confirms just these.

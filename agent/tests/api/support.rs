@@ -16,7 +16,7 @@ use piccolo_agent::{
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
-use piccolo_schema::Kind;
+use piccolo_schema::{Kind, Mode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -65,6 +65,7 @@ impl House {
             recipient: None,
             updates: Arc::new(Willing),
             version: "0.0.0-test",
+            mode: Mode::Enforce,
         };
         Self { dir, router: api::router(state), writer, manifests }
     }
@@ -169,7 +170,7 @@ impl Preview for CreateAll {
 }
 
 pub(crate) fn step(subject: &str, text: &str) -> StepView {
-    StepView { subject: subject.into(), text: text.into(), disruption: "none".into(), removal: false }
+    StepView { subject: subject.into(), text: text.into(), disruption: "none".into(), removal: false, observed: false }
 }
 
 /// Prints two lines, then with `follow` nothing more, forever.

@@ -1,13 +1,18 @@
 //! A controller of toys with all that it needs, and words to speak to it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use piccolo_agent::{
     controller::{Bells, Controller, Lanes, Pulse, Registrar, Shared},
     manifests::{Declaration, Snapshot},
     store::{self, EventQuery, HeldView, Reader, Writer},
 };
-use piccolo_schema::{Kind, Manifest, Network, NetworkSpec};
+use piccolo_schema::{Kind, Manifest, Mode, Network, NetworkSpec};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -20,6 +25,8 @@ use crate::toy::{Toys, World};
 
 pub(crate) struct Bench {
     pub(crate) world: Arc<World>,
+    /// Names whose manifests are only observed from the next declaration on.
+    pub(crate) only_observed: BTreeSet<&'static str>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     reader: Reader,
     writer: Arc<Writer>,
@@ -31,10 +38,15 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        Self::over(Arc::default(), Arc::new(TempDir::new().unwrap())).await
+        Self::over(Arc::default(), Arc::new(TempDir::new().unwrap()), Mode::Enforce).await
     }
 
-    async fn over(world: Arc<World>, directory: Arc<TempDir>) -> Self {
+    /// A machine that is only observed.
+    pub(crate) async fn observed() -> Self {
+        Self::over(Arc::default(), Arc::new(TempDir::new().unwrap()), Mode::Observe).await
+    }
+
+    async fn over(world: Arc<World>, directory: Arc<TempDir>, mode: Mode) -> Self {
         let (writer, reader) = store::open(&directory.path().join("store")).await.unwrap();
         // From here on time passes by itself; the store's own threads know nothing of that.
         tokio::time::pause();
@@ -47,19 +59,20 @@ impl Bench {
             registered,
             lanes: Arc::new(Lanes::default()),
             bells: Arc::new(Bells::default()),
+            mode,
             shutdown: shutdown.clone(),
         };
         let (controller, pulse) = Controller::new(Arc::new(Toys(world.clone())), shared);
         let mut tasks = JoinSet::new();
         tasks.spawn(registrar.run(shutdown.clone()));
         tasks.spawn(controller.run());
-        Self { world, snapshots, reader, writer, shutdown, tasks, pulse, directory }
+        Self { world, only_observed: BTreeSet::new(), snapshots, reader, writer, shutdown, tasks, pulse, directory }
     }
 
     pub(crate) async fn restart(self) -> Self {
         let (world, directory) = (self.world.clone(), self.directory.clone());
         self.stop().await;
-        Self::over(world, directory).await
+        Self::over(world, directory, Mode::Enforce).await
     }
 
     pub(crate) async fn stop(mut self) {
@@ -84,7 +97,8 @@ impl Bench {
     fn publish(&mut self, things: &[(&str, &str)], complete: bool, consented: &[&str]) {
         let before = self.snapshots.borrow().clone();
         let declared = things.iter().map(|(name, how)| {
-            let manifest = manifest(name, how);
+            let mode = if self.only_observed.contains(name) { Mode::Observe } else { Mode::Enforce };
+            let manifest = manifest(name, how, mode);
             let key = (Kind::Network, (*name).to_owned());
             let known = before.declared.get(&key).filter(|it| *it.manifest == manifest).cloned();
             let path = PathBuf::from(format!("{name}.toml"));
@@ -141,6 +155,13 @@ impl Bench {
         self.world.applied.lock().unwrap().clone()
     }
 
+    /// Returns the steps of the last plan, and whether each is only said.
+    pub(crate) fn planned(&self) -> Vec<(String, bool)> {
+        let plans = self.reader.plans();
+        let steps = plans.get(&Kind::Network).map(|plan| plan.steps.clone()).unwrap_or_default();
+        steps.into_iter().map(|step| (step.text, step.observed)).collect()
+    }
+
     pub(crate) fn held(&self) -> Option<HeldView> {
         self.reader.plans().get(&Kind::Network)?.held.clone()
     }
@@ -169,9 +190,11 @@ impl Bench {
     }
 }
 
-fn manifest(name: &str, how: &str) -> Manifest {
-    Manifest::Network(Box::new(Network::new(
-        name,
-        NetworkSpec { subnet: Some(how.to_owned()), ..NetworkSpec::default() },
-    )))
+fn manifest(name: &str, how: &str, mode: Mode) -> Manifest {
+    let spec = NetworkSpec { subnet: Some(how.to_owned()), ..NetworkSpec::default() };
+    let mut network = Network::new(name, spec);
+    if mode == Mode::Observe {
+        network.metadata.annotations = Some(BTreeMap::from([(Mode::ANNOTATION.to_owned(), "observe".to_owned())]));
+    }
+    Manifest::Network(Box::new(network))
 }

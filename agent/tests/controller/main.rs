@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what broke by panicking")]
 
 mod bench;
+mod observe;
 mod toy;
 
 use std::time::Duration;

@@ -119,3 +119,30 @@ async fn an_emptied_directory_removes_nothing_until_confirmed() -> anyhow::Resul
     })
     .await
 }
+
+#[tokio::test]
+async fn what_is_only_observed_is_reported_and_left_alone() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        let enforced = sleeper("web", "")?;
+        let observed =
+            enforced.replace("[metadata]", "[metadata]\nannotations = { \"piccolo.os/mode\" = \"observe\" }");
+        ensure!(observed != enforced);
+        machine.write("web.toml", &observed)?;
+        machine.start().await?;
+        machine.until("it says what it would do", async || machine.reason("web").await == "Observed").await?;
+        ensure!(engine.inspect("web").await.is_none(), "it was made");
+        let step = machine.get("/plan").await?["plans"].to_string();
+        ensure!(step.contains("create web") && step.contains("\"observed\":true"), "{step}");
+
+        machine.write("web.toml", &enforced)?;
+        machine.until_settled().await?;
+        machine.write("web.toml", &observed)?;
+        engine.remove("web").await?;
+        machine.until("it says that it is gone", async || machine.reason("web").await == "Observed").await?;
+        ensure!(engine.inspect("web").await.is_none(), "it was repaired");
+        Ok(())
+    })
+    .await
+}

@@ -84,7 +84,7 @@ impl Is {
                 Self::List { of: Box::new(Shape::from(&schema["items"], root)), min: length(schema, "minItems", 0) }
             }
             Some("object") => match (schema["properties"].as_object(), &schema["additionalProperties"]) {
-                (None, values @ Value::Object(_)) => Self::Map(Box::new(Shape::from(values, root))),
+                (_, values @ Value::Object(_)) => Self::Map(Box::new(Shape::from(values, root))),
                 (keys, _) => Self::Table(Table::from(keys, schema, root)),
             },
             _ => Self::Anything,
