@@ -29,6 +29,7 @@ mod serve;
 mod stream;
 mod table;
 mod update;
+mod warning;
 mod watch;
 mod write;
 

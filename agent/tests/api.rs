@@ -9,14 +9,14 @@
 #[path = "api/support.rs"]
 mod support;
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use axum::body::Body;
 use piccolo_agent::store::{HeldView, PlanView};
 use piccolo_schema::Kind;
 use serde_json::{Value, json};
 
-use support::{CONTAINERS, House, WEB, step};
+use support::{Answer, CONTAINERS, House, WEB, step};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const TOML: (&str, &str) = ("content-type", "application/toml");
@@ -154,6 +154,41 @@ async fn a_dry_run_writes_nothing_and_answers_the_plan() {
     assert_eq!(house.send("PUT", &dry, &[TOML], "kind = 1").await.status, 422);
     assert_eq!(house.send("PUT", &format!("{}?dryRun=all", web()), &[TOML], WEB).await.status, 400);
     assert_eq!(house.read("containers/web.toml"), WEB);
+}
+
+#[tokio::test]
+async fn a_write_that_conflicts_with_others_is_warned_of() {
+    let house = House::open().await;
+    let container = |name: &str, spec: Value| {
+        let mut spec = spec;
+        spec["image"] = "nginx".into();
+        json!({ "apiVersion": "piccolo.os/v1alpha1", "kind": "Container", "metadata": { "name": name }, "spec": spec })
+    };
+    let put = async |name: &str, query: &str, spec: Value| {
+        house.put(&format!("{CONTAINERS}/{name}{query}"), &container(name, spec)).await
+    };
+    let warnings = |answer: &Answer| -> Vec<String> {
+        let all = answer.headers.get_all("warning").iter();
+        all.map(|it| String::from_utf8(it.as_bytes().to_vec()).unwrap()).collect()
+    };
+    assert_eq!(warnings(&put("web", "", json!({})).await), [""; 0]);
+    let circle = put("db", "", json!({ "dependsOn": [{ "container": "web" }] })).await;
+    assert_eq!(warnings(&circle), [""; 0]);
+    let circle = json!({ "dependsOn": [{ "container": "db" }] });
+    for query in ["?dryRun=All", ""] {
+        let told = warnings(&put("web", query, circle.clone()).await);
+        assert!(told.len() == 1 && told[0].starts_with("299 - \"PIC0041: Container `db` waits for itself: db → web"));
+        assert!(told[0].contains("containers/db.toml:") && told[0].contains("containers/web.toml:"), "{told:?}");
+    }
+    // Who changes something else is not told of it again.
+    assert_eq!(warnings(&put("other", "", json!({})).await), [""; 0]);
+    let many = (0..20).map(|it| json!({ "container": format!("c{it}") })).collect::<Vec<_>>();
+    let told = warnings(&put("other", "", json!({ "dependsOn": many })).await);
+    assert!(told.len() == 9 && told[8].contains("12 more"), "{told:?}");
+    // What can't be read may declare what seems to be missing.
+    fs::write(house.file("broken.toml"), "kind = \"Container\"").unwrap();
+    house.manifests.consent(BTreeSet::new()).await;
+    assert_eq!(warnings(&put("other", "", json!({ "dependsOn": [{ "container": "c1" }] })).await), [""; 0]);
 }
 
 #[tokio::test]

@@ -160,6 +160,17 @@ async fn kubectl_prints_every_mistake() {
 }
 
 #[tokio::test]
+async fn kubectl_prints_conflicts_with_other_manifests() {
+    let Some(kubectl) = Kubectl::open().await else { return };
+    let port = YAML.replace("1.27'", "1.27', ports: [{ hostPort: 80, containerPort: 80 }]");
+    kubectl.ok(&["apply", "-f", &kubectl.file("web.yaml", &port)]).await;
+    let second = kubectl.run(&["apply", "-f", &kubectl.file("db.yaml", &port.replace("name: web", "name: db"))]).await;
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.success(), "{words}");
+    assert!(words.starts_with("Warning: PIC0043: ") && words.contains("containers/db.toml:"), "{words}");
+}
+
+#[tokio::test]
 async fn kubectl_watches() {
     let Some(kubectl) = Kubectl::open().await else { return };
     let file = kubectl.file("web.yaml", YAML);

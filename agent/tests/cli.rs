@@ -113,7 +113,32 @@ async fn mistakes_are_shown_and_nothing_is_sent() {
     assert_eq!(machine.run(&["validate", "all"]).await.code, 1);
     machine.run(&["validate", "all/good.toml"]).await.is(0, "1 manifest(s) are valid\n", "");
     machine.write("all/bad.toml", WEB);
-    assert!(machine.run(&["validate", "all"]).await.err.starts_with("error: Container `web` is declared in 2 files"));
+    let twice = machine.run(&["validate", "all"]).await;
+    assert_eq!(twice.code, 1);
+    let words = "error[PIC0012]: Container `web` is declared twice\n  --> all/good.toml:6:8\n 6 | name = \"web\"";
+    assert!(twice.err.starts_with(words) && twice.err.contains("::: all/bad.toml:6:8\n"), "{}", twice.err);
+}
+
+#[tokio::test]
+async fn conflicts_between_manifests_are_told_with_both_places() {
+    let machine = Machine::open().await;
+    let port = "ports = [{ hostPort = 80, containerPort = 80 }]\n";
+    machine.write("all/db.toml", &(WEB.replace("\"web\"", "\"db\"") + port));
+    machine.write("all/web.toml", &(WEB.to_owned() + port + "dependsOn = [{ container = \"db\" }]\n"));
+    let ran = machine.run(&["validate", "all"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("--> all/web.toml:10:23") && ran.err.contains("::: all/db.toml:10:23"), "{}", ran.err);
+    let clash = "warning: PIC0043: Containers `web` and `db` both ask for port 80 of the machine \
+                 (containers/web.toml:10:23, containers/db.toml:10:23); give one of the two another `hostPort`, or bind \
+                 them to different addresses\n";
+    // In whatever order they come, each conflict is told once, and nothing is told to be missing that comes later.
+    let apply = machine.run(&["apply", "-f", "all/web.toml", "-f", "all/db.toml"]).await;
+    apply.is(0, "container/web created\ncontainer/db created\n", clash);
+    machine.run(&["apply", "-f", "all/web.toml"]).await.is(0, "container/web unchanged\n", clash);
+    let missing = "warning: PIC0042: there is no Container manifest `db` (containers/web.toml:11:28); add a Container \
+                   manifest of this name, or correct the name\n";
+    machine.run(&["delete", "ct/db"]).await.is(0, "container/db deleted\n", missing);
+    machine.run(&["validate", "all/web.toml"]).await.is(0, "1 manifest(s) are valid\n", "");
 }
 
 #[tokio::test]

@@ -18,9 +18,11 @@ mod kind;
 mod manifest;
 mod mode;
 pub mod network;
+pub mod order;
 pub mod parse;
 pub mod quantity;
 pub mod secret;
+pub mod set;
 pub mod subnet;
 pub mod volume;
 

@@ -9,8 +9,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::policy::{Allow, Egress, Policy};
-use crate::Condition;
+pub use self::policy::{Allow, Egress, Policy, chooses};
+use crate::{Condition, subnet::Subnet};
 
 /// A bridge network that containers join and on which they reach each other by name.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +69,12 @@ impl NetworkSpec {
     #[must_use]
     pub fn fixed(&self) -> Self {
         Self { policy: None, ..self.clone() }
+    }
+
+    /// Returns the ranges of addresses that it asks for, each with its key.
+    pub fn ranges(&self) -> impl Iterator<Item = (&'static str, Subnet)> {
+        let texts = [("subnet", &self.subnet), ("ipv6", &self.ipv6)];
+        texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?.parse().ok()?)))
     }
 }
 

@@ -19,6 +19,7 @@ mod walk;
 use serde_json::Value as Json;
 use toml::de::DeTable;
 
+pub(crate) use self::spell::nearest;
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
 use crate::{Container, Kind, Manifest, Network, Secret, Volume};
@@ -88,6 +89,23 @@ pub fn parse_value(value: &Json) -> Result<Manifest, Rejected> {
     check(&tree).finish(None)
 }
 
+/// Says where in the text of a manifest something stands that was found wrong only later. Without a text, as for what
+/// came over the API, it has a path but no line.
+pub(crate) fn locate(text: Option<&str>, code: Code, path: &Path, reason: &str, help: Option<&str>) -> Diagnostic {
+    let found =
+        |span| Finding { code, path: path.clone(), span, reason: reason.to_owned(), help: help.map(str::to_owned) };
+    let Some(text) = text else { return finding::diagnose(found(0..0), None) };
+    let places = Text::new(text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let span = Node::from_toml(table.into_inner(), 0..0).span_at(path.segments(), false);
+    let mut found = [finding::diagnose(found(span), Some(&places))];
+    if hide::declares_a_secret(&places) {
+        hide::values(&mut found, &places);
+    }
+    let [found] = found;
+    found
+}
+
 /// What is known of a text after all checks.
 struct Checked {
     kind: Option<Kind>,
@@ -117,7 +135,7 @@ fn check(tree: &Node<'_>) -> Checked {
     let word = tree.text("kind");
     let kind = word.and_then(|word| word.parse().ok());
     // A misspelt kind is judged as the one that was meant; without any, the envelope alone is judged.
-    let likely = kind.or_else(|| Kind::from_word(spell::nearest(word?, Kind::ALL.iter().map(|it| it.as_str()))?));
+    let likely = kind.or_else(|| Kind::from_word(nearest(word?, Kind::ALL.iter().map(|it| it.as_str()))?));
     let mut walk = Walk::new(Shape::of(likely.unwrap_or(Kind::Container)));
     let mut json = walk.check(tree);
     if let Some(whole) = json.as_object_mut() {

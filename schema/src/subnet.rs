@@ -50,6 +50,13 @@ impl Subnet {
         self.width() - self.bits >= 2
     }
 
+    /// Returns true if they have an address in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (wide, narrow) = if self.bits <= other.bits { (self, other) } else { (other, self) };
+        wide.is_ipv6() == narrow.is_ipv6() && wide.zeroed(narrow.network) == wide.network
+    }
+
     /// Returns true if its addresses are IPv6.
     pub const fn is_ipv6(&self) -> bool {
         self.network.is_ipv6()

@@ -37,6 +37,8 @@ fn every_broken_manifest_is_explained() {
     }
     assert!(different.is_empty(), "run with PICCOLO_BLESS=1 and look at the change:\n{}", different.join("\n"));
     assert!(files.len() >= 60, "only {} broken manifests", files.len());
-    let unseen: Vec<_> = Code::ALL.iter().filter(|code| !codes.contains(code)).collect();
+    // What is wrong between manifests has its folders in `sets/`.
+    let alone = Code::ALL.iter().filter(|code| **code < Code::SubnetOverlap);
+    let unseen: Vec<_> = alone.filter(|code| !codes.contains(code)).collect();
     assert!(unseen == [&Code::TooLarge], "codes without an example: {unseen:?}");
 }

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use piccolo_schema::parse::{parse, parse_value};
+use piccolo_schema::{
+    parse::{parse, parse_value},
+    set::{self, Extent, Source},
+};
 
 fn examples() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples");
@@ -26,6 +29,16 @@ fn every_example_is_a_manifest() {
         assert!(text.starts_with(&schema), "{file}: an editor finds no schema, or a reader no intent");
     }
     assert!(names.len() >= 8);
+}
+
+#[test]
+fn examples_work_together() {
+    let (paths, texts): (Vec<_>, Vec<_>) = examples().into_iter().unzip();
+    let files: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let sources: Vec<_> = files.iter().zip(&texts).map(|(file, text)| Source { file, text: Some(text) }).collect();
+    let manifests: Vec<_> = texts.iter().map(|text| parse(text).unwrap()).collect();
+    let conflicts = set::check(&manifests.iter().collect::<Vec<_>>(), Extent::Whole);
+    assert!(conflicts.is_empty(), "{}", conflicts.iter().map(|it| it.render(&sources)).collect::<String>());
 }
 
 #[test]

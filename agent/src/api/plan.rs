@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{State, fault};
 use crate::{
-    manifests::{Declaration, Problem, Snapshot},
+    manifests::{Declaration, Identity, Problem, Snapshot},
     store::PlanView,
 };
 
@@ -30,27 +30,30 @@ pub(super) async fn problems(Extract(state): Extract<State>) -> Json<Value> {
     Json(json!({ "apiVersion": API_VERSION, "kind": "ProblemList", "items": problems }))
 }
 
-/// Answers with the plan that this manifest would lead to.
-pub(super) fn of_manifest(state: &State, manifest: Manifest) -> Response {
-    let mut snapshot = Snapshot::clone(&state.manifests.snapshot());
+/// Returns what the directory would say with this manifest in it.
+pub(super) fn with(now: &Snapshot, manifest: Manifest) -> Snapshot {
+    let mut snapshot = now.clone();
     let identity = (manifest.kind(), manifest.name().to_owned());
+    if snapshot.declared.get(&identity).is_some_and(|it| *it.manifest == manifest) {
+        return snapshot;
+    }
     let path = PathBuf::from(format!("{}/{}.toml", identity.0.plural(), identity.1));
     let declaration = Declaration { manifest: Arc::new(manifest), path, etag: String::new(), stale: None };
     snapshot.declared.insert(identity, declaration);
-    preview(state, &snapshot)
+    snapshot
 }
 
-/// Answers with the plan that the removal of this manifest would lead to.
-pub(super) fn of_removal(state: &State, kind: Kind, name: &str) -> Response {
-    let mut snapshot = Snapshot::clone(&state.manifests.snapshot());
-    let identity = (kind, name.to_owned());
+/// Returns what the directory would say without this manifest.
+pub(super) fn without(now: &Snapshot, identity: Identity) -> Snapshot {
+    let mut snapshot = now.clone();
     snapshot.declared.remove(&identity);
     // Whoever removes it by name has confirmed it.
     snapshot.consented.insert(identity);
-    preview(state, &snapshot)
+    snapshot
 }
 
-fn preview(state: &State, snapshot: &Snapshot) -> Response {
+/// Answers with the plan that these manifests would lead to.
+pub(super) fn preview(state: &State, snapshot: &Snapshot) -> Response {
     Json(document(&state.preview.plan(snapshot), snapshot)).into_response()
 }
 

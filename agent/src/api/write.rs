@@ -16,7 +16,7 @@ use super::{
     fault::Fault,
     lookup, object,
     params::Params,
-    plan,
+    plan, warning,
 };
 use crate::manifests::{Expect, WriteError};
 
@@ -71,15 +71,20 @@ pub(super) async fn delete(
     check(&state, kind, &name, &expect)?;
     // kubectl says so in the body, everybody else in the query.
     let asked_in_body = options["dryRun"].as_array().is_some_and(|stages| !stages.is_empty());
-    if asked_in_body {
-        return Ok(removed(kind, &name, &old));
-    }
-    if params.dry_run()? {
-        return Ok(plan::of_removal(&state, kind, &name));
-    }
-    state.manifests.delete(kind, &name, expect).await?;
-    object::caught_up(&state, kind, &name).await;
-    Ok(removed(kind, &name, &old))
+    let (before, identity) = (state.manifests.snapshot(), (kind, name.clone()));
+    let dry_run = params.dry_run()?;
+    let after = plan::without(&before, identity.clone());
+    let mut response = match (asked_in_body, dry_run) {
+        (false, true) => plan::preview(&state, &after),
+        (true, _) => removed(kind, &name, &old),
+        (false, false) => {
+            state.manifests.delete(kind, &name, expect).await?;
+            object::caught_up(&state, kind, &name).await;
+            removed(kind, &name, &old)
+        }
+    };
+    warning::attach(&mut response, &state, &before, &after, &identity).await;
+    Ok(response)
 }
 
 fn removed(kind: Kind, name: &str, old: &Value) -> Response {
@@ -95,12 +100,16 @@ fn removed(kind: Kind, name: &str, old: &Value) -> Response {
 pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expect: Expect) -> Result<Response, Fault> {
     let (kind, name) = (wanted.manifest.kind(), wanted.manifest.name().to_owned());
     check(state, kind, &name, &expect)?;
+    let (before, identity) = (state.manifests.snapshot(), (kind, name.clone()));
     if params.dry_run()? {
-        return Ok(match params.text("fieldManager") {
+        let after = plan::with(&before, wanted.manifest.clone());
+        let mut response = match params.text("fieldManager") {
             // A Kubernetes client: it compares the object that would be.
             Some(_) => would_be(state, kind, &name, &wanted),
-            None => plan::of_manifest(state, wanted.manifest),
-        });
+            None => plan::preview(state, &after),
+        };
+        warning::attach(&mut response, state, &before, &after, &identity).await;
+        return Ok(response);
     }
     let created_only = expect == Expect::Absent;
     let written = match &wanted.content {
@@ -118,6 +127,7 @@ pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expec
         let location = HeaderValue::try_from(format!("{BASE}/{}/{name}", kind.plural()));
         response.headers_mut().extend(location.ok().map(|location| (header::LOCATION, location)));
     }
+    warning::attach(&mut response, state, &before, &state.manifests.snapshot(), &identity).await;
     Ok(response)
 }
 

@@ -1,11 +1,19 @@
 //! `piccolo apply`: files in, as they are.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use hyper::{Method, StatusCode, header};
 use serde_json::Value;
 
-use super::{client::Client, failure::Failure, local, local::Local, plan, screen::Screen, subject};
+use super::{
+    client::{Answer, Client},
+    failure::Failure,
+    local,
+    local::Local,
+    plan,
+    screen::Screen,
+    subject,
+};
 
 /// Makes or replaces manifests. TOML is kept as it is, with its comments.
 #[derive(Debug, clap::Args)]
@@ -25,25 +33,36 @@ pub(super) struct Args {
     timeout: u32,
 }
 
+/// What became of a manifest that was sent.
+struct Sent {
+    /// The generation that it has then.
+    generation: i64,
+    /// What the daemon warned of.
+    warnings: Vec<String>,
+}
+
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let manifests = local::read(&args.files, screen)?;
     if manifests.is_empty() {
         return Err(Failure::NotFound("there is no manifest (*.toml) in there".to_owned()));
     }
-    let mut generations = Vec::new();
+    let mut sent = Vec::new();
     for manifest in &manifests {
         if args.dry_run {
-            preview(manifest, client, screen).await?;
+            let warnings = preview(manifest, client, screen).await?;
+            // What else is in the files is not there yet: of several this would be told wrongly.
+            screen.warn(if manifests.len() == 1 { &warnings } else { &[] });
         } else {
-            generations.push(send(manifest, client, screen).await?);
+            sent.push(send(manifest, client, screen).await?);
         }
     }
+    warn(&manifests, &sent, client, screen).await?;
     if !args.wait {
         return Ok(());
     }
     let all = async {
-        for (manifest, generation) in manifests.iter().zip(generations) {
-            settle(manifest, generation, client).await?;
+        for (manifest, sent) in manifests.iter().zip(sent) {
+            settle(manifest, sent.generation, client).await?;
             screen.line(format!("{}/{} ready", manifest.kind.singular(), manifest.name))?;
         }
         Ok(())
@@ -54,17 +73,38 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     }
 }
 
-async fn preview(manifest: &Local, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let path = format!("{}?dryRun=All", subject::path(manifest.kind, &manifest.name));
-    let headers = [(header::CONTENT_TYPE, manifest.media)];
-    let answer = client.send(Method::PUT, &path, &headers, manifest.text.clone()).await?;
-    let plans = plan::read(&client.json(&answer)?)?;
-    screen.note(format!("{}/{}:", manifest.kind.singular(), manifest.name));
-    plan::show(&plans, screen, |plan, subject| plan.kind == manifest.kind && subject == manifest.name)
+/// Says what the daemon warned of. What was missing may have come with a later manifest, so of all but the last it is asked
+/// again.
+async fn warn(manifests: &[Local], sent: &[Sent], client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let mut told = BTreeSet::new();
+    for (at, (manifest, sent_it)) in manifests.iter().zip(sent).enumerate() {
+        let stale = !sent_it.warnings.is_empty() && at + 1 < sent.len();
+        let warnings = if stale { ask(manifest, client).await?.warnings } else { sent_it.warnings.clone() };
+        // A conflict of two is told with both of them.
+        let new: Vec<_> = warnings.into_iter().filter(|it| told.insert(it.clone())).collect();
+        screen.warn(&new);
+    }
+    Ok(())
 }
 
-/// Sends a manifest and returns the generation that it has then.
-async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<i64, Failure> {
+/// Asks what the manifest would lead to.
+async fn ask(manifest: &Local, client: &Client) -> Result<Answer, Failure> {
+    let path = format!("{}?dryRun=All", subject::path(manifest.kind, &manifest.name));
+    let headers = [(header::CONTENT_TYPE, manifest.media)];
+    client.send(Method::PUT, &path, &headers, manifest.text.clone()).await
+}
+
+/// Shows what the manifest would lead to and returns what the daemon warned of.
+async fn preview(manifest: &Local, client: &Client, screen: &Screen) -> Result<Vec<String>, Failure> {
+    let answer = ask(manifest, client).await?;
+    let plans = plan::read(&client.json(&answer)?)?;
+    screen.note(format!("{}/{}:", manifest.kind.singular(), manifest.name));
+    plan::show(&plans, screen, |plan, subject| plan.kind == manifest.kind && subject == manifest.name)?;
+    Ok(answer.warnings)
+}
+
+/// Sends a manifest.
+async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<Sent, Failure> {
     let path = subject::path(manifest.kind, &manifest.name);
     let before = client.ask(&path).await?.etag;
     let headers = [(header::CONTENT_TYPE, manifest.media)];
@@ -75,7 +115,8 @@ async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<i64,
         _ => "changed",
     };
     screen.line(format!("{}/{} {word}", manifest.kind.singular(), manifest.name))?;
-    Ok(client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0))
+    let generation = client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0);
+    Ok(Sent { generation, warnings: answer.warnings })
 }
 
 /// Waits until the object does what this generation asks. Cut by the caller.

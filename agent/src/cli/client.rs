@@ -8,7 +8,7 @@ use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
     client::conn::http1,
-    header::{self, HeaderMap, HeaderName},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub(super) struct Client {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) etag: Option<String>,
+    /// What the daemon has to say beside it.
+    pub(super) warnings: Vec<String>,
     pub(super) body: Bytes,
 }
 
@@ -140,10 +142,11 @@ impl Client {
 
     async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Answer, Failure> {
         let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let warnings = response.headers().get_all(header::WARNING).iter().filter_map(warning).collect();
         let status = response.status();
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
         let body = body.map_err(|_| self.garbled(&"it does not end"))?.map_err(|error| self.garbled(&error))?;
-        Ok(Answer { status, etag, body: body.to_bytes() })
+        Ok(Answer { status, etag, warnings, body: body.to_bytes() })
     }
 
     fn refused(&self, answer: &Answer) -> Failure {
@@ -186,6 +189,17 @@ impl Flow {
             self.rest.extend_from_slice(&chunk);
         }
     }
+}
+
+/// Returns the text of `299 - "text"`.
+fn warning(value: &HeaderValue) -> Option<String> {
+    let quoted = str::from_utf8(value.as_bytes()).ok()?.strip_prefix("299 - \"")?.strip_suffix('"')?;
+    let mut text = String::new();
+    let mut rest = quoted.chars();
+    while let Some(c) = rest.next() {
+        text.extend(if c == '\\' { rest.next() } else { Some(c) });
+    }
+    Some(text)
 }
 
 impl FromStr for Host {

@@ -15,8 +15,9 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     for (kind, name) in subject::subjects(&args.what)? {
-        client.send(Method::DELETE, &subject::path(kind, &name), &[], "").await?;
+        let answer = client.send(Method::DELETE, &subject::path(kind, &name), &[], "").await?;
         screen.line(format!("{}/{name} deleted", kind.singular()))?;
+        screen.warn(&answer.warnings);
     }
     Ok(())
 }

@@ -41,8 +41,9 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     }
     let headers = [(header::CONTENT_TYPE, "application/toml"), (header::IF_MATCH, etag.as_str())];
     match client.send(Method::PUT, &path, &headers, text).await {
-        Ok(_) => {
+        Ok(answer) => {
             discard(&draft);
+            screen.warn(&answer.warnings);
             screen.line(format!("{}/{name} changed", kind.singular()))
         }
         Err(Failure::Refused(problem)) if problem["status"] == 412 => Err(Failure::Overtaken(draft)),

@@ -9,6 +9,7 @@ use std::{
 use piccolo_schema::{
     Kind, Manifest,
     parse::{self, Rejected},
+    set::Source,
 };
 use serde_json::Value;
 
@@ -26,6 +27,15 @@ pub(super) struct Local {
     pub(super) media: &'static str,
     pub(super) text: String,
     pub(super) manifest: Manifest,
+    /// The file, as it is shown.
+    pub(super) file: String,
+}
+
+impl Local {
+    /// Returns where it stands.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { file: &self.file, text: (self.media == "application/toml").then_some(&*self.text) }
+    }
 }
 
 /// Reads manifests from files, directories and `-`, shows every mistake in any of them, and fails if there is one.
@@ -34,7 +44,7 @@ pub(super) fn read(paths: &[PathBuf], screen: &Screen) -> Result<Vec<Local>, Fai
     let (mut mistakes, mut files) = (0, 0);
     for path in expand(paths)? {
         let shown = if path == Path::new("-") { "<stdin>".into() } else { path.display().to_string() };
-        match understand(&path)? {
+        match understand(&path, &shown)? {
             Ok(manifest) => manifests.push(manifest),
             Err(rejected) => {
                 files += 1;
@@ -76,7 +86,7 @@ fn walk(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
     Ok(())
 }
 
-fn understand(path: &Path) -> Result<Result<Local, Rejected>, Failure> {
+fn understand(path: &Path, shown: &str) -> Result<Result<Local, Rejected>, Failure> {
     let text = read_text(path)?;
     let media = media(path, &text);
     let manifest = match media {
@@ -84,7 +94,8 @@ fn understand(path: &Path) -> Result<Result<Local, Rejected>, Failure> {
         "application/json" => parse::parse_value(&tree(path, serde_json::from_str(&text))?),
         _ => parse::parse_value(&tree(path, serde_saphyr::from_str(&text))?),
     };
-    Ok(manifest.map(|it| Local { kind: it.kind(), name: it.name().to_owned(), media, text, manifest: it }))
+    let file = shown.to_owned();
+    Ok(manifest.map(|it| Local { kind: it.kind(), name: it.name().to_owned(), media, text, manifest: it, file }))
 }
 
 fn media(path: &Path, text: &str) -> &'static str {

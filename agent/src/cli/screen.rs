@@ -58,6 +58,11 @@ impl Screen {
         let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
     }
 
+    /// Says what the daemon warned of.
+    pub(super) fn warn(&self, warnings: &[String]) {
+        warnings.iter().for_each(|it| self.note(format!("warning: {it}")));
+    }
+
     /// Says why a command failed, with every cause behind it and what to do.
     pub(super) fn fail(&self, failure: &Failure) {
         if failure.exit_code() == 0 {

@@ -8,6 +8,7 @@
 //! knows nothing of it, so it is not stamped on the network; a digest of all rules is written on their table instead.
 
 mod guard;
+mod overlaps;
 mod plan;
 mod rules;
 mod step;

@@ -32,8 +32,20 @@ impl Port {
         self.host_ip.or_else(|| (self.exposed_to() == Exposure::Loopback).then_some(loopback))
     }
 
+    /// Returns true if both can't be published on one machine.
+    #[must_use]
+    pub fn clashes(&self, other: &Self) -> bool {
+        (self.host_port, self.protocol) == (other.host_port, other.protocol) && share(self.bound_to(), other.bound_to())
+    }
+
     pub(super) fn range(&self) -> Option<Result<Subnet, BadSubnet>> {
         let text = self.exposure.as_deref()?;
         (!matches!(text, "lan" | "loopback" | "none")).then(|| text.parse())
     }
+}
+
+/// Returns true if some address is meant by both. None means every address, `0.0.0.0` every one of IPv4.
+fn share(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }

@@ -32,6 +32,15 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+impl Mount {
+    /// Returns its volume if a manifest can declare it: others have names that no manifest can have.
+    #[must_use]
+    pub fn declared(&self) -> Option<&str> {
+        let plain = |name: &&str| name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'));
+        self.volume.as_deref().filter(plain)
+    }
+}
+
 /// A directory kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

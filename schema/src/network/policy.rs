@@ -66,6 +66,12 @@ pub struct Egress {
     pub protocol: Protocol,
 }
 
+/// Returns true if these labels of a container have all that a rule names.
+#[must_use]
+pub fn chooses(rule: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    rule.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
 /// Checks the policy of a network.
 pub(super) fn check(spec: &NetworkSpec, out: &mut Vec<Violation>) {
     let Some(policy) = &spec.policy else { return };

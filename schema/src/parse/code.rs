@@ -54,6 +54,16 @@ pub enum Code {
     NeedsGrant = 23,
     /// A value of a secret is not encrypted.
     NotEncrypted = 30,
+    /// Two networks have addresses in common.
+    SubnetOverlap = 40,
+    /// Containers wait for each other in a circle.
+    DependencyCycle = 41,
+    /// What the manifest names is declared nowhere.
+    NotDeclared = 42,
+    /// Two containers ask for the same port of the machine.
+    PortClash = 43,
+    /// A rule of a policy chooses no container.
+    ChoosesNobody = 44,
 }
 
 impl Code {
@@ -83,6 +93,11 @@ impl Code {
         Self::TooMany,
         Self::NeedsGrant,
         Self::NotEncrypted,
+        Self::SubnetOverlap,
+        Self::DependencyCycle,
+        Self::NotDeclared,
+        Self::PortClash,
+        Self::ChoosesNobody,
     ];
 
     /// Returns a paragraph that teaches what the code means and how to get rid of it.
@@ -143,7 +158,8 @@ impl Code {
             }
             Self::Duplicate => {
                 "The same thing is declared twice: a key, a port of the machine, a path in the container, a \
-                 dependency. Only one of the two could win, and which one would be chance. Remove or change one."
+                 dependency, a manifest that stands in two files. Only one of the two could win, and which one would \
+                 be chance. Remove or change one."
             }
             Self::Reserved => {
                 "The name is used by Piccolo or by the engine itself: labels under `piccolo.os/` mark what belongs to \
@@ -198,6 +214,28 @@ impl Code {
                  machine they are meant for can read them. `piccolo secret set NAME KEY` asks for a value and writes it \
                  encrypted; `age --armor --recipient \"$(piccolo secret recipient)\"` does the same elsewhere. Take a \
                  value that stood in a file in plain text for known, and replace it where it came from."
+            }
+            Self::SubnetOverlap => {
+                "Two Networks have addresses in common, so that a packet could mean either, and the engine refuses the \
+                 second. Give one of them another range, or leave `subnet` out: then the engine picks a free one. The one \
+                 that stands keeps its addresses, the other waits."
+            }
+            Self::DependencyCycle => {
+                "Each of these Containers is to start after the next one, and the last after the first, so none would \
+                 ever start. Take out one `dependsOn`: that of a program which tries again by itself."
+            }
+            Self::NotDeclared => {
+                "A manifest names another one, or a value of a Secret, that stands in none of the files. Add it, or \
+                 correct the name. Manifests may come in any order: what needs the missing one waits for it. A network \
+                 or volume may have been made without Piccolo, so for these it is a warning."
+            }
+            Self::PortClash => {
+                "A port of the machine can lead to one container only. Give one of the two another `hostPort`, or bind \
+                 them to different addresses with `hostIp`. The one that has the port keeps it, the other waits."
+            }
+            Self::ChoosesNobody => {
+                "A rule of a policy is for containers of its network whose `spec.labels` have all that it names, and \
+                 there is no such Container. Often a label is misspelt, or the container does not join the network."
             }
         }
     }

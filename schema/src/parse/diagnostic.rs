@@ -30,22 +30,41 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Renders it as a compiler does: reason, place, the line with a caret, and what to do.
     pub fn render(&self, file: &str) -> String {
-        let mut out = format!("error[{}]: {}\n", self.code, self.reason);
-        if self.line == 0 {
-            let place = if self.path.is_empty() { "the manifest" } else { &self.path };
-            let _ = writeln!(out, "  --> {file}: {place}");
-        } else {
-            let _ = writeln!(out, "  --> {file}:{}:{}", self.line, self.column);
-            let number = self.line.to_string();
-            let _ = writeln!(out, "{}", format!(" {number} | {}", self.source_line).trim_end());
-            if let Some(caret) = self.caret() {
-                let _ = writeln!(out, " {:width$} | {caret}", "", width = number.len());
-            }
+        self.render_with("error", file, &[])
+    }
+
+    /// Renders it with the word that it begins with, and with further places in files.
+    pub(crate) fn render_with(&self, word: &str, file: &str, more: &[(&str, Self)]) -> String {
+        let mut out = format!("{word}[{}]: {}\n", self.code, self.reason);
+        self.show_place("-->", file, &mut out);
+        for (file, place) in more {
+            place.show_place(":::", file, &mut out);
         }
         if let Some(help) = &self.help {
             let _ = writeln!(out, " help: {help}");
         }
         out
+    }
+
+    /// Says where it stands: `web.toml:9:12`.
+    pub(crate) fn place(&self, file: &str) -> String {
+        match (self.line, &*self.path) {
+            (0, "") => format!("{file}: the manifest"),
+            (0, path) => format!("{file}: {path}"),
+            (line, _) => format!("{file}:{line}:{}", self.column),
+        }
+    }
+
+    fn show_place(&self, arrow: &str, file: &str, out: &mut String) {
+        let _ = writeln!(out, "  {arrow} {}", self.place(file));
+        if self.line == 0 {
+            return;
+        }
+        let number = self.line.to_string();
+        let _ = writeln!(out, "{}", format!(" {number} | {}", self.source_line).trim_end());
+        if let Some(caret) = self.caret() {
+            let _ = writeln!(out, " {:width$} | {caret}", "", width = number.len());
+        }
     }
 
     /// Returns the line of carets, or nothing if the place lies beyond what is shown of the line.

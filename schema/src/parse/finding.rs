@@ -29,7 +29,8 @@ pub(super) fn place(mut findings: Vec<Finding>, text: Option<&Text<'_>>) -> Vec<
     findings.into_iter().map(|finding| diagnose(finding, text)).collect()
 }
 
-fn diagnose(finding: Finding, text: Option<&Text<'_>>) -> Diagnostic {
+/// Says where one finding stands.
+pub(super) fn diagnose(finding: Finding, text: Option<&Text<'_>>) -> Diagnostic {
     let Finding { code, path, span, reason, help } = finding;
     let mut diagnostic = Diagnostic {
         code,

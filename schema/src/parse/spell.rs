@@ -43,7 +43,7 @@ const HABITS: &[(&str, &str)] = &[
 ];
 
 /// Returns the word that is most likely meant.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }

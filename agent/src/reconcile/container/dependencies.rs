@@ -1,13 +1,12 @@
 //! What a container waits for in others.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use piccolo_schema::{
     ContainerSpec,
     container::{Dependency, DependencyCondition, Restart},
+    order::{Cycles, Wanted},
 };
 
-use super::{machine::Machine, plan::Wanted};
+use super::machine::Machine;
 use crate::{
     host::{Health, State},
     reconcile::Waiting,
@@ -17,13 +16,12 @@ use crate::{
 pub(super) struct Dependencies<'a> {
     wanted: &'a Wanted<'a>,
     machine: &'a Machine<'a>,
-    /// Subjects on a cycle, or leaning on one.
-    tangled: BTreeSet<&'a str>,
+    cycles: Cycles<'a>,
 }
 
 impl<'a> Dependencies<'a> {
     pub(super) fn new(wanted: &'a Wanted<'a>, machine: &'a Machine<'a>) -> Self {
-        Self { wanted, machine, tangled: tangled(wanted) }
+        Self { wanted, machine, cycles: Cycles::new(wanted) }
     }
 
     /// Says which dependency keeps a subject from starting, if one does.
@@ -34,7 +32,7 @@ impl<'a> Dependencies<'a> {
             let message = format!("There is no Container manifest `{}`, on which this one depends", absent.container);
             return wait("DependencyMissing", message);
         }
-        if let Some(cycle) = self.cycle(subject) {
+        if let Some(cycle) = self.cycles.through(subject) {
             let message = format!("It depends on itself: {}; take one of these dependencies out", cycle.join(" → "));
             return wait("DependencyCycle", message);
         }
@@ -77,74 +75,4 @@ impl<'a> Dependencies<'a> {
                 .kept
                 .is_some_and(|it| it.state == State::Exited && it.exit_code == Some(0))
     }
-
-    /// Returns the shortest way from a subject back to itself, named from end to end.
-    fn cycle(&self, subject: &str) -> Option<Vec<&'a str>> {
-        let (&start, _) = self.wanted.get_key_value(subject)?;
-        if !self.tangled.contains(start) {
-            return None;
-        }
-        let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut reached = vec![start];
-        let mut looked_at = 0;
-        while let Some(&here) = reached.get(looked_at) {
-            looked_at += 1;
-            for to in needs(self.wanted, here) {
-                if to == start {
-                    return Some(way_back(&came_from, here, start));
-                }
-                if !came_from.contains_key(to) {
-                    came_from.insert(to, here);
-                    reached.push(to);
-                }
-            }
-        }
-        None
-    }
-}
-
-/// Returns `start → … → last → start`.
-fn way_back<'a>(came_from: &BTreeMap<&'a str, &'a str>, last: &'a str, start: &'a str) -> Vec<&'a str> {
-    let mut way = vec![start, last];
-    let mut here = last;
-    while let Some(&before) = came_from.get(here) {
-        way.push(before);
-        here = before;
-    }
-    if last == start {
-        way.pop();
-    }
-    way.reverse();
-    way
-}
-
-fn needs<'a>(wanted: &Wanted<'a>, subject: &str) -> impl Iterator<Item = &'a str> {
-    let spec = wanted.get(subject).copied();
-    spec.into_iter().flat_map(|spec| spec.depends_on.iter().map(|it| it.container.as_str()))
-}
-
-/// Returns what is left when everything is taken away, again and again, that needs nothing which is left.
-fn tangled<'a>(wanted: &Wanted<'a>) -> BTreeSet<&'a str> {
-    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut needed_by: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
-    for &subject in wanted.keys() {
-        for need in needs(wanted, subject).filter(|need| wanted.contains_key(need)) {
-            *open.entry(subject).or_default() += 1;
-            needed_by.entry(need).or_default().push(subject);
-        }
-    }
-    let mut left: BTreeSet<&str> = wanted.keys().copied().filter(|subject| open.contains_key(subject)).collect();
-    let mut free: Vec<&str> = wanted.keys().copied().filter(|subject| !open.contains_key(subject)).collect();
-    while let Some(subject) = free.pop() {
-        for dependant in needed_by.remove(subject).unwrap_or_default() {
-            if let Some(count) = open.get_mut(dependant) {
-                *count -= 1;
-                if *count == 0 {
-                    left.remove(dependant);
-                    free.push(dependant);
-                }
-            }
-        }
-    }
-    left
 }

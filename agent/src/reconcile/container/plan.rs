@@ -1,8 +1,6 @@
 //! The plan for all containers.
 
-use std::collections::BTreeMap;
-
-use piccolo_schema::{Container, ContainerSpec, Declared, Desired};
+use piccolo_schema::{Container, Declared, Desired, order::Wanted};
 
 use super::{
     dependencies::Dependencies,
@@ -15,9 +13,6 @@ use crate::{
     host::{ContainerSeen, EngineView, State},
     reconcile::Plan,
 };
-
-/// Every wanted container by name.
-pub(super) type Wanted<'a> = BTreeMap<&'a str, &'a ContainerSpec>;
 
 /// Plans the whole kind: first what goes, since it frees names and ports, then each subject by name.
 pub(super) fn plan(desired: &Desired<Container>, observed: &EngineView) -> Plan<ContainerStep> {

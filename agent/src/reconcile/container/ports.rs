@@ -1,19 +1,19 @@
 //! Ports of the machine that more than one container asks for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+use std::collections::{BTreeMap, BTreeSet};
+
+use piccolo_schema::{
+    container::{Port, Protocol},
+    order::Wanted,
 };
 
-use piccolo_schema::container::{Port, Protocol};
-
-use super::{machine::Machine, plan::Wanted};
+use super::machine::Machine;
 use crate::reconcile::Waiting;
 
 /// Who has a port, or is to have it.
 struct Claim<'a> {
     subject: &'a str,
-    host_ip: Option<IpAddr>,
+    port: &'a Port,
 }
 
 /// Claims by port and protocol.
@@ -35,13 +35,13 @@ pub(super) fn clashes<'a>(wanted: &Wanted<'a>, machine: &Machine<'a>) -> BTreeMa
     for (&subject, spec) in wanted.iter().filter(|(_, spec)| spec.running) {
         for port in &spec.ports {
             let claims = granted.entry((port.host_port, port.protocol)).or_default();
-            let rival = claims.iter().find(|it| it.subject != subject && overlap(it.host_ip, port.bound_to()));
+            let rival = claims.iter().find(|it| it.subject != subject && it.port.clashes(port));
             if let Some(rival) = rival {
                 let leaving = !wants(wanted, rival.subject, port);
                 let rival = Rival { subject: rival.subject, port: port.host_port, leaving };
                 rivals.entry(subject).or_insert(rival);
             } else {
-                claims.push(Claim { subject, host_ip: port.bound_to() });
+                claims.push(Claim { subject, port });
             }
         }
     }
@@ -56,10 +56,7 @@ fn held<'a>(machine: &Machine<'a>) -> Claims<'a> {
     for (subject, containers) in machine.subjects() {
         let live = containers.iter().filter(|it| it.state.is_live());
         for port in live.filter_map(|it| it.stamp.as_ref()?.spec.as_ref()).flat_map(|spec| &spec.ports) {
-            claims
-                .entry((port.host_port, port.protocol))
-                .or_default()
-                .push(Claim { subject, host_ip: port.bound_to() });
+            claims.entry((port.host_port, port.protocol)).or_default().push(Claim { subject, port });
         }
     }
     claims
@@ -94,9 +91,4 @@ fn waiting(subject: &str, rival: &Rival<'_>) -> Waiting {
         format!("`{other}` has port {port} of the machine; give one of the two another `hostPort`")
     };
     Waiting { subject: subject.to_owned(), reason: "PortClash".to_owned(), message }
-}
-
-fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
-    let (Some(one), Some(other)) = (one, other) else { return true };
-    one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }

@@ -2,7 +2,7 @@
 
 use piccolo_schema::{
     ContainerSpec,
-    container::{Exposure, OnUnhealthy},
+    container::{Exposure, Mount, OnUnhealthy},
 };
 
 use super::{
@@ -259,10 +259,8 @@ impl<'a> Subject<'a> {
 
     /// An engine would make a volume that is missing, empty and unknown to everybody.
     pub(super) fn volumes_are_there(&self) -> Halt {
-        let mut names = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
-        // What has a name that no manifest can have can't be declared.
-        let can_be_declared = |name: &str| name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'));
-        match names.find(|name| can_be_declared(name) && !self.machine.has_volume(name)) {
+        let mut names = self.spec.mounts.iter().filter_map(Mount::declared);
+        match names.find(|name| !self.machine.has_volume(name)) {
             Some(name) => {
                 let message = format!("The engine has no volume `{name}`; add a Volume manifest of this name");
                 Err(self.wait("VolumeMissing", message))

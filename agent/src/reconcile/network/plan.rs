@@ -6,6 +6,7 @@ use piccolo_schema::{Declared, Desired, Network, NetworkSpec};
 
 use super::{
     guard::Guard,
+    overlaps::overlaps,
     step::{Act, NetworkStep},
 };
 use crate::{
@@ -27,10 +28,11 @@ pub(super) fn plan(desired: &Desired<Network>, observed: &NetworkView) -> Plan<N
     }
     let guard = Guard::new(desired, observed);
     plan.steps.extend(guard.steps());
+    let mut overlaps = overlaps(&wanted, observed);
     for (name, spec) in &wanted {
         let seen: &[&NetworkSeen] = seen.get(name).map_or(&[], Vec::as_slice);
-        let unguarded = guard.missing(name, spec, !seen.is_empty(), observed);
-        subject(name, spec, seen, unguarded, &mut plan);
+        let halt = guard.missing(name, spec, !seen.is_empty(), observed).or_else(|| overlaps.remove(name));
+        subject(name, spec, seen, halt, &mut plan);
     }
     plan
 }
@@ -47,14 +49,9 @@ fn remove_orphan(orphan: &NetworkSeen, plan: &mut Plan<NetworkStep>) {
     }
 }
 
-/// Plans one network. `unguarded` says what keeps its policy from being kept, if anything does: then it is not made.
-fn subject(
-    name: &str,
-    spec: &NetworkSpec,
-    seen: &[&NetworkSeen],
-    unguarded: Option<Waiting>,
-    plan: &mut Plan<NetworkStep>,
-) {
+/// Plans one network. `halt` says what is in its way, if anything is, such as a policy that can't be kept: then it is not
+/// made.
+fn subject(name: &str, spec: &NetworkSpec, seen: &[&NetworkSeen], halt: Option<Waiting>, plan: &mut Plan<NetworkStep>) {
     if seen.iter().any(|network| network.stamp.is_none()) {
         let message = format!(
             "A network that is not Piccolo's is called `{name}` and is left alone; remove it, or give this manifest \
@@ -66,8 +63,8 @@ fn subject(
     // An engine lets several networks have one name. The one that is as asked stays, the others go.
     let fixed = spec.fixed();
     let kept = seen.iter().find(|network| network.stamp.as_ref() == Some(&fixed));
-    if let Some(unguarded) = unguarded {
-        plan.waiting.push(unguarded);
+    if let Some(halt) = halt {
+        plan.waiting.push(halt);
         return;
     }
     for other in seen.iter().filter(|network| kept.is_none_or(|kept| kept.id != network.id)) {

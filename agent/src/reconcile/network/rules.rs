@@ -25,7 +25,7 @@ use std::{
 
 use piccolo_schema::{
     container::{Exposure, Port, Protocol},
-    network::{Allow, Egress, Policy},
+    network::{Allow, Egress, Policy, chooses},
     subnet::Subnet,
 };
 
@@ -186,7 +186,7 @@ fn from(policy: &Policy, on: &[&Member]) -> Vec<String> {
 
 /// Returns the containers that have all of these labels.
 fn chosen<'a>(on: &[&'a Member], labels: &BTreeMap<String, String>) -> Vec<&'a Member> {
-    let has_all = |member: &&&Member| labels.iter().all(|(key, value)| member.labels.get(key) == Some(value));
+    let has_all = |member: &&&Member| chooses(labels, &member.labels);
     on.iter().filter(has_all).copied().collect()
 }
 

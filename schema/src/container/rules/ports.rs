@@ -1,5 +1,3 @@
-use std::net::IpAddr;
-
 use super::note;
 use crate::{
     container::{ContainerSpec, Exposure, Port},
@@ -23,7 +21,7 @@ pub(super) fn check(spec: &ContainerSpec, out: &mut Vec<Violation>) {
     }
     for (index, port) in spec.ports.iter().enumerate() {
         exposure(port, &Path::spec("ports").index(index).key("exposure"), out);
-        let earlier = spec.ports[..index].iter().position(|other| clash(port, other));
+        let earlier = spec.ports[..index].iter().position(|other| port.clashes(other));
         if let Some(earlier) = earlier.filter(|_| port.host_port != 0) {
             let path = Path::spec("ports").index(index).key("hostPort");
             let number = port.host_port;
@@ -47,17 +45,5 @@ fn exposure(port: &Port, path: &Path, out: &mut Vec<Violation>) {
             note(out, Code::Conflict, path.clone(), reason, "remove `hostIp`, or choose another `exposure`");
         }
         _ => {}
-    }
-}
-
-fn clash(a: &Port, b: &Port) -> bool {
-    a.host_port == b.host_port && a.protocol == b.protocol && overlap(a.bound_to(), b.bound_to())
-}
-
-/// Returns true if some address is meant by both. None means every address, `0.0.0.0` every one of IPv4.
-fn overlap(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())),
-        _ => true,
     }
 }
