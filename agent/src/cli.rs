@@ -28,6 +28,7 @@ mod subject;
 mod table;
 mod update;
 mod validate;
+mod why;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -73,6 +74,8 @@ enum Command {
     Get(get::Args),
     /// Shows everything about one manifest.
     Describe(describe::Args),
+    /// Says why something is as it is.
+    Why(why::Args),
     /// Makes or replaces manifests.
     Apply(apply::Args),
     /// Opens a manifest in an editor.
@@ -131,6 +134,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Plan(args) => return plan::run(&args, client, screen).await,
         Command::Get(args) => get::run(&args, client, screen).await?,
         Command::Describe(args) => describe::run(&args, client, screen).await?,
+        Command::Why(args) => why::run(&args, client, screen).await?,
         Command::Apply(args) => apply::run(&args, client, screen).await?,
         Command::Edit(args) => edit::run(&args, client, screen).await?,
         Command::Delete(args) => delete::run(&args, client, screen).await?,

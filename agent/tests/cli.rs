@@ -17,7 +17,7 @@ use piccolo_agent::{
     store::{Event, HeldView, PlanView, StepView, WaitingView},
 };
 use piccolo_schema::{Kind, Manifest, parse::parse};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::UnixListener, process::Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -184,6 +184,47 @@ async fn delete_describe_and_events() {
     machine.run(&["delete", "container", "web"]).await.is(0, "container/web deleted\n", "");
     assert_eq!(machine.run(&["delete", "container", "web"]).await.code, 3);
     machine.run(&["delete", "web"]).await.is(2, "", "error: say which one: KIND NAME or KIND/NAME\n");
+}
+
+#[tokio::test]
+async fn why_goes_from_the_condition_to_the_line_and_on_to_what_is_behind_it() {
+    let machine = Machine::open().await;
+    machine.house.put_web().await;
+    let spec = "image = \"app:1\"\ndependsOn = [{ container = \"web\" }]";
+    let app = WEB.replace("\"web\"", "\"app\"").replace("image = \"nginx:1.27\" # pinned", spec);
+    let path = format!("{}/app", support::CONTAINERS);
+    assert_eq!(machine.house.send("PUT", &path, &[("content-type", "application/toml")], app).await.status, 201);
+    for (name, reason, message) in [
+        ("app", "DependencyNotReady", "`web` is not running yet"),
+        ("web", "ImagePullFailed", "There is no image `nginx:1.27`"),
+    ] {
+        let ready = json!({ "type": "Ready", "status": "False", "reason": reason, "message": message,
+            "lastTransitionTime": "then" });
+        machine.house.writer.report(Kind::Container, name, json!({ "conditions": [ready] }));
+    }
+    let why = "\
+Container app is not ready since then: DependencyNotReady
+  `web` is not running yet
+containers/app.toml, generation 1
+  10  dependsOn = [{ container = \"web\" }]
+plan
+Nothing to change.
+events
+AGE  ABOUT          REASON            MESSAGE
+0s   container/app  ManifestAccepted  the manifest is accepted
+
+Container web is not ready since then: ImagePullFailed
+  There is no image `nginx:1.27`
+containers/web.toml, generation 1
+   9  image = \"nginx:1.27\" # pinned
+plan
+Nothing to change.
+events
+AGE  ABOUT          REASON            MESSAGE
+0s   container/web  ManifestAccepted  the manifest is accepted
+";
+    machine.run(&["why", "ct/app"]).await.is(0, why, "");
+    machine.run(&["why", "ct/none"]).await.is(3, "", "error: containers.piccolo.os \"none\" not found\n");
 }
 
 #[tokio::test]

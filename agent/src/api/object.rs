@@ -1,11 +1,11 @@
 //! One object, and how the store comes to show what was written.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::ffi::OsStrExt, sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{Path, State as Extract},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use piccolo_schema::{Kind, Manifest};
@@ -15,6 +15,9 @@ use super::{State, fault::Fault, lookup, params::Params, table};
 
 /// How long an answer waits for the controller to take in what was written.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The header that names the file of a manifest, under the directory of the manifests.
+const FILE: HeaderName = HeaderName::from_static("piccolo-file");
 
 /// Answers for `/<name>` and for `/<name>/status`: the status is a part of the object.
 pub(super) async fn get(
@@ -36,11 +39,16 @@ pub(super) async fn get(
     Ok(answer(&object, etag(&state, kind, &name)))
 }
 
-/// Answers with the very text of the manifest.
+/// Answers with the very text of the manifest, and names its file.
 async fn text(state: &State, kind: Kind, name: &str) -> Result<Response, Fault> {
     let (text, etag) = state.manifests.text(kind, name).await?;
     let headers = [(header::CONTENT_TYPE, "application/toml".to_owned()), (header::ETAG, format!("\"{etag}\""))];
-    Ok((headers, text).into_response())
+    let mut response = (headers, text).into_response();
+    let path = state.manifests.snapshot().declared.get(&(kind, name.to_owned())).map(|it| it.path.clone());
+    if let Some(file) = path.and_then(|path| HeaderValue::from_bytes(path.as_os_str().as_bytes()).ok()) {
+        response.headers_mut().insert(FILE, file);
+    }
+    Ok(response)
 }
 
 /// Returns the fingerprint of the file that declares the manifest. It changes with the file, not with the status.

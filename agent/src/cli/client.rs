@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Both forms of answers; with the second named, refusals are problem documents.
 const ACCEPT: &str = "application/json, application/problem+json";
 
+/// The header that names the file of a manifest.
+const FILE: &str = "piccolo-file";
+
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
@@ -41,6 +44,8 @@ pub(super) struct Answer {
     pub(super) etag: Option<String>,
     /// What the daemon has to say beside it.
     pub(super) warnings: Vec<String>,
+    /// The file of the manifest that is answered with.
+    pub(super) file: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -143,10 +148,11 @@ impl Client {
     async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Answer, Failure> {
         let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let warnings = response.headers().get_all(header::WARNING).iter().filter_map(warning).collect();
+        let file = response.headers().get(FILE).map(|file| String::from_utf8_lossy(file.as_bytes()).into_owned());
         let status = response.status();
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
         let body = body.map_err(|_| self.garbled(&"it does not end"))?.map_err(|error| self.garbled(&error))?;
-        Ok(Answer { status, etag, warnings, body: body.to_bytes() })
+        Ok(Answer { status, etag, warnings, file, body: body.to_bytes() })
     }
 
     fn refused(&self, answer: &Answer) -> Failure {
