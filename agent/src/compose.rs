@@ -8,14 +8,11 @@ mod export;
 mod extends;
 mod keys;
 mod mistake;
-mod names;
 mod project;
-mod report;
 mod sections;
 mod service;
 mod values;
 mod variables;
-mod write;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +24,10 @@ use self::{draft::Draft, project::Project, yaml::Node};
 pub use self::{
     export::export,
     mistake::{Mistake, Place},
-    report::{Outcome, Report, Row},
     variables::read_env,
 };
+use crate::foreign;
+pub use crate::foreign::{Outcome, Report, Row, Written};
 
 /// A compose file, and what stands around it.
 pub struct Source<'a> {
@@ -45,17 +43,6 @@ pub struct Source<'a> {
     pub profiles: Vec<String>,
     /// Reads a file that the compose file names, by its path there.
     pub read: &'a dyn Fn(&str) -> Option<String>,
-}
-
-/// A manifest, written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-    /// Its text.
-    pub text: String,
 }
 
 /// What a compose file has become.
@@ -130,10 +117,10 @@ impl Import<'_> {
 
     /// Takes over what became of a draft; its manifest if that is right.
     fn close(&mut self, kind: Kind, draft: Draft<'_>, place: Place) {
-        self.report.rows.extend(draft.rows);
+        self.report.rows.extend(draft.draft.rows);
         self.mistakes.extend(draft.mistakes);
         let unclear = !self.mistakes.is_empty();
-        match write::manifest(kind, &draft.name, &draft.spec) {
+        match foreign::manifest(kind, &draft.draft.name, &draft.draft.spec) {
             Ok(written) => self.manifests.push(written),
             // What was not understood already is no second mistake.
             Err(_) if unclear => {}

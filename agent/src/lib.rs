@@ -8,6 +8,7 @@ pub mod clock;
 pub mod compose;
 pub mod controller;
 pub mod daemon;
+pub mod foreign;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;

@@ -15,7 +15,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("daemon", &["api", "clock", "controller", "daemon", "host", "manifests", "reconcile", "secrets", "store"]),
     ("clock", &[]),
     ("api", &["api", "clock", "manifests", "store"]),
-    ("compose", &["compose"]),
+    ("foreign", &["foreign"]),
+    ("compose", &["compose", "foreign"]),
+    ("capture", &["capture", "foreign"]),
     (
         "cli",
         &[

@@ -1,32 +1,39 @@
 //! A container that is being put together, and what is said about each key on the way.
 
-use serde_json::{Map, Value as Json};
+use std::ops::{Deref, DerefMut};
 
 use super::{
     keys,
     mistake::{Mistake, Place},
     project::Project,
-    report::{Outcome, Row},
     values,
     yaml::{Entry, Node, Value},
 };
+use crate::foreign;
 
 /// What one service, network or volume has become so far.
 pub(super) struct Draft<'a> {
     pub(super) project: &'a Project<'a>,
     /// The name in the compose file.
     pub(super) own: &'a str,
-    /// The name of the manifest.
-    pub(super) name: String,
-    /// The spec in the words of manifests.
-    pub(super) spec: Map<String, Json>,
-    pub(super) rows: Vec<Row>,
+    pub(super) draft: foreign::Draft,
     pub(super) mistakes: Vec<Mistake>,
-    /// What it is called in the report.
-    subject: String,
     /// What it is called in the compose file.
     plain: String,
-    key: String,
+}
+
+impl Deref for Draft<'_> {
+    type Target = foreign::Draft;
+
+    fn deref(&self) -> &foreign::Draft {
+        &self.draft
+    }
+}
+
+impl DerefMut for Draft<'_> {
+    fn deref_mut(&mut self) -> &mut foreign::Draft {
+        &mut self.draft
+    }
 }
 
 /// `NAME=value`, or a name alone.
@@ -40,17 +47,8 @@ impl<'a> Draft<'a> {
     /// Returns an empty draft of the thing that the compose file calls so.
     pub(super) fn new(project: &'a Project<'a>, word: &str, own: &'a str, name: String) -> Self {
         let subject = if own == name { format!("{word} {own}") } else { format!("{word} {own} -> {name}") };
-        Self {
-            project,
-            own,
-            name,
-            spec: Map::new(),
-            rows: Vec::new(),
-            mistakes: Vec::new(),
-            subject,
-            plain: format!("{word} `{own}`"),
-            key: String::new(),
-        }
+        let draft = foreign::Draft::new(subject, name);
+        Self { project, own, draft, mistakes: Vec::new(), plain: format!("{word} `{own}`") }
     }
 
     /// Takes one entry; if nothing is said about it, it is kept.
@@ -63,33 +61,8 @@ impl<'a> Draft<'a> {
             take(self, entry);
         }
         if self.rows.len() == rows && self.mistakes.len() == mistakes {
-            self.row("", Outcome::Kept, String::new());
+            self.kept("", "");
         }
-    }
-
-    /// Speaks of another key from now on, in place of a plain "kept".
-    pub(super) fn at(&mut self, key: &str) {
-        self.rows.retain(|row| row.key != key || row.outcome != Outcome::Kept || !row.note.is_empty());
-        key.clone_into(&mut self.key);
-    }
-
-    /// Says that a part of the key is kept, with advice.
-    pub(super) fn kept(&mut self, part: &str, note: impl Into<String>) {
-        self.row(part, Outcome::Kept, note.into());
-    }
-
-    /// Says that a part of the key is there, but not as it was.
-    pub(super) fn changed(&mut self, part: &str, note: impl Into<String>) {
-        self.row(part, Outcome::Changed, note.into());
-    }
-
-    /// Says that a part of the key is lost.
-    pub(super) fn lost(&mut self, part: &str, note: impl Into<String>) {
-        self.row(part, Outcome::Unsupported, note.into());
-    }
-
-    fn row(&mut self, part: &str, outcome: Outcome, note: String) {
-        self.rows.push(Row { subject: self.subject.clone(), key: format!("{}{part}", self.key), outcome, note });
     }
 
     /// Says that a value can't be understood.
@@ -102,24 +75,6 @@ impl<'a> Draft<'a> {
     pub(super) fn unknown_key(&mut self, entry: &Entry, help: &str) {
         let reason = format!("the {} has an unknown key `{}`", self.plain, entry.key);
         self.mistakes.push(Mistake::new(entry.place, reason, help));
-    }
-
-    /// Puts a field of the spec.
-    pub(super) fn put(&mut self, field: &str, value: impl Into<Json>) {
-        self.spec.insert(field.to_owned(), value.into());
-    }
-
-    /// Adds to a list of the spec.
-    pub(super) fn push(&mut self, field: &str, value: impl Into<Json>) {
-        let list = self.spec.entry(field).or_insert_with(|| Json::Array(Vec::new()));
-        if let Json::Array(list) = list {
-            list.push(value.into());
-        }
-    }
-
-    /// Returns a map of the spec to add to.
-    pub(super) fn map(&mut self, field: &str) -> Option<&mut Map<String, Json>> {
-        self.spec.entry(field).or_insert_with(|| Json::Object(Map::new())).as_object_mut()
     }
 
     pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {

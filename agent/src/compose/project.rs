@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Source, names, values, yaml::Node};
+use super::{Source, values, yaml::Node};
+use crate::foreign::{name_within, valid_name};
 
 /// The names of a project, known before any of its services is read.
 pub(super) struct Project<'a> {
@@ -45,7 +46,7 @@ impl<'a> Project<'a> {
         let told = source.variables.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
         let told = told.or_else(|| root.get("name").and_then(Node::text));
         let own = told.map_or_else(|| directory_name(source.directory), str::to_owned);
-        let prefix = source.name.as_deref().map_or_else(|| names::valid(&own), names::valid);
+        let prefix = source.name.as_deref().map_or_else(|| valid_name(&own), valid_name);
         let mut project = Self {
             source,
             prefix,
@@ -87,9 +88,9 @@ impl<'a> Project<'a> {
     }
 
     fn container(&self, service: &str, node: &Node) -> String {
-        match node.get("container_name").and_then(Node::text).map(names::valid) {
+        match node.get("container_name").and_then(Node::text).map(valid_name) {
             Some(name) if !name.is_empty() => name,
-            _ => names::within(&self.prefix, service),
+            _ => name_within(&self.prefix, service),
         }
     }
 
@@ -103,8 +104,8 @@ impl<'a> Project<'a> {
         };
         let driver = node.get("driver").and_then(Node::text).unwrap_or("bridge");
         // A network that is there already has its name; one of ours can be called as manifests want it.
-        let name = if external { name } else { names::valid(&name) };
-        let usable = !name.is_empty() && names::valid(&name) == name && driver == "bridge";
+        let name = if external { name } else { valid_name(&name) };
+        let usable = !name.is_empty() && valid_name(&name) == name && driver == "bridge";
         NetworkName { name, external, usable }
     }
 
@@ -113,7 +114,7 @@ impl<'a> Project<'a> {
         match key {
             "default" if self.prefix.is_empty() => "default".to_owned(),
             "default" => self.prefix.clone(),
-            _ => names::within(&self.prefix, key),
+            _ => name_within(&self.prefix, key),
         }
     }
 

@@ -10,10 +10,9 @@ use super::{
     keys,
     mistake::{Mistake, Place},
     project::Storage,
-    report::{Outcome, Row},
-    write,
     yaml::{Entry, Node},
 };
+use crate::foreign::{self, Outcome, Row};
 
 const TOP: &[&str] = &["name", "version", "services", "networks", "volumes", "secrets", "configs", "include", "models"];
 
@@ -194,7 +193,7 @@ pub(super) fn volumes(import: &mut Import<'_>, root: &Node) {
         import.report.rows.append(&mut draft.rows);
         import.mistakes.append(&mut draft.mistakes);
         if matches!(storage, Storage::Volume(_)) {
-            import.manifests.extend(write::volume(&name));
+            import.manifests.extend(foreign::volume(&name));
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn read(draft: &mut Draft<'_>, service: &Node) {
     order::finish(draft, service);
     network::finish(draft, service);
     limits::finish(draft, service);
-    rights::finish(draft);
+    draft.grant("the file");
 }
 
 fn take(draft: &mut Draft<'_>, entry: &Entry) {

@@ -1,10 +1,13 @@
 //! Environment variables, from the file itself and from others.
 
-use crate::compose::{
-    draft::Draft,
-    mistake::Mistake,
-    variables,
-    yaml::{Node, Value},
+use crate::{
+    compose::{
+        draft::Draft,
+        mistake::Mistake,
+        variables,
+        yaml::{Node, Value},
+    },
+    foreign::looks_secret,
 };
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -100,15 +103,4 @@ fn advise(draft: &mut Draft<'_>, bare: &[String]) {
             format!("{} can be read by all who read the manifest: a Secret is the better place", bare.join(", "));
         draft.kept("", note);
     }
-}
-
-/// Returns true if the name of a variable tells that its value should not be seen.
-fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    if name.ends_with("_FILE") || name.ends_with("_PATH") {
-        return false;
-    }
-    let parts = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "CREDENTIAL"];
-    let ends = ["_KEY", "_PASS", "_PW", "_AUTH"];
-    parts.iter().any(|part| name.contains(part)) || ends.iter().any(|end| name.ends_with(end))
 }

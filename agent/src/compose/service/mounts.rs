@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::compose::{
-    draft::Draft,
-    names,
-    project::Storage,
-    values,
-    yaml::{Node, Value},
+use crate::{
+    compose::{
+        draft::Draft,
+        project::Storage,
+        values,
+        yaml::{Node, Value},
+    },
+    foreign::valid_name,
 };
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -151,7 +153,7 @@ fn source(
     target: &str,
 ) -> Option<(&'static str, String)> {
     let Some(source) = source else {
-        let volume = draft.project.volume(&format!("{}_{}", draft.own, names::valid(target)));
+        let volume = draft.project.volume(&format!("{}_{}", draft.own, valid_name(target)));
         draft.changed(part, format!("it had no name: its volume is called `{volume}` and begins empty"));
         return Some(("volume", volume));
     };

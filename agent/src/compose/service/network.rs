@@ -55,7 +55,8 @@ pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
     }
     if draft.name != draft.own {
         draft.at("service");
-        draft.kept("", format!("the container is `{}`, and is still reached as `{}`", draft.name, draft.own));
+        let note = format!("the container is `{}`, and is still reached as `{}`", draft.name, draft.own);
+        draft.kept("", note);
     }
 }
 

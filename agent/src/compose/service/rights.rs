@@ -1,8 +1,5 @@
 //! What it may do, and what it is granted for that.
 
-use piccolo_schema::container::Grant;
-use serde_json::{Map, Value as Json};
-
 use crate::compose::{draft::Draft, yaml::Node};
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -18,42 +15,6 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
         _ => return false,
     }
     true
-}
-
-/// Names the grants without which the container would be refused, and says so loudly.
-pub(super) fn finish(draft: &mut Draft<'_>) {
-    let needed = needed(&draft.spec);
-    if needed.is_empty() {
-        return;
-    }
-    draft.put("grants", needed.iter().map(|grant| grant.as_str()).collect::<Vec<_>>());
-    draft.at("grants");
-    for grant in needed {
-        draft.changed("", format!("`{}` is granted, as the file needs it: {}", grant.as_str(), grant.danger()));
-    }
-}
-
-fn needed(spec: &Map<String, Json>) -> Vec<Grant> {
-    let on = |field: &str| spec.get(field).and_then(Json::as_bool) == Some(true);
-    let host = spec.get("network").and_then(Json::as_str) == Some("host");
-    let switches = [
-        (on("privileged"), Grant::Privileged),
-        (host, Grant::HostNetwork),
-        (on("hostPid"), Grant::HostPid),
-        (on("hostIpc"), Grant::HostIpc),
-    ];
-    let list = |value: Option<&Json>| value.and_then(Json::as_array).cloned().unwrap_or_default();
-    let mut all: Vec<_> = switches.into_iter().filter_map(|(on, grant)| on.then_some(grant)).collect();
-    for mount in list(spec.get("mounts")) {
-        let read_only = mount["readOnly"].as_bool() == Some(true);
-        all.extend(mount["hostPath"].as_str().and_then(|path| Grant::for_path(path, read_only)));
-    }
-    for name in list(spec.get("capabilities").and_then(|it| it.get("add"))) {
-        all.extend(name.as_str().and_then(Grant::for_capability));
-    }
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 fn capabilities(draft: &mut Draft<'_>, which: &str, node: &Node) {

@@ -4,7 +4,7 @@
 const LONGEST: usize = 63;
 
 /// Returns the nearest name of a manifest: lower-case letters, digits and `-`. Empty if nothing of it can be used.
-pub(super) fn valid(text: &str) -> String {
+pub(crate) fn valid(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     for c in text.chars().map(|c| c.to_ascii_lowercase()) {
         match c {
@@ -18,7 +18,7 @@ pub(super) fn valid(text: &str) -> String {
 }
 
 /// Returns the name of a part of a project: `shop-web` for `web`, but `shop` for `shop` itself.
-pub(super) fn within(project: &str, part: &str) -> String {
+pub(crate) fn within(project: &str, part: &str) -> String {
     let part = valid(part);
     let stands_alone = project.is_empty() || part == project || part.starts_with(&format!("{project}-"));
     if stands_alone { part } else { valid(&format!("{project}-{part}")) }

@@ -3,18 +3,27 @@
 use piccolo_schema::{API_VERSION, Kind, parse};
 use serde_json::{Map, Value as Json};
 
-use super::Written;
-
 /// The longest line on which a list or table stands whole.
 const WIDEST: usize = 100;
 /// Maps that get a table of their own.
 const TABLES: &[&str] = &["env", "labels", "extraHosts", "sysctls", "ulimits", "healthCheck", "log"];
 
+/// A manifest, written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
 /// Writes a manifest of this spec, and reads it again to see that it is right.
 ///
 /// # Errors
 /// Why it would be refused.
-pub(super) fn manifest(kind: Kind, name: &str, spec: &Map<String, Json>) -> Result<Written, Vec<String>> {
+pub fn manifest(kind: Kind, name: &str, spec: &Map<String, Json>) -> Result<Written, Vec<String>> {
     let first = text(kind, name, spec.iter());
     let parsed = parse::parse(&first).map_err(|rejected| {
         rejected.diagnostics.iter().map(|it| format!("`{}`: {}", it.path, it.reason)).collect::<Vec<_>>()
@@ -31,7 +40,7 @@ pub(super) fn manifest(kind: Kind, name: &str, spec: &Map<String, Json>) -> Resu
 
 /// Writes the Volume of a volume of the engine. None if there is no such kind, or if its name can't be that of a manifest:
 /// the engine makes the volume all the same.
-pub(super) fn volume(name: &str) -> Option<Written> {
+pub(crate) fn volume(name: &str) -> Option<Written> {
     let kind = "Volume".parse().ok()?;
     manifest(kind, name, &Map::new()).ok()
 }
