@@ -8,6 +8,7 @@ mod grants;
 mod names;
 mod report;
 mod secrets;
+mod sizes;
 mod write;
 
 pub use self::{
@@ -16,8 +17,9 @@ pub use self::{
     write::{Written, manifest},
 };
 pub(crate) use self::{
-    grants::needed as grants_needed,
-    names::{valid as valid_name, within as name_within},
-    secrets::looks_secret,
-    write::volume,
+    grants::grants_needed,
+    names::{name_within, valid_name},
+    secrets::is_secret,
+    sizes::engine_bytes,
+    write::volume_manifest,
 };

@@ -3,6 +3,7 @@
 //! `docs/rooms.md` is the map of these rooms, `tests/rooms.rs` keeps it.
 
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod compose;

@@ -10,7 +10,7 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use piccolo_agent::{
@@ -19,6 +19,7 @@ use piccolo_agent::{
     reconcile::{network::Networks, volume::Volumes},
 };
 use piccolo_schema::{Container, Declared, Desired, Manifest, Network, Volume, container::Restart, parse::parse};
+use support::golden::{differences, differences_of, entries, folders, root};
 
 /// The widest line of a report.
 const WIDTH: usize = 80;
@@ -168,52 +169,4 @@ fn read(
 
 fn of_kind<M: Declared>(manifests: &[Manifest]) -> Desired<M> {
     Desired::complete(manifests.iter().filter_map(M::of).cloned().collect())
-}
-
-/// Compares a folder with what should be in it, or writes it anew.
-fn differences(folder: &Path, answers: &BTreeMap<String, String>) -> Vec<String> {
-    if std::env::var_os("PICCOLO_BLESS").is_some() {
-        let _ = fs::remove_dir_all(folder);
-    }
-    let mut wrong = differences_of(folder, answers);
-    let there = walk(folder).into_iter().map(|it| it.strip_prefix(folder).unwrap().display().to_string());
-    wrong.extend(
-        there.filter(|it| !answers.contains_key(it)).map(|it| format!("{}/{it} is not made", folder.display())),
-    );
-    wrong
-}
-
-fn differences_of(folder: &Path, answers: &BTreeMap<String, String>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (name, answer) in answers {
-        let file = folder.join(name);
-        if std::env::var_os("PICCOLO_BLESS").is_some() {
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(&file, answer).unwrap();
-        }
-        if fs::read_to_string(&file).unwrap_or_default() != *answer {
-            wrong.push(format!("--- {}\n{answer}", file.display()));
-        }
-    }
-    wrong
-}
-
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
-}
-
-fn root(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
-}
-
-fn entries(name: &str) -> Vec<PathBuf> {
-    let mut all: Vec<_> = fs::read_dir(root(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.sort();
-    all
-}
-
-fn folders(name: &str) -> Vec<PathBuf> {
-    entries(name).into_iter().filter(|path| path.is_dir()).collect()
 }

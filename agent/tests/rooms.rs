@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile/secret", &["reconcile::secret", "reconcile", "host"]),
     ("reconcile/volume", &["reconcile::volume", "reconcile", "host"]),
     ("reconcile.rs", &["host::HostError"]),
-    ("host/linux", &["clock", "host", "secrets"]),
+    ("host/linux", &["capture", "clock", "foreign", "host", "secrets"]),
     ("host", &["clock", "host"]),
     ("secrets", &["secrets"]),
     ("manifests", &["clock", "manifests"]),

@@ -18,12 +18,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    capabilities::Capabilities,
+    capabilities::{Capabilities, WITHHELD},
     dependency::{Dependency, DependencyCondition},
     exposure::Exposure,
     grant::Grant,
     health::{HealthCheck, HttpCheck, OnUnhealthy, TcpCheck},
-    mount::{Mount, Tmpfs},
+    mount::{Mount, Tmpfs, can_be_declared},
     resources::{Device, Log, LogDriver, Ulimit},
     secrets::SecretUse,
     update::{Update, UpdatePolicy, Window},
@@ -194,19 +194,20 @@ pub struct ContainerSpec {
     /// it is given no `restart` for a container with dependencies: the daemon starts that one again, after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
-    /// The network it joins: the name of a Network manifest, or `bridge`, `host` or `none` of the engine. On a network
-    /// of a manifest containers reach each other by name. `host` needs the grant `host-network`. `bridge` when left out.
+    /// The network it joins: the name of a Network manifest, or of a network that somebody else keeps; or `bridge`,
+    /// `host` or `none` of the engine. On a network of a manifest containers reach each other by name. `host` needs the
+    /// grant `host-network`. `bridge` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+        regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$"),
+        extend("patternErrorMessage" = "write the name of a network: letters, digits, `_`, `.` and `-`")
     )]
     pub network: Option<String>,
-    /// Networks that it joins beside `network`: names of Network manifests.
+    /// Networks that it joins beside `network`, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        inner(regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")),
-        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+        inner(regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$")),
+        extend("patternErrorMessage" = "write the name of a network: letters, digits, `_`, `.` and `-`")
     )]
     pub more_networks: Vec<String>,
     /// Further names by which others on its networks reach it.

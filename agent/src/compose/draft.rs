@@ -97,7 +97,7 @@ impl<'a> Draft<'a> {
 
     /// Reads an amount of memory; returns it in the words of manifests.
     pub(super) fn size(&mut self, node: &Node) -> Option<u64> {
-        let size = node.text().and_then(values::bytes);
+        let size = node.text().and_then(foreign::engine_bytes);
         self.want(node, size, "this is no amount of memory", "write `512m` or `1g`")
     }
 

@@ -193,7 +193,7 @@ pub(super) fn volumes(import: &mut Import<'_>, root: &Node) {
         import.report.rows.append(&mut draft.rows);
         import.mistakes.append(&mut draft.mistakes);
         if matches!(storage, Storage::Volume(_)) {
-            import.manifests.extend(foreign::volume(&name));
+            import.manifests.extend(foreign::volume_manifest(&name));
         }
     }
 }

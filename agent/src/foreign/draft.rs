@@ -65,6 +65,14 @@ impl Draft {
         self.spec.entry(field).or_insert_with(|| Json::Object(Map::new())).as_object_mut()
     }
 
+    /// Says that the values of these variables should not be seen; says nothing of the values.
+    pub fn advise_secrets(&mut self, names: &[String]) {
+        if !names.is_empty() {
+            let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            self.kept("", format!("{names} can be read by all who read the manifest: a Secret is the better place"));
+        }
+    }
+
     /// Names the grants without which the container would be refused, and says so loudly; `who` needs them.
     pub fn grant(&mut self, who: &str) {
         let needed = super::grants_needed(&self.spec);

@@ -2,7 +2,7 @@ use piccolo_schema::container::Grant;
 use serde_json::{Map, Value as Json};
 
 /// Returns the grants without which a container of this spec would be refused.
-pub(crate) fn needed(spec: &Map<String, Json>) -> Vec<Grant> {
+pub(crate) fn grants_needed(spec: &Map<String, Json>) -> Vec<Grant> {
     let on = |field: &str| spec.get(field).and_then(Json::as_bool) == Some(true);
     let host = spec.get("network").and_then(Json::as_str) == Some("host");
     let switches = [

@@ -4,7 +4,7 @@
 const LONGEST: usize = 63;
 
 /// Returns the nearest name of a manifest: lower-case letters, digits and `-`. Empty if nothing of it can be used.
-pub(crate) fn valid(text: &str) -> String {
+pub(crate) fn valid_name(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     for c in text.chars().map(|c| c.to_ascii_lowercase()) {
         match c {
@@ -18,10 +18,10 @@ pub(crate) fn valid(text: &str) -> String {
 }
 
 /// Returns the name of a part of a project: `shop-web` for `web`, but `shop` for `shop` itself.
-pub(crate) fn within(project: &str, part: &str) -> String {
-    let part = valid(part);
+pub(crate) fn name_within(project: &str, part: &str) -> String {
+    let part = valid_name(part);
     let stands_alone = project.is_empty() || part == project || part.starts_with(&format!("{project}-"));
-    if stands_alone { part } else { valid(&format!("{project}-{part}")) }
+    if stands_alone { part } else { valid_name(&format!("{project}-{part}")) }
 }
 
 #[cfg(test)]
@@ -30,12 +30,12 @@ mod tests {
 
     #[test]
     fn names_become_those_of_manifests() {
-        assert_eq!(valid("My_App.2"), "my-app-2");
-        assert_eq!(valid("__x__"), "x");
-        assert_eq!(valid("ä"), "");
-        assert_eq!(within("shop", "web"), "shop-web");
-        assert_eq!(within("shop", "shop"), "shop");
-        assert_eq!(within("shop", "shop_web"), "shop-web");
-        assert_eq!(within("", "web"), "web");
+        assert_eq!(valid_name("My_App.2"), "my-app-2");
+        assert_eq!(valid_name("__x__"), "x");
+        assert_eq!(valid_name("ä"), "");
+        assert_eq!(name_within("shop", "web"), "shop-web");
+        assert_eq!(name_within("shop", "shop"), "shop");
+        assert_eq!(name_within("shop", "shop_web"), "shop-web");
+        assert_eq!(name_within("", "web"), "web");
     }
 }

@@ -40,7 +40,7 @@ pub fn manifest(kind: Kind, name: &str, spec: &Map<String, Json>) -> Result<Writ
 
 /// Writes the Volume of a volume of the engine. None if there is no such kind, or if its name can't be that of a manifest:
 /// the engine makes the volume all the same.
-pub(crate) fn volume(name: &str) -> Option<Written> {
+pub(crate) fn volume_manifest(name: &str) -> Option<Written> {
     let kind = "Volume".parse().ok()?;
     manifest(kind, name, &Map::new()).ok()
 }

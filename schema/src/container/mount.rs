@@ -23,8 +23,8 @@ pub struct Mount {
     /// A volume by the name of its Volume manifest. It is never erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
-        regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}$"),
-        extend("patternErrorMessage" = "write a name of 2 to 63 letters, digits, `_`, `.` and `-`; a path of the machine is a `hostPath`")
+        regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,63}$"),
+        extend("patternErrorMessage" = "write a name of 2 to 64 letters, digits, `_`, `.` and `-`; a path of the machine is a `hostPath`")
     )]
     pub volume: Option<String>,
     /// Keeps the container from writing to it.
@@ -36,9 +36,14 @@ impl Mount {
     /// Returns its volume if a manifest can declare it: others have names that no manifest can have.
     #[must_use]
     pub fn declared(&self) -> Option<&str> {
-        let plain = |name: &&str| name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'));
-        self.volume.as_deref().filter(plain)
+        self.volume.as_deref().filter(|name| can_be_declared(name))
     }
+}
+
+/// Returns true if a manifest can declare a network or volume of this name. What others made may be called otherwise.
+#[must_use]
+pub fn can_be_declared(name: &str) -> bool {
+    name.chars().all(|it| matches!(it, 'a'..='z' | '0'..='9' | '-'))
 }
 
 /// A directory kept in memory.

@@ -3,7 +3,7 @@
 use super::{Conflict, Set, Spot};
 use crate::{
     Container, Declared, Kind, Network, Secret, Volume,
-    container::{Mount, SecretUse},
+    container::{Mount, SecretUse, can_be_declared},
     parse::{Code, Path, nearest},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
                 want::<Volume>(set, name, Spot::new(at, Path::spec("mounts").index(index).key("volume")), out);
             }
         }
-        for name in spec.joins() {
+        for name in spec.joins().filter(|name| can_be_declared(name)) {
             let more = spec.more_networks.iter().position(|it| it == name);
             let path = more.map_or_else(|| Path::spec("network"), |index| Path::spec("moreNetworks").index(index));
             want::<Network>(set, name, Spot::new(at, path), out);

@@ -7,7 +7,7 @@ use crate::{
         variables,
         yaml::{Node, Value},
     },
-    foreign::looks_secret,
+    foreign::is_secret,
 };
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -25,8 +25,8 @@ fn environment(draft: &mut Draft<'_>, node: &Node) {
         let value = pair.value.or_else(|| draft.project.source.variables.get(&pair.name).cloned());
         match value {
             Some(value) => {
-                if looks_secret(&pair.name) && !value.is_empty() {
-                    bare.push(format!("`{}`", pair.name));
+                if is_secret(&pair.name, &value) {
+                    bare.push(pair.name.clone());
                 }
                 set(draft, pair.name, value, true);
             }
@@ -36,7 +36,7 @@ fn environment(draft: &mut Draft<'_>, node: &Node) {
             ),
         }
     }
-    advise(draft, &bare);
+    draft.advise_secrets(&bare);
 }
 
 fn files(draft: &mut Draft<'_>, node: &Node) {
@@ -77,8 +77,8 @@ fn take_over(draft: &mut Draft<'_>, path: &str, all: Vec<(String, Option<String>
     }
     for (name, value) in values {
         count += 1;
-        if looks_secret(&name) && !value.is_empty() {
-            bare.push(format!("`{name}`"));
+        if is_secret(&name, &value) {
+            bare.push(name.clone());
         }
         set(draft, name, value, false);
     }
@@ -86,7 +86,7 @@ fn take_over(draft: &mut Draft<'_>, path: &str, all: Vec<(String, Option<String>
         "",
         format!("the {count} variable(s) of `{path}` stand in the manifest; later changes of the file don't"),
     );
-    advise(draft, &bare);
+    draft.advise_secrets(&bare);
 }
 
 fn set(draft: &mut Draft<'_>, name: String, value: String, wins: bool) {
@@ -94,13 +94,5 @@ fn set(draft: &mut Draft<'_>, name: String, value: String, wins: bool) {
         && (wins || !env.contains_key(&name))
     {
         env.insert(name, value.into());
-    }
-}
-
-fn advise(draft: &mut Draft<'_>, bare: &[String]) {
-    if !bare.is_empty() {
-        let note =
-            format!("{} can be read by all who read the manifest: a Secret is the better place", bare.join(", "));
-        draft.kept("", note);
     }
 }

@@ -3,10 +3,12 @@
 use piccolo_schema::quantity::Bytes;
 use serde_json::{Map, Value as Json, json};
 
-use crate::compose::{
-    draft::Draft,
-    values,
-    yaml::{Node, Value},
+use crate::{
+    compose::{
+        draft::Draft,
+        yaml::{Node, Value},
+    },
+    foreign,
 };
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -41,8 +43,8 @@ pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
 pub(super) fn finish(draft: &mut Draft<'_>, service: &Node) {
     let Some(node) = service.get("memswap_limit") else { return };
     draft.at("memswap_limit");
-    let limit = service.get("mem_limit").and_then(Node::text).and_then(values::bytes);
-    match (node.text().map(values::bytes), limit) {
+    let limit = service.get("mem_limit").and_then(Node::text).and_then(foreign::engine_bytes);
+    match (node.text().map(foreign::engine_bytes), limit) {
         (Some(Some(both)), Some(memory)) if both >= memory => {
             draft.changed("", format!("counted without the memory: {}", Bytes::new(both - memory)));
             if both > memory {
@@ -137,7 +139,7 @@ fn options(draft: &mut Draft<'_>, node: &Node, log: &mut Map<String, Json>) {
     let mut others = Map::new();
     for pair in draft.pairs(node, &['=']) {
         let value = pair.value.unwrap_or_default();
-        match (pair.name.as_str(), values::bytes(&value), value.parse::<u16>()) {
+        match (pair.name.as_str(), foreign::engine_bytes(&value), value.parse::<u16>()) {
             ("max-size", Some(size), _) => {
                 log.insert("maxSize".to_owned(), Bytes::new(size).to_string().into());
             }

@@ -9,7 +9,7 @@ use crate::{
         values,
         yaml::{Node, Value},
     },
-    foreign::valid_name,
+    foreign::{self, valid_name},
 };
 
 pub(super) fn take(draft: &mut Draft<'_>, key: &str, node: &Node) -> bool {
@@ -197,7 +197,7 @@ fn tmpfs(draft: &mut Draft<'_>, text: &str, part: &str) {
     let (path, options) = text.split_once(':').unwrap_or((text, ""));
     let mut tmpfs = Map::from_iter([("path".to_owned(), Json::from(values::plain(path)))]);
     for option in options.split(',').filter(|it| !it.is_empty()) {
-        match option.strip_prefix("size=").map(values::bytes) {
+        match option.strip_prefix("size=").map(foreign::engine_bytes) {
             Some(Some(size)) => {
                 tmpfs.insert("size".to_owned(), piccolo_schema::quantity::Bytes::new(size).to_string().into());
             }

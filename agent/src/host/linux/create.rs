@@ -1,5 +1,8 @@
 //! From a spec to what the engine is asked for. Pure.
 
+#[cfg(test)]
+mod law;
+
 use std::collections::HashMap;
 
 use bollard::models::{

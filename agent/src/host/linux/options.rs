@@ -8,16 +8,13 @@ use bollard::models::{
 };
 use piccolo_schema::{
     ContainerSpec,
-    container::{self, Capabilities, Exposure, HealthCheck, Log, Protocol, Restart},
+    container::{self, Capabilities, Exposure, HealthCheck, Log, Protocol, Restart, WITHHELD},
     duration::Duration,
 };
 
 use super::{create::some, vault::Vault};
 use crate::host::Limits;
 
-/// Capabilities of the engine's default set that next to no program needs, and that help an intruder: forged packets,
-/// device files, forged records, capabilities on files.
-const DROPPED: [&str; 4] = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"];
 /// The size of a file of a container's output, in bytes.
 const LOG_SIZE: u64 = 10 << 20;
 /// How many of these files there are.
@@ -75,7 +72,7 @@ fn bytes(number: u64) -> i64 {
 fn dropped(capabilities: &Capabilities) -> Vec<String> {
     let Capabilities { add, drop } = capabilities;
     let has = |list: &[String], name: &str| list.iter().any(|it| it == name || it == "ALL");
-    let by_default = DROPPED.iter().filter(|name| !has(add, name) && !has(drop, name)).map(|name| (*name).to_owned());
+    let by_default = WITHHELD.iter().filter(|name| !has(add, name) && !has(drop, name)).map(|name| (*name).to_owned());
     drop.iter().cloned().chain(by_default).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use piccolo_schema::{
     ContainerSpec,
-    container::{Exposure, Mount, OnUnhealthy},
+    container::{Exposure, Mount, OnUnhealthy, can_be_declared},
 };
 
 use super::{
@@ -250,8 +250,9 @@ impl<'a> Subject<'a> {
     pub(super) fn network_is_there(&self) -> Halt {
         match self.spec.joins().find(|network| !self.machine.has_network(network)) {
             Some(network) => {
-                let message = format!("The engine has no network `{network}`; add a Network manifest of this name");
-                Err(self.wait("NetworkMissing", message))
+                let cure =
+                    if can_be_declared(network) { "add a Network manifest of this name" } else { "make it again" };
+                Err(self.wait("NetworkMissing", format!("The engine has no network `{network}`; {cure}")))
             }
             None => Ok(()),
         }

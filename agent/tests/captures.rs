@@ -1,0 +1,85 @@
+//! Containers of others in the manner of popular applications, and the manifests and reports that become of them.
+//!
+//! `captures/<app>/` holds `found.json`, what an engine tells, and under `out/` the answers. To add a case is to add a
+//! folder. `PICCOLO_BLESS=1 cargo test --test captures` writes the answers down; read them before you commit them.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use piccolo_agent::{
+    capture::{self, Capture, Found, Machine},
+    foreign::Outcome,
+};
+use piccolo_schema::parse::parse;
+use serde_json::Value;
+
+/// The widest line of a report.
+const WIDTH: usize = 80;
+/// Stands in every value that nobody should see.
+const CANARY: &str = "canary";
+
+#[test]
+fn popular_applications_become_what_is_written_down() {
+    let (mut wrong, cases) = (Vec::new(), support::golden::folders("captures"));
+    for case in &cases {
+        let capture = capture::all(&found(case));
+        let mut answers: BTreeMap<String, String> = BTreeMap::new();
+        for it in &capture.manifests {
+            parse(&it.text).unwrap_or_else(|rejected| panic!("{}: {:?}", it.text, rejected.diagnostics));
+            answers.insert(format!("{}/{}.toml", it.kind.plural(), it.name), it.text.clone());
+        }
+        answers.insert("report.txt".to_owned(), capture.report.lines(WIDTH).join("\n") + "\n");
+        wrong.extend(support::golden::differences(&case.join("out"), &answers));
+    }
+    assert!(wrong.is_empty(), "run with PICCOLO_BLESS=1 and look at the change:\n{}", wrong.join("\n"));
+    assert!(cases.len() >= 10, "only {} applications", cases.len());
+}
+
+#[test]
+fn every_key_that_says_something_is_spoken_of() {
+    for case in support::golden::folders("captures") {
+        let (name, found) = (case.display().to_string(), found(&case));
+        let Capture { report, .. } = capture::all(&found);
+        for it in &found.containers {
+            let called = it["Name"].as_str().unwrap().trim_start_matches('/');
+            let subject =
+                |it: &str| it == format!("container {called}") || it.starts_with(&format!("container {called} -> "));
+            let about: Vec<_> = report.rows.iter().filter(|row| subject(&row.subject)).collect();
+            for key in ["Devices", "CapAdd", "PortBindings", "RestartPolicy", "OomScoreAdj", "Runtime", "Memory"] {
+                let value = &it["HostConfig"][key];
+                let says =
+                    value.as_i64().is_some_and(|it| it != 0) || value.as_array().is_some_and(|it| !it.is_empty());
+                let told = about.iter().any(|row| row.key.starts_with(&format!("HostConfig.{key}")));
+                assert!(told || !says, "{name}: nothing is said of `{key}` of {called}");
+            }
+        }
+        for row in &report.rows {
+            assert!(row.outcome == Outcome::Kept || !row.note.is_empty(), "{name}: no word on {row:?}");
+        }
+    }
+}
+
+#[test]
+fn reports_hold_no_value_of_a_variable() {
+    let mut seen = 0;
+    for case in support::golden::folders("captures") {
+        let capture = capture::all(&found(&case));
+        seen += capture.manifests.iter().filter(|it| it.text.contains(CANARY)).count();
+        assert!(!format!("{:?}", capture.report).contains(CANARY), "{}: the report tells a secret", case.display());
+    }
+    assert!(seen >= 5, "only {seen} manifests hold one");
+}
+
+fn found(case: &Path) -> Found {
+    let mut all: Value = serde_json::from_str(&fs::read_to_string(case.join("found.json")).unwrap()).unwrap();
+    let list = |value: Value| value.as_array().cloned().unwrap_or_default();
+    Found {
+        containers: list(all["containers"].take()),
+        images: all["images"].as_object().unwrap().clone().into_iter().collect(),
+        networks: list(all["networks"].take()),
+        volumes: list(all["volumes"].take()),
+        machine: Machine { name: "pi".to_owned(), cgroups: "private".to_owned() },
+    }
+}
