@@ -5,6 +5,7 @@
 //! a `Fault`, rendered at the edge for the client at hand.
 
 mod body;
+mod capture;
 mod confirm;
 mod discovery;
 mod edge;
@@ -46,6 +47,7 @@ use piccolo_schema::Mode;
 
 pub use self::serve::serve;
 use crate::{
+    capture::Capture,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
 };
@@ -65,6 +67,8 @@ pub struct State {
     pub recipient: Option<Arc<str>>,
     /// Takes down which updates a person wants.
     pub updates: Arc<dyn Approvals>,
+    /// Reads what others run.
+    pub strangers: Arc<dyn Strangers>,
     /// The version of the agent.
     pub version: &'static str,
     /// Whether what is planned is done on this machine.
@@ -90,6 +94,12 @@ pub trait Approvals: Send + Sync {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
+/// Reads what others run.
+pub trait Strangers: Send + Sync {
+    /// Writes down everything that runs and is not ours. An error is a sentence for people.
+    fn capture(&self) -> BoxFuture<'_, Result<Capture, String>>;
+}
+
 /// Where the kinds are found.
 const BASE: &str = "/apis/piccolo.os/v1alpha1";
 
@@ -101,6 +111,7 @@ const PATHS: &[&str] = &[
     "/apis",
     "/apis/piccolo.os",
     BASE,
+    "/capture",
     "/confirm",
     "/journal",
     "/livez",
@@ -123,6 +134,7 @@ pub fn router(state: State) -> Router {
         .merge(objects())
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
+        .route("/capture", get(capture::show))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))
         .route("/journal", get(journal::read))

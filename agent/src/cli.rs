@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Each command is one small file.
 
 mod apply;
+mod capture;
 mod client;
 mod completion;
 mod confirm;
@@ -29,6 +30,7 @@ mod table;
 mod update;
 mod validate;
 mod why;
+mod written;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -40,7 +42,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done               5  conflict: changed by someone else
   1  failed             6  not settled in time
-  2  wrong usage        7  imported, but something was lost
+  2  wrong usage        7  written, not without loss
   3  not found         10  the plan has changes
 
 Examples:
@@ -96,6 +98,8 @@ enum Command {
     Explain(explain::Args),
     /// Checks manifests without a daemon.
     Validate(validate::Args),
+    /// Writes manifests of everything that runs and is not Piccolo's.
+    Capture(capture::Args),
     /// Turns files of other tools into manifests.
     Import(import::Args),
     /// Writes manifests in the words of other tools.
@@ -145,6 +149,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
+        Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),
         Command::Export(args) => export::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,

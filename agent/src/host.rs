@@ -5,6 +5,7 @@ pub mod fake;
 pub mod firewall;
 pub mod linux;
 mod secrets;
+mod strangers;
 mod updates;
 mod volumes;
 
@@ -21,6 +22,7 @@ pub use self::{
     error::{HostError, Reason},
     firewall::{Firewall, Member, Rules, RulesSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
+    strangers::Strangers,
     updates::{Copied, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
 };

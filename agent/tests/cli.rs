@@ -9,7 +9,7 @@
 #[path = "api/support.rs"]
 mod support;
 
-use std::{fs, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
 use piccolo_agent::{
     api,
@@ -495,4 +495,21 @@ async fn secrets_say_what_is_wrong_and_never_a_value() {
     machine.write("db.toml", &machine.house.read("secrets/db.toml").replace("-----BEGIN", "hunter2"));
     let plain = machine.run(&["apply", "-f", "db.toml"]).await;
     assert!(plain.code == 1 && plain.err.contains("PIC0030") && !plain.err.contains("hunter2"), "{}", plain.err);
+}
+
+#[tokio::test]
+async fn what_others_run_is_written_down_and_secrets_are_for_the_owner_alone() {
+    let machine = Machine::open().await;
+    let printed = machine.run(&["capture"]).await;
+    assert!(printed.code == 7 && printed.out.contains("ADMIN_PASSWORD = \"hunter2\""), "{}", printed.out);
+    assert!(!printed.err.contains("hunter2"), "{}", printed.err);
+    assert!(printed.err.contains("`ADMIN_PASSWORD` can be read by all who"), "{}", printed.err);
+    assert!(printed.err.contains("Config.Tty              there is no terminal"), "{}", printed.err);
+    let written = machine.run(&["capture", "--out", "captured"]).await;
+    assert!(written.code == 7 && written.out.ends_with("1 manifest(s) written; look at them, then `piccolo plan`.\n"));
+    let file = machine.house.dir.path().join("captured/containers/their-web.toml");
+    assert!(parse(&fs::read_to_string(&file).unwrap()).is_ok());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = machine.run(&["capture", "--out", "captured"]).await;
+    assert!(again.code == 2 && again.err.contains("is there already; nothing was written"), "{}", again.err);
 }

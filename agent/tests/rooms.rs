@@ -12,9 +12,12 @@ const MOST_LINES: usize = 400;
 /// A room, and the rooms of this crate that its files may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("bin/", &["cli", "daemon"]),
-    ("daemon", &["api", "clock", "controller", "daemon", "host", "manifests", "reconcile", "secrets", "store"]),
+    (
+        "daemon",
+        &["api", "capture", "clock", "controller", "daemon", "host", "manifests", "reconcile", "secrets", "store"],
+    ),
     ("clock", &[]),
-    ("api", &["api", "clock", "manifests", "store"]),
+    ("api", &["api", "capture", "clock", "foreign", "manifests", "store"]),
     ("foreign", &["foreign"]),
     ("compose", &["compose", "foreign"]),
     ("capture", &["capture", "foreign"]),
@@ -24,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "cli",
             "clock",
             "compose",
+            "foreign",
             "manifests::save",
             "manifests::WriteError",
             "secrets",
@@ -38,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile/volume", &["reconcile::volume", "reconcile", "host"]),
     ("reconcile.rs", &["host::HostError"]),
     ("host/linux", &["capture", "clock", "foreign", "host", "secrets"]),
-    ("host", &["clock", "host"]),
+    ("host", &["capture", "clock", "host"]),
     ("secrets", &["secrets"]),
     ("manifests", &["clock", "manifests"]),
     ("store", &["clock", "store"]),

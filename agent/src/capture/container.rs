@@ -59,6 +59,8 @@ pub fn container(inspection: &Json, found: &Found) -> Captured {
         draft.at("Name");
         draft.changed("", format!("it is called `{name}`: names have lower-case letters, digits and `-`"));
     }
+    // A manifest that says nothing of it means another thing than an engine that says nothing.
+    draft.put("restart", "no");
     for section in ["Config", "HostConfig"] {
         for (key, value) in entries(&inspection[section]) {
             take(&mut draft, &source, &format!("{section}.{key}"), value);

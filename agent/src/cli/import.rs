@@ -3,21 +3,13 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use super::{failure::Failure, local, output::Format, screen::Screen, written::Place};
+use crate::compose::{self, Imported, Mistake, Outcome, Row, Source};
 
-use super::{failure::Failure, local, output, output::Format, screen::Screen};
-use crate::compose::{self, Imported, Mistake, Outcome, Row, Source, Written};
-
-/// The exit code when something of the file is in no manifest.
-const LOSSY: u8 = 7;
-/// The width of the report when nobody says how wide the screen is.
-const WIDTH: usize = 80;
 /// The names of compose files, best first.
 const FILES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 /// Files that compose would read as well.
@@ -89,58 +81,8 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Result<u8, Failure> {
         misread(&mistakes, &shown, screen)
     })?;
     imported.report.rows.extend(overrides(&directory, &file));
-    show(args, &imported, screen)?;
-    Ok(if imported.report.is_lossy() { LOSSY } else { 0 })
-}
-
-/// Writes or prints the manifests and the report.
-fn show(args: &Compose, imported: &Imported, screen: &Screen) -> Result<(), Failure> {
     let Imported { manifests, report } = imported;
-    if let Some(dir) = &args.dir {
-        write(dir, manifests, args.force)?;
-    }
-    let paths: Vec<_> = manifests.iter().map(path).collect();
-    let all: Vec<_> = manifests
-        .iter()
-        .zip(&paths)
-        .map(|(it, path)| json!({ "kind": it.kind, "name": it.name, "path": path, "text": it.text }))
-        .collect();
-    let document = json!({ "items": all, "report": report.rows, "lossy": report.is_lossy() });
-    if output::document(screen, args.output, &document)? {
-        return Ok(());
-    }
-    let lines = report.lines(screen.width().unwrap_or(WIDTH));
-    if args.dir.is_none() {
-        for (it, path) in manifests.iter().zip(&paths) {
-            screen.line(format!("# {}\n{}", path.display(), it.text))?;
-        }
-        lines.iter().for_each(|line| screen.note(line));
-        return Ok(());
-    }
-    lines.iter().try_for_each(|line| screen.line(line))?;
-    screen.line(format!("{} manifest(s) written; look at them, then `piccolo plan`.", manifests.len()))
-}
-
-/// Returns where a manifest belongs below a directory of manifests.
-fn path(manifest: &Written) -> PathBuf {
-    Path::new(manifest.kind.plural()).join(format!("{}.toml", manifest.name))
-}
-
-/// Writes all, or nothing if one is there already.
-fn write(dir: &Path, manifests: &[Written], force: bool) -> Result<(), Failure> {
-    let files: Vec<_> = manifests.iter().map(|it| (dir.join(path(it)), &it.text)).collect();
-    if let Some((taken, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
-        let reason = format!("{} is there already; nothing was written. `--force` writes over it", taken.display());
-        return Err(Failure::Usage(reason));
-    }
-    for (path, text) in files {
-        let unusable = |source| Failure::File { path: path.clone(), source };
-        fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(unusable)?;
-        // Passwords of the compose file stand in it.
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(unusable)?;
-    }
-    Ok(())
+    Place { dir: args.dir.as_deref(), force: args.force, form: args.output }.show(&manifests, &report, screen)
 }
 
 fn find(path: &Path) -> Result<PathBuf, Failure> {

@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Approvals, Logs, Preview},
+    api::{Approvals, Logs, Preview, Strangers},
+    capture::{self, Capture},
     controller::KindPreview,
     host::{
-        Engine,
+        self, Engine,
         linux::{Followed, Updater},
     },
     manifests::Snapshot,
@@ -40,6 +41,18 @@ impl<E: Engine> Logs for EngineLogs<E> {
 impl Approvals for Updater {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(self.approve(container, digest))
+    }
+}
+
+/// What others run.
+pub(super) struct EngineStrangers<E>(pub(super) Arc<E>);
+
+impl<E: host::Strangers> Strangers for EngineStrangers<E> {
+    fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
+        Box::pin(async {
+            let found = self.0.strangers(None).await.map_err(|error| error.message)?;
+            Ok(capture::all(&found))
+        })
     }
 }
 

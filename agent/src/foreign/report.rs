@@ -1,9 +1,9 @@
-//! What became of each key of a compose file.
+//! What became of each key of what came from elsewhere.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much of a key is in the manifests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// All, in the same sense.
@@ -15,7 +15,7 @@ pub enum Outcome {
 }
 
 /// One key, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The thing that it belongs to: `service web`, `network front`, `project`.
     pub subject: String,
@@ -24,12 +24,12 @@ pub struct Row {
     /// What became of it.
     pub outcome: Outcome,
     /// How, or why; empty when there is nothing to say.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
 /// Every key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// In the order of the file.
     pub rows: Vec<Row>,

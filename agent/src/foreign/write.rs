@@ -1,6 +1,7 @@
 //! Manifests as a person would write them.
 
 use piccolo_schema::{API_VERSION, Kind, parse};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 /// The longest line on which a list or table stands whole.
@@ -9,7 +10,7 @@ const WIDEST: usize = 100;
 const TABLES: &[&str] = &["env", "labels", "extraHosts", "sysctls", "ulimits", "healthCheck", "log"];
 
 /// A manifest, written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Its kind.
     pub kind: Kind,

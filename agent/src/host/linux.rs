@@ -21,6 +21,7 @@ mod quota;
 mod seen;
 mod shelf;
 mod snapshots;
+mod strangers;
 mod updates;
 mod vault;
 mod volumes;

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use piccolo_agent::{
-    api::{self, Approvals, Logs, Preview, State},
+    api::{self, Approvals, Logs, Preview, State, Strangers},
+    capture::{self, Capture, Found},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
@@ -64,6 +65,7 @@ impl House {
             logs: Arc::new(Greeting),
             recipient: None,
             updates: Arc::new(Willing),
+            strangers: Arc::new(Neighbour),
             version: "0.0.0-test",
             mode: Mode::Enforce,
         };
@@ -195,5 +197,17 @@ impl Approvals for Willing {
     fn approve<'a>(&'a self, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
         let known = digest == "sha256:new";
         Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} is not offered")) } })
+    }
+}
+
+/// Runs one container beside ours.
+struct Neighbour;
+
+impl Strangers for Neighbour {
+    fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
+        let seen = json!({ "Id": "1f", "Name": "/their_web", "Image": "sha256:1", "Config": { "Image": "nginx:1.27",
+            "Env": ["ADMIN_PASSWORD=hunter2"], "Tty": true }, "HostConfig": { "NetworkMode": "bridge" } });
+        let found = Found { containers: vec![seen], ..Found::default() };
+        Box::pin(async move { Ok(capture::all(&found)) })
     }
 }

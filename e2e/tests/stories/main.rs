@@ -3,6 +3,7 @@
 #![allow(clippy::large_futures, reason = "a story runs once")]
 #![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
+mod adoption;
 mod bad_input;
 mod compose;
 mod crashes;

@@ -13,10 +13,8 @@ use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
 
 /// Reads a line of the list, and the part of its status text that does not move with the time.
 pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String)> {
+    let name = name(&summary)?.to_owned();
     let labels = summary.labels.unwrap_or_default();
-    // A link shows a container under further names, which have another slash.
-    let name = summary.names?.into_iter().filter_map(|name| Some(name.strip_prefix('/')?.to_owned()));
-    let name = name.into_iter().find(|name| !name.contains('/'))?;
     let stamp = labels.get(CONTAINER_LABEL).map(|subject| Stamp {
         subject: subject.clone(),
         spec: labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()),
@@ -49,6 +47,12 @@ pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String
         attached,
     };
     Some((seen, lasting(&summary.status.unwrap_or_default())))
+}
+
+/// Returns the name of a container. A link shows it under further names, which have another slash.
+pub(super) fn name(summary: &ContainerSummary) -> Option<&str> {
+    let mut names = summary.names.iter().flatten().filter_map(|name| name.strip_prefix('/'));
+    names.find(|name| !name.contains('/'))
 }
 
 /// Adds what an inspection tells.

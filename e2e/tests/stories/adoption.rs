@@ -1,0 +1,94 @@
+//! Containers that others began: written down as they are.
+
+use std::process::Output;
+
+use anyhow::{Context, bail, ensure};
+use piccolo_e2e::{Engine, Machine, image, machine, machine::story};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// What people run, each in its own way; the name stands last.
+const THEIRS: [&str; 10] = [
+    "--name plain",
+    "--restart always -e TZ=Europe/Zurich -e ADMIN_PASSWORD=hunter2 --name with-env",
+    "--restart unless-stopped -p 127.0.0.1:18081:80 -p 18082:53/udp --name with-ports",
+    "--restart on-failure -v their_data:/data -v /srv:/srv:ro --tmpfs /run:size=1m --name with-mounts",
+    "--network their_net --network-alias till --hostname counter --add-host nas:192.0.2.7 --name on_network",
+    "--memory 64m --memory-swap 128m --cpus 0.5 --pids-limit 50 --ulimit nofile=100:200 --name with-limits",
+    "--cap-drop ALL --cap-add NET_BIND_SERVICE --security-opt no-new-privileges --read-only --name with-rights",
+    "--health-cmd true --health-interval 1s --init --stop-timeout 1 --workdir /tmp --user web --name with-health",
+    "--network host --label org.example.team=home --log-opt max-size=1m --name on-host",
+    "--sysctl net.core.somaxconn=77 --dns 192.0.2.1 --group-add 44 --shm-size 1m --name Mighty.One",
+];
+
+#[tokio::test]
+async fn what_others_run_is_written_down() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.start().await?;
+        begin().await?;
+        let before = standing(&engine).await?;
+        let out = machine.path("").with_file_name("captured");
+        let told = piccolo(&machine, &["capture", "--out", out.to_str().context("a path")?]).await?;
+        let report = String::from_utf8_lossy(&told.stdout);
+        ensure!(told.status.success(), "{report}{}", String::from_utf8_lossy(&told.stderr));
+        ensure!(!report.contains("hunter2") && !machine.whole_log().contains("hunter2"), "a secret is told");
+        ensure!(std::fs::read_dir(out.join("containers"))?.count() == THEIRS.len(), "not all: {report}");
+        ensure!(standing(&engine).await? == before, "something was changed");
+        end(&engine).await?;
+        machine.stop().await
+    })
+    .await
+}
+
+/// Begins all containers with the engine's own program.
+async fn begin() -> anyhow::Result<()> {
+    docker(&["network", "create", "their_net"]).await?;
+    for theirs in THEIRS {
+        let words: Vec<&str> = theirs.split(' ').collect();
+        let image = image("1")?;
+        docker(&[&["run", "-d", "--stop-signal", "SIGKILL"], &words[..], &[&image, "sleep", "1000000"]].concat())
+            .await?;
+    }
+    Ok(())
+}
+
+async fn end(engine: &Engine) -> anyhow::Result<()> {
+    for name in names() {
+        if engine.inspect(name).await.is_some() {
+            engine.remove(name).await?;
+        }
+    }
+    docker(&["network", "rm", "their_net"]).await?;
+    docker(&["volume", "rm", "their_data"]).await
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    THEIRS.iter().filter_map(|theirs| theirs.rsplit(' ').next())
+}
+
+/// Returns what tells whether a container was begun anew, for each: identifier, start, count of restarts.
+async fn standing(engine: &Engine) -> anyhow::Result<Vec<(String, String, i64)>> {
+    let mut all = Vec::new();
+    for name in names() {
+        let seen = serde_json::to_value(engine.0.inspect_container(name, None).await?)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        all.push((text(&seen["Id"]), text(&seen["State"]["StartedAt"]), seen["RestartCount"].as_i64().unwrap_or(-1)));
+    }
+    Ok(all)
+}
+
+async fn piccolo(machine: &Machine, args: &[&str]) -> anyhow::Result<Output> {
+    let host = format!("unix://{}", machine.socket().display());
+    let program = machine::program()?.with_file_name("piccolo");
+    Ok(Command::new(program).args(["--host", &host]).args(args).output().await?)
+}
+
+async fn docker(args: &[&str]) -> anyhow::Result<()> {
+    let done = Command::new("docker").args(args).output().await?;
+    if !done.status.success() {
+        bail!("docker {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
