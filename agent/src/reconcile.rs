@@ -68,7 +68,8 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
         false
     }
 
-    /// Returns true if this step follows from a change of other kinds, so that it is no sign of drift.
+    /// Returns true if this step follows from a change of other kinds, or from what a registry offers, so that it is no
+    /// sign of drift.
     fn is_follow_up(&self) -> bool {
         false
     }

@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 
 use piccolo_agent::{
-    host::{HostError, Reason, Snapshots, State, fake::CORRUPT, fake::FakeEngine, fake::When},
-    reconcile::Reconciler,
+    host::{ContainerSeen, HostError, Reason, Snapshots, State, fake::CORRUPT, fake::FakeEngine, fake::When},
+    reconcile::{Reconciler, Step},
 };
 use piccolo_schema::{Container, ContainerSpec, Desired, Volume, VolumeSpec};
 use proptest::{collection::vec, prelude::*};
@@ -29,13 +29,27 @@ struct Scene {
 impl Scene {
     /// A database that runs the old image and has data.
     fn new(policy: &str, checked: bool) -> Self {
+        Self::of(desired(&spec(policy, checked)))
+    }
+
+    /// The same, but it starts only after a cache, which the engine leaves to the daemon.
+    fn dependent(policy: &str, checked: bool) -> Self {
+        let mut spec = spec(policy, checked);
+        spec.depends_on = serde_json::from_value(json!([{ "container": "cache" }])).unwrap();
+        let mut desired = desired(&spec);
+        let cache = serde_json::from_value(json!({ "image": "cache:1" })).unwrap();
+        desired.manifests.insert(0, Container::new("cache", cache));
+        Self::of(desired)
+    }
+
+    fn of(desired: Desired<Container>) -> Self {
         let engine = Arc::new(FakeEngine::new());
         engine.spoil(BAD);
         engine.keep_volume("data");
         engine.move_tag("db", "db:1", OLD);
         let volumes = Desired::complete(vec![Volume::new("data", VolumeSpec::default())]);
         pass(&piccolo_agent::reconcile::volume::Volumes(Arc::clone(&engine)), &volumes);
-        let mut scene = Self { engine, desired: desired(&spec(policy, checked)) };
+        let mut scene = Self { engine, desired };
         scene.settle();
         scene.engine.write_volume("data", "precious");
         assert_eq!(scene.runs(), OLD);
@@ -68,10 +82,23 @@ impl Scene {
     /// Returns the digest of the one container that is there, which is running.
     fn runs(&self) -> String {
         let view = self.engine.truth();
-        assert_eq!(view.containers.len(), 1, "{:?}", view.containers);
-        let seen = &view.containers[0];
+        let ours: Vec<_> = view.containers.iter().filter(|it| it.subject() == Some("db")).collect();
+        assert_eq!(ours.len(), 1, "{ours:?}");
+        let seen = ours[0];
         assert_eq!((seen.name.as_str(), seen.state), ("db", State::Running));
         seen.image_digest.clone().unwrap()
+    }
+
+    /// Passes until this digest runs beside the old one.
+    fn until_on_trial(&self, digest: &str) {
+        for _ in 0..10 {
+            self.pass();
+            let tried = |it: &ContainerSeen| it.state == State::Running && it.image_digest.as_deref() == Some(digest);
+            if self.engine.truth().containers.iter().any(tried) {
+                return;
+            }
+        }
+        unreachable!("{digest} is not tried");
     }
 
     fn data(&self) -> String {
@@ -189,6 +216,41 @@ fn killed_in_any_verb_it_ends_well() {
     }
 }
 
+#[test]
+fn a_reboot_in_the_middle_of_a_trial_is_no_failure() {
+    for (digest, runs) in [(GOOD, GOOD), (BAD, OLD)] {
+        for checked in [false, true] {
+            for mut scene in [Scene::new("auto", checked), Scene::dependent("auto", checked)] {
+                scene.offer(digest);
+                scene.until_on_trial(digest);
+                scene.engine.reboot();
+                scene.settle();
+                assert_eq!((scene.runs().as_str(), scene.data().as_str()), (runs, "precious"), "{checked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_step_of_an_update_is_drift() {
+    for digest in [GOOD, BAD] {
+        let scene = Scene::new("auto", false);
+        scene.offer(digest);
+        let mut steps = Vec::new();
+        for _ in 0..12 {
+            let plan = support::plan(&containers(&scene.engine), &scene.desired).unwrap();
+            assert!(plan.steps.iter().all(Step::is_follow_up), "{:?}", plan.steps);
+            support::apply(&containers(&scene.engine), &plan.steps);
+            steps.extend(plan.steps.iter().map(ToString::to_string));
+            scene.engine.let_time_pass();
+        }
+        assert!(steps.len() > 8, "{steps:?}");
+        scene.engine.kill("db");
+        let plan = support::plan(&containers(&scene.engine), &scene.desired).unwrap();
+        assert!(plan.steps.len() == 1 && !plan.steps[0].is_follow_up());
+    }
+}
+
 /// One thing that happens to an update.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -200,6 +262,7 @@ enum Happening {
     Fail(u32, When),
     Hang(u32, When),
     Stale(u32),
+    Reboot,
     Pass,
     TimePasses,
 }
@@ -216,6 +279,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..8u32, when()).prop_map(|(nth, when)| Happening::Fail(nth, when)),
         2 => (0..8u32, when()).prop_map(|(nth, when)| Happening::Hang(nth, when)),
         1 => (1..3u32).prop_map(Happening::Stale),
+        1 => Just(Happening::Reboot),
         9 => Just(Happening::Pass),
         4 => Just(Happening::TimePasses),
     ]
@@ -224,7 +288,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 impl Happening {
     fn happen(self, scene: &mut Scene) {
         let engine = &scene.engine;
-        let spec = &mut scene.desired.manifests[0].spec;
+        let Some(spec) = scene.desired.manifests.last_mut().map(|it| &mut it.spec) else { return };
         match self {
             Self::Offer(digest) => scene.offer(digest),
             Self::Edit(on) => drop(spec.env.insert("ON".into(), on.to_string())),
@@ -236,6 +300,7 @@ impl Happening {
             }
             Self::Hang(nth, when) => engine.hang(None, nth, when),
             Self::Stale(looks) => engine.go_stale(looks),
+            Self::Reboot => engine.reboot(),
             Self::Pass => drop(scene.pass()),
             Self::TimePasses => engine.let_time_pass(),
         }
@@ -247,13 +312,13 @@ proptest! {
 
     #[test]
     fn anything_then_quiet_leaves_no_trace_of_a_bad_image(
-        checked in any::<bool>(), happenings in vec(happening(), 1..=40)
+        checked in any::<bool>(), dependent in any::<bool>(), happenings in vec(happening(), 1..=40)
     ) {
-        let mut scene = Scene::new("auto", checked);
+        let mut scene = if dependent { Scene::dependent("auto", checked) } else { Scene::new("auto", checked) };
         for happening in happenings {
             happening.happen(&mut scene);
         }
-        scene.desired.manifests[0].spec.running = true;
+        scene.desired.manifests.last_mut().unwrap().spec.running = true;
         scene.settle();
         prop_assert_ne!(scene.runs(), BAD);
         prop_assert_ne!(scene.data(), CORRUPT);

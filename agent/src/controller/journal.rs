@@ -11,10 +11,9 @@ use crate::{
 };
 
 /// Says what is about to be done: work found while the generation stood still is drift, unless it follows from a change
-/// of other kinds.
-pub(super) fn planned<S: Step>(store: &Writer, kind: Kind, name: &str, subject: &Subject, steps: &[S]) {
-    let follows = steps.iter().all(Step::is_follow_up);
-    let steps = steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then ");
+/// of other kinds or from what a registry offers.
+pub(super) fn planned(store: &Writer, kind: Kind, name: &str, subject: &Subject, steps: &[String], follows: bool) {
+    let steps = steps.join(", then ");
     let event = if subject.settled == Some(subject.generation) && subject.failure.is_none() && !follows {
         Event::new("Drifted", format!("Changed behind the back; to be done: {steps}")).warning()
     } else {

@@ -96,10 +96,11 @@ impl<R: Reconciler> Controller<R> {
             subject.repeated.clear();
             return;
         }
-        if subject.tires(words.first(), now) {
+        let follows = steps.iter().all(Step::is_follow_up);
+        if !follows && subject.tires(words.first(), now) {
             return;
         }
-        journal::planned(&self.shared.store, Self::kind(), name, subject, steps);
+        journal::planned(&self.shared.store, Self::kind(), name, subject, &words, follows);
         subject.acted = true;
         subject.said = None;
         subject.under_way = words.first().cloned();

@@ -23,6 +23,7 @@ mod shelf;
 mod snapshots;
 mod strangers;
 mod updates;
+mod uptime;
 mod vault;
 mod volumes;
 mod watch;

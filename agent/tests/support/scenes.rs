@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use piccolo_agent::host::{Limits, fake::FakeEngine};
 use piccolo_schema::{
     Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
-    container::{Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse},
+    container::{
+        Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse, Update, UpdatePolicy,
+    },
     network::{Allow, Policy},
     quantity::Bytes,
 };
@@ -14,7 +16,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 /// The names of manifests.
 pub const NAMES: [&str; 4] = ["cache", "db", "job", "web"];
 /// The names that a container may come to have: those of manifests, of replacements, and one of nobody.
-const ANY_NAMES: [&str; 7] = ["cache", "db", "job", "web", "db.next", "web.next", "by-hand"];
+const ANY_NAMES: [&str; 8] = ["cache", "db", "job", "web", "db.next", "web.next", "db.prev", "by-hand"];
 const NETWORKS: [&str; 2] = ["lan", "wan"];
 const VOLUMES: [&str; 2] = ["data", "pages"];
 const SECRETS: [&str; 2] = ["login", "tls"];
@@ -56,6 +58,7 @@ pub enum Drift {
     FlushRules,
     ForgetSecrets,
     AlterSecret(&'static str),
+    Reboot,
 }
 
 impl Files {
@@ -111,6 +114,7 @@ impl Drift {
             Self::AlterRules => machine.alter_rules(),
             Self::FlushRules => machine.flush_rules(),
             Self::ForgetSecrets => machine.forget_secrets(),
+            Self::Reboot => machine.reboot(),
             Self::AlterSecret(name) => machine.alter_secret(name),
         }
     }
@@ -204,6 +208,7 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         Just(Drift::AlterRules),
         Just(Drift::FlushRules),
         Just(Drift::ForgetSecrets),
+        Just(Drift::Reboot),
         a_secret().prop_map(Drift::AlterSecret),
     ]
 }
@@ -227,10 +232,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
         seldom(Just(ContainerSpecPart::Stopped).boxed()),
         seldom(a_volume().prop_map(ContainerSpecPart::Volume).boxed()),
         seldom((a_secret(), 0..3u8).prop_map(|(name, way)| ContainerSpecPart::Secret(name, way)).boxed()),
+        option::weighted(0.4, any::<bool>().prop_map(ContainerSpecPart::Update)),
     );
-    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i, j, k))| {
+    (image(), parts).prop_map(|(image, (a, b, c, d, e, f, g, h, i, j, k, l))| {
         let mut spec = plain(image);
-        [a, b, c, d, e, f, g, h, i, j, k].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
+        [a, b, c, d, e, f, g, h, i, j, k, l].into_iter().flatten().for_each(|part| part.put_into(&mut spec));
         spec
     })
 }
@@ -260,6 +266,8 @@ enum ContainerSpecPart {
     Volume(&'static str),
     /// As files, as one file, or as a variable.
     Secret(&'static str, u8),
+    /// Follows its tag, by itself or when a person says so.
+    Update(bool),
 }
 
 impl ContainerSpecPart {
@@ -292,6 +300,10 @@ impl ContainerSpecPart {
             Self::Volume(volume) => {
                 let volume = Some(volume.to_owned());
                 spec.mounts.push(Mount { path: "/data".to_owned(), host_path: None, volume, read_only: false });
+            }
+            Self::Update(auto) => {
+                let policy = if auto { UpdatePolicy::Auto } else { UpdatePolicy::Manual };
+                spec.update = Some(Update { policy, ..Update::default() });
             }
             Self::Secret(name, way) => spec.secrets.push(secret_use(name, way)),
         }

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail, ensure};
-use piccolo_e2e::{Engine, Machine, container, image, machine::story};
+use piccolo_e2e::{Engine, Machine, container, image, machine::story, sleeper};
 use tokio::process::Command;
 
 /// The image of this tag corrupts its data, see [`DATABASE`].
@@ -42,6 +42,7 @@ async fn a_good_image_goes_through_with_little_downtime() -> anyhow::Result<()> 
         machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
         machine.until_settled().await?;
         ensure!(digest(&machine, "app").await? != before, "the old image runs");
+        nothing_drifted(&machine).await?;
 
         let begin = Instant::now();
         docker(&["stop", "app"]).await?;
@@ -93,6 +94,7 @@ async fn a_failed_update_of_a_database_returns_with_its_data() -> anyhow::Result
                 ensure!(digest(&machine, name).await? == good, "{name} runs another image");
             }
         }
+        nothing_drifted(&machine).await?;
         println!("{} of {} failed updates returned to the old image with the old data", names.len(), names.len());
         // The registry is asked every second: time enough to try again.
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
@@ -134,6 +136,36 @@ async fn a_person_is_told_and_decides() -> anyhow::Result<()> {
     .await
 }
 
+/// The engine starts no container again that waits for others. So one on trial is found ended, and that is no failure.
+#[tokio::test]
+async fn the_end_of_the_engine_is_no_failure_of_an_image() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    let restart = std::env::var("RESTART_ENGINE").context("RESTART_ENGINE is not set: run e2e/test")?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        point("app:1", "1").await?;
+        let app = "command = [\"sleep\", \"1000000\"]\nstopSignal = \"SIGKILL\"\ndependsOn = [{ container = \"base\" }]\n\
+                   update = { policy = \"auto\", healthFor = \"4s\" }";
+        machine.write("app.toml", &container("app", &repository("app:1")?, app))?;
+        machine.write("base.toml", &sleeper("base", "")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let before = digest(&machine, "app").await?;
+        point("app:1", "latest").await?;
+        machine.until("it is on trial", async || gap(&engine).await.is_ok()).await?;
+        // Nobody sees the engine go and come back.
+        machine.stop().await?;
+        ensure!(Command::new(restart).status().await?.success(), "the engine does not come back");
+        ensure!(engine.inspect("app").await.context("it is gone")?.state == "exited", "the engine started it");
+        machine.start().await?;
+        machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        ensure!(digest(&machine, "app").await? != before, "it was given up");
+        Ok(())
+    })
+    .await
+}
+
 fn machine() -> anyhow::Result<Machine> {
     Ok(Machine::new()?.launched_by(&["env", "PICCOLO_UPDATE_INTERVAL=1s"]))
 }
@@ -170,6 +202,13 @@ async fn gap(engine: &Engine) -> anyhow::Result<f64> {
     let (ended, started): (jiff::Timestamp, jiff::Timestamp) = (ended.parse()?, started.parse()?);
     ensure!(started > ended, "it has not started");
     Ok(started.duration_since(ended).as_secs_f64())
+}
+
+async fn nothing_drifted(machine: &Machine) -> anyhow::Result<()> {
+    let journal = machine.get("/journal?limit=1000").await?;
+    let drift = journal["items"].as_array().into_iter().flatten().find(|it| it["reason"] == "Drifted");
+    ensure!(drift.is_none(), "{drift:?}");
+    Ok(())
 }
 
 fn database(name: &str, update: &str) -> anyhow::Result<String> {

@@ -268,6 +268,27 @@ impl FakeEngine {
         });
     }
 
+    /// Ends the machine and starts it again. The engine then starts what it may; what it may not has ended.
+    pub fn reboot(&self) {
+        self.by_hand(|world| {
+            let ended = world.now();
+            world.seconds += 60;
+            world.engine_since = world.seconds;
+            let started = world.now();
+            world.containers.retain(|_, it| it.state != State::Removing);
+            for it in world.containers.values_mut().filter(|it| it.state.is_live()) {
+                let it = Arc::make_mut(it);
+                let again = it.limits.restart == Restart::Always;
+                it.state = if again { State::Running } else { State::Exited };
+                it.exit_code = (!again).then_some(143);
+                it.health = it.health.filter(|_| again).map(|_| Health::Starting);
+                (it.since, it.restarts) = (Some(if again { started } else { ended }), 0);
+            }
+            world.firewall.rules = None;
+        });
+        self.forget_secrets();
+    }
+
     fn change_live(&self, name: &str, change: impl FnOnce(&mut ContainerSeen)) {
         self.change(name, |it| {
             if it.state.is_live() {

@@ -26,6 +26,7 @@ impl Snapshots for FakeEngine {
                 return Err(HostError::new(Reason::InUse, format!("A container runs on volume `{volume}`")));
             }
             let replaced = std::mem::replace(world.place(volume)?, then);
+            world.put_aside.push(replaced.data.clone());
             world.snapshots.insert((volume.to_owned(), format!("{label}.replaced")), replaced);
             world.count(None);
             Ok(())

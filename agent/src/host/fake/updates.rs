@@ -48,6 +48,13 @@ impl FakeEngine {
         });
     }
 
+    /// Says that an image of this digest never does well.
+    pub fn sicken(&self, digest: &str) {
+        self.by_hand(|world| {
+            world.sick.insert(digest.to_owned());
+        });
+    }
+
     /// Approves an update.
     pub fn approve(&self, subject: &str, digest: &str) {
         self.by_hand(|world| {
@@ -94,6 +101,7 @@ impl World {
         let containers = self.containers.values().map(AsRef::as_ref);
         UpdatesSeen {
             now: Some(self.now()),
+            engine_since: Some(self.at(self.engine_since)),
             local: Some(self.now().to_zoned(jiff::tz::TimeZone::UTC).datetime()),
             records: self.records.clone(),
             kept_volumes: self.kept_volumes.clone(),
@@ -108,7 +116,11 @@ impl World {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(self.seconds)).unwrap_or(Timestamp::MAX)
+        self.at(self.seconds)
+    }
+
+    fn at(&self, seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 
     /// Returns the digest that an image has here by its tag, or in its name.
@@ -133,6 +145,6 @@ impl World {
     }
 
     pub(super) fn is_spoilt(&self, seen: &ContainerSeen) -> bool {
-        seen.image_digest.as_ref().is_some_and(|digest| self.spoilt.contains(digest))
+        seen.image_digest.as_ref().is_some_and(|digest| self.spoilt.contains(digest) || self.sick.contains(digest))
     }
 }

@@ -68,6 +68,11 @@ impl FakeEngine {
         self.lock().world.place(name).ok().map(|place| place.data.clone())
     }
 
+    /// Returns what was in volumes when they went back to snapshots.
+    pub fn data_put_aside(&self) -> Vec<String> {
+        self.lock().world.put_aside.clone()
+    }
+
     /// Returns everything that lies in any directory, whether a volume stands on it or not.
     pub fn all_data(&self) -> Vec<String> {
         self.lock().world.directories.values().map(|place| place.data.clone()).filter(|data| !data.is_empty()).collect()

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) directories: BTreeMap<String, Place>,
     /// Snapshots by volume and label.
     pub(super) snapshots: BTreeMap<(String, String), Place>,
+    /// Data that was in a volume when it went back to a snapshot.
+    pub(super) put_aside: Vec<String>,
     /// Values of secrets by name and key.
     pub(super) secrets: BTreeMap<String, BTreeMap<String, Value>>,
     /// Files that containers were given.
@@ -45,6 +47,8 @@ pub(super) struct World {
     pub(super) local: BTreeMap<String, String>,
     /// Digests of images that corrupt their data.
     pub(super) spoilt: BTreeSet<String>,
+    /// Digests of images that never do well.
+    pub(super) sick: BTreeSet<String>,
     /// The digests that were started.
     pub(super) started: Vec<String>,
     /// What is written down of updates, by container.
@@ -53,6 +57,8 @@ pub(super) struct World {
     pub(super) kept_volumes: BTreeSet<String>,
     /// The clock.
     pub(super) seconds: i64,
+    /// When the engine was started, by that clock.
+    pub(super) engine_since: i64,
     pub(super) logs: BTreeMap<String, Vec<Bytes>>,
     pub(super) mutations: u64,
     pub(super) interruptions: BTreeMap<String, u64>,

@@ -9,6 +9,7 @@
 //! | the new one never ran | stop the old one, take snapshots, old becomes `<name>.prev`, start the new one |
 //! | the new one never ran, and is not wanted any more | remove it; the old one goes on |
 //! | the new one runs | it is on trial |
+//! | the machine or the engine ended while it ran, and nobody else starts it | start it again; its trial begins anew |
 //! | it did well for long enough, or that is written down | write it down, remove the old one and older snapshots |
 //! | it did not do well, or that is written down | write it down, stop it, restore the data, remove it |
 //! | the manifest changed meanwhile | the trial ends at once, in favour of the new one if its health check passes |
@@ -70,6 +71,7 @@ impl Subject<'_> {
         if !self.machine.has_image(&from) {
             self.acts.push(Act::Pull { image: from });
         }
+        self.update = true;
         let (name, spec, why) = (self.next.clone(), Box::new(self.spec.clone()), "update".to_owned());
         self.acts.push(Act::Create { name, spec, why, rollout });
         Ok(())
@@ -77,6 +79,7 @@ impl Subject<'_> {
 
     /// Goes on with an update.
     pub(super) fn roll(&mut self, open: Open<'_>) -> Halt {
+        self.update = true;
         let others = self.machine.of(self.name).iter().filter(|it| it.id != open.new.id && it.id != open.old.id);
         self.acts.extend(others.flat_map(|other| take_down(other)));
         let mut volumes = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
@@ -125,6 +128,7 @@ impl Subject<'_> {
             _ if !wanted => Next::Return(None),
             Verdict::Bad(why) => Next::Return(Some(why)),
             Verdict::Open => Next::Wait,
+            Verdict::Interrupted => Next::Switch,
         }
     }
 
@@ -232,7 +236,7 @@ impl Subject<'_> {
         snapshots_of(self.spec, self.machine).all(|volume| taken.contains(&volume))
     }
 
-    fn prev(&self) -> String {
+    pub(super) fn prev(&self) -> String {
         format!("{}.prev", self.name)
     }
 }

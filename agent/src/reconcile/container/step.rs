@@ -16,6 +16,8 @@ pub struct ContainerStep {
     pub subject: String,
     /// True when no manifest asks for the container any more.
     pub removal: bool,
+    /// True when it is a part of the update of an image, or of the way back.
+    pub update: bool,
     /// The change.
     pub act: Act,
 }
@@ -173,6 +175,10 @@ impl Step for ContainerStep {
 
     fn is_removal(&self) -> bool {
         self.removal
+    }
+
+    fn is_follow_up(&self) -> bool {
+        self.update
     }
 
     fn is_transfer(&self) -> bool {

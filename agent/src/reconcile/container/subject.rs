@@ -32,6 +32,8 @@ pub(super) struct Subject<'a> {
     /// Says what keeps it from starting, if anything does.
     gate: &'a dyn Fn() -> Option<Waiting>,
     pub(super) acts: Vec<Act>,
+    /// Whether they are those of an update, or of the way back.
+    pub(super) update: bool,
 }
 
 /// The plan goes up to here; what is missing is said in the answer.
@@ -44,17 +46,18 @@ impl<'a> Subject<'a> {
         machine: &'a Machine<'a>,
         gate: &'a dyn Fn() -> Option<Waiting>,
     ) -> Self {
-        Self { name, next: format!("{name}.next"), spec, machine, gate, acts: Vec::new() }
+        Self { name, next: format!("{name}.next"), spec, machine, gate, acts: Vec::new(), update: false }
     }
 
     /// Adds the steps of this subject, and what it waits for.
     pub(super) fn plan(mut self, plan: &mut Plan<ContainerStep>) {
         let halt = self.decide();
         self.clear_secrets();
-        let subject = self.name;
+        let (subject, update) = (self.name, self.update);
         plan.steps.extend(self.acts.into_iter().map(|act| ContainerStep {
             subject: subject.to_owned(),
             removal: false,
+            update,
             act,
         }));
         plan.waiting.extend(halt.err());
@@ -181,6 +184,8 @@ impl<'a> Subject<'a> {
         if kept.name == self.name {
             return Ok(());
         }
+        // Only an update names one so: it was turned back.
+        self.update = kept.name == self.prev();
         let taken = self.name_is_free(self.name);
         match taken {
             Ok(()) => self.acts.push(Act::rename(kept, self.name)),
