@@ -20,6 +20,7 @@ mod local;
 mod logs;
 mod manual;
 mod output;
+mod page;
 mod plan;
 mod schema;
 mod screen;

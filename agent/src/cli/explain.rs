@@ -3,7 +3,7 @@
 use piccolo_schema::{Kind, parse::Code};
 use serde_json::Value;
 
-use super::{failure::Failure, manual, screen::Screen, screen::Tone, subject};
+use super::{failure::Failure, manual, page, screen::Screen, screen::Tone, subject};
 
 /// Explains a field of a manifest, or the code of a mistake. Needs no daemon.
 #[derive(Debug, clap::Args)]
@@ -11,9 +11,16 @@ use super::{failure::Failure, manual, screen::Screen, screen::Tone, subject};
 pub(super) struct Args {
     /// A field, `container.spec.ports`, or a code, `PIC0003`.
     what: String,
+    /// Prints the whole page of a kind, or of `mistakes`, as Markdown.
+    #[arg(long)]
+    page: bool,
 }
 
 pub(super) fn run(args: &Args, screen: &Screen) -> Result<(), Failure> {
+    if args.page {
+        let page = if args.what == "mistakes" { page::mistakes() } else { page::kind(subject::kind(&args.what)?) };
+        return screen.data(page.as_bytes());
+    }
     if let Ok(code) = args.what.parse::<Code>() {
         screen.line(screen.paint(Tone::Title, &code.to_string()))?;
         return wrap(code.explain(), 78).iter().try_for_each(|line| screen.line(line));
@@ -69,11 +76,12 @@ fn show(field: &Value, path: &str, screen: &Screen) -> Result<(), Failure> {
 }
 
 fn paragraph(field: &Value, indent: &str, screen: &Screen) -> Result<(), Failure> {
-    let text = field["description"].as_str().unwrap_or_default();
+    let Some(text) = field["description"].as_str() else { return Ok(()) };
     wrap(text, 78 - indent.len()).iter().try_for_each(|line| screen.line(format!("{indent}{line}")))
 }
 
-fn type_of(field: &Value) -> String {
+/// Returns the type of a field in words.
+pub(super) fn type_of(field: &Value) -> String {
     if let Some(words) = field["enum"].as_array() {
         let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
         return format!("one of {}", words.join(", "));

@@ -11,6 +11,7 @@ mod drift;
 mod engine;
 mod guards;
 mod main_job;
+mod manual;
 mod secrets;
 mod traffic;
 mod updates;
