@@ -10,6 +10,7 @@
 mod backoff;
 mod bells;
 mod condition;
+mod farewell;
 mod journal;
 mod looks;
 mod observe;
@@ -38,6 +39,7 @@ use tracing::{debug, info, warn};
 
 pub use self::{
     bells::Bells,
+    farewell::farewell,
     preview::{KindPreview, SeenPreview},
     registrar::{Registered, Registrar},
     worker::Lanes,

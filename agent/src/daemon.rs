@@ -4,11 +4,11 @@ mod notify;
 mod seams;
 mod sockets;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use piccolo_schema::{Mode, duration::Duration};
+use piccolo_schema::{Mode, duration};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -19,13 +19,18 @@ use tracing::info;
 
 use crate::{
     api,
-    controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared},
-    host::linux::{Docker, Followed, Updater, Vault},
+    controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
+    host::linux::{Docker, Followed, Updater, Vault, goes_down},
     manifests::Manifests,
     reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
     secrets::Identity,
     store::{self, Event},
 };
+
+/// How long containers may take to stop when the machine goes down.
+const FAREWELL: Duration = Duration::from_secs(300);
+/// What the rest of the daemon's end takes at most, the steps under way included.
+const MARGIN: Duration = Duration::from_secs(40);
 
 /// Where the daemon finds and keeps things.
 #[derive(Clone, Debug, clap::Parser)]
@@ -56,7 +61,7 @@ pub struct Options {
     pub docker: String,
     /// How often registries are asked for other images, where a manifest wants it.
     #[arg(long, env = "PICCOLO_UPDATE_INTERVAL", default_value = "15m")]
-    pub update_interval: Duration,
+    pub update_interval: duration::Duration,
     /// Whether what is planned is done. With `observe` nothing on this machine is changed, whatever its manifests say:
     /// plans and conditions tell what would be done.
     #[arg(long, env = "PICCOLO_MODE", default_value = "enforce", value_parser = PossibleValuesParser::new(Mode::WORDS).try_map(|word| word.parse::<Mode>()))]
@@ -103,6 +108,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't read what is known of updates in {}", options.state_dir.display()))?;
     tasks.spawn(updater.clone().run(options.update_interval.get(), shutdown.clone()));
     controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone()), &shared);
+    let containers = Containers(docker.clone(), updater.clone());
 
     let state = api::State {
         manifests,
@@ -127,7 +133,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     };
     shutdown.cancel();
     notify::stopping();
+    let goes_down = goes_down().await;
+    if goes_down {
+        notify::takes(FAREWELL + MARGIN);
+    }
     while tasks.join_next().await.is_some() {}
+    if goes_down {
+        writer.event(Event::new("GoingDown", "The machine goes down; containers are stopped, dependants first"));
+        farewell(&containers, &shared, FAREWELL).await;
+    }
     writer.event(Event::new("Stopped", "piccolod stopped"));
     writer.close().await;
     // A file that is left behind would be taken for a daemon that does not answer.

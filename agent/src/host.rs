@@ -97,6 +97,9 @@ pub struct EngineView {
     /// Every container, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerSeen>,
+    /// Since when the engine runs, where that matters: when a container of ours has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_since: Option<jiff::Timestamp>,
     /// Every name by which an image can be run without pulling: `nginx:1.27`, `nginx@sha256:…`, in familiar form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,

@@ -36,6 +36,12 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Makes one change. Safe to repeat, and safe to abandon: a step that was dropped half-way is planned again.
     fn apply(&self, step: &Self::Step) -> impl Future<Output = Result<(), HostError>> + Send;
 
+    /// Says what is done when the machine goes down, in waves: steps of one wave side by side, but those of one subject in
+    /// their order. Nothing for most kinds.
+    fn farewell(_desired: &Desired<Self::Manifest>, _observed: &Self::Observed) -> Vec<Vec<Self::Step>> {
+        Vec::new()
+    }
+
     /// Says how the thing behind each manifest stands once there is nothing left to do for it, in their order.
     fn report(manifests: &[Self::Manifest], observed: &Self::Observed) -> Vec<Report>;
 
@@ -68,8 +74,8 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
         false
     }
 
-    /// Returns true if this step follows from a change of other kinds, or from what a registry offers, so that it is no
-    /// sign of drift.
+    /// Returns true if this step follows from a change of other kinds, from what a registry offers or from the end of the
+    /// machine, so that it is no sign of drift.
     fn is_follow_up(&self) -> bool {
         false
     }

@@ -31,7 +31,7 @@ use support::scenes::{
 };
 
 /// Passes after which everything has to be in place once it is quiet.
-const PATIENCE: usize = 20;
+const PATIENCE: usize = 30;
 /// Passes that must change nothing after that.
 const REST: usize = 100;
 const GOOD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -214,8 +214,8 @@ impl Scene {
         for _ in 0..PATIENCE {
             quiet = if self.pass() { quiet + 1 } else { 0 };
             self.let_time_pass();
-            // What starts or gets healthy while nothing is done may be what others wait for.
-            if quiet == 3 {
+            // What starts, gets healthy or ends its trial of two minutes while nothing is done may be what others wait for.
+            if quiet == 4 {
                 return Ok(());
             }
         }

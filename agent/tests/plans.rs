@@ -51,6 +51,19 @@ fn container_plans_are_as_written_down() {
     assert!(cases >= 35, "{cases} cases are too few");
 }
 
+/// What is done when the machine goes down: a line for each wave.
+#[test]
+fn farewells_are_as_written_down() {
+    let cases = each_case("farewell", |desired, observed| {
+        let desired = read_desired::<ContainerSpec, Container>(desired, Container::new);
+        let observed = toml::from_str::<EngineView>(observed).unwrap();
+        let waves = Containers::<FakeEngine>::farewell(&desired, &observed);
+        let words = |wave: Vec<_>| wave.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") + "\n";
+        waves.into_iter().map(words).collect()
+    });
+    assert!(cases >= 5, "{cases} cases are too few");
+}
+
 #[test]
 fn network_plans_are_as_written_down() {
     let cases = each_case("network", |desired, observed| {

@@ -61,6 +61,22 @@ impl<'a> Cycles<'a> {
     }
 }
 
+/// Returns the order in which containers are stopped, in waves: whatever others depend on outlasts them. Those in a circle
+/// are stopped together, and what they depend on with them.
+#[must_use]
+pub fn stopping<'a>(wanted: &Wanted<'a>) -> Vec<Vec<&'a str>> {
+    let mut left: BTreeSet<&str> = wanted.keys().copied().collect();
+    let mut waves = Vec::new();
+    while !left.is_empty() {
+        let needed: BTreeSet<&str> = left.iter().flat_map(|name| needs(wanted, name)).collect();
+        let (stay, go): (BTreeSet<_>, BTreeSet<_>) = left.iter().copied().partition(|name| needed.contains(name));
+        let wave = if go.is_empty() { &stay } else { &go };
+        waves.push(wave.iter().copied().collect());
+        left = if go.is_empty() { BTreeSet::new() } else { stay };
+    }
+    waves
+}
+
 /// Returns `start → … → last → start`.
 fn way_back<'a>(came_from: &BTreeMap<&'a str, &'a str>, last: &'a str, start: &'a str) -> Vec<&'a str> {
     let mut way = vec![start, last];

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
 use piccolo_schema::{
-    Kind, json,
+    ContainerSpec, Kind, json,
+    order::{Cycles, Wanted, stopping},
     parse::{Code, Rejected, parse, parse_value},
 };
 use proptest::prelude::*;
@@ -90,6 +91,29 @@ fn line() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever depends on another one is stopped before it, unless the two are in a circle.
+    #[test]
+    fn dependants_are_stopped_first(needs in proptest::collection::vec(proptest::collection::vec(0..8usize, 0..3), 1..8)) {
+        let name = |index: usize| format!("c{index}");
+        let spec = |needs: &Vec<usize>| -> ContainerSpec {
+            let on: Vec<_> = needs.iter().map(|it| serde_json::json!({ "container": name(*it) })).collect();
+            serde_json::from_value(serde_json::json!({ "image": "app", "dependsOn": on })).unwrap()
+        };
+        let specs: Vec<_> = needs.iter().enumerate().map(|(index, needs)| (name(index), spec(needs))).collect();
+        let wanted: Wanted<'_> = specs.iter().map(|(name, spec)| (name.as_str(), spec)).collect();
+        let waves = stopping(&wanted);
+        let all: Vec<&str> = waves.iter().flatten().copied().collect();
+        prop_assert_eq!(all.len(), wanted.len());
+        let wave = |name: &str| waves.iter().position(|wave| wave.contains(&name));
+        let circles = !Cycles::new(&wanted).all().is_empty();
+        for (name, spec) in &specs {
+            for on in spec.depends_on.iter().filter_map(|it| wave(&it.container)) {
+                let mine = wave(name).unwrap();
+                prop_assert!(mine < on || (circles && mine == on && mine + 1 == waves.len()), "{:?}", waves);
+            }
+        }
+    }
 
     #[test]
     fn any_text_gets_an_answer(text in "\\PC*|[ -~\n\t]*") {

@@ -129,7 +129,7 @@ impl<R: Reconciler> Controller<R> {
 }
 
 /// Groups steps by subject; the order within a subject stays.
-fn by_subject<S: Step>(steps: Vec<S>) -> BTreeMap<String, Vec<S>> {
+pub(super) fn by_subject<S: Step>(steps: Vec<S>) -> BTreeMap<String, Vec<S>> {
     let mut all: BTreeMap<String, Vec<S>> = BTreeMap::new();
     for step in steps {
         all.entry(step.subject().to_owned()).or_default().push(step);

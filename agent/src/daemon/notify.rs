@@ -22,6 +22,12 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// Asks for more time to end than the unit gives.
+pub(super) fn takes(time: Duration) {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::ExtendTimeoutUsec(micros)]);
+}
+
 /// Tells the watchdog that all is well as long as every controller's loop turns. Returns at once where nobody watches.
 pub(super) async fn watchdog(pulses: Vec<Pulse>, shutdown: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };

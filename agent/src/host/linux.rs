@@ -6,6 +6,7 @@ mod copy;
 mod create;
 mod directory;
 mod docker;
+mod ending;
 mod error;
 mod events;
 mod guard;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use self::{
     docker::{BadAddress, Docker},
+    ending::goes_down,
     snapshots::SnapshotStore,
     updates::{Followed, Updater},
     vault::Vault,

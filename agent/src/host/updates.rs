@@ -32,9 +32,6 @@ pub struct UpdatesSeen {
     /// The same on the wall.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<DateTime>,
-    /// Since when the engine runs, as far as that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine_since: Option<Timestamp>,
     /// What is written down, by container.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<String, Record>,

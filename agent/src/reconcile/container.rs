@@ -15,6 +15,7 @@
 
 mod compare;
 mod dependencies;
+mod farewell;
 mod machine;
 mod offer;
 mod plan;
@@ -53,6 +54,10 @@ impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
 
     fn plan(desired: &Desired<Container>, observed: &EngineView) -> Plan<ContainerStep> {
         plan::plan(desired, observed)
+    }
+
+    fn farewell(desired: &Desired<Container>, observed: &EngineView) -> Vec<Vec<ContainerStep>> {
+        farewell::farewell(desired, observed)
     }
 
     async fn apply(&self, step: &ContainerStep) -> Result<(), HostError> {

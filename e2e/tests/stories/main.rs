@@ -9,6 +9,7 @@ mod compose;
 mod crashes;
 mod drift;
 mod engine;
+mod farewell;
 mod guards;
 mod main_job;
 mod manual;

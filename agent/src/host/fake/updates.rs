@@ -101,7 +101,6 @@ impl World {
         let containers = self.containers.values().map(AsRef::as_ref);
         UpdatesSeen {
             now: Some(self.now()),
-            engine_since: Some(self.at(self.engine_since)),
             local: Some(self.now().to_zoned(jiff::tz::TimeZone::UTC).datetime()),
             records: self.records.clone(),
             kept_volumes: self.kept_volumes.clone(),
@@ -119,7 +118,7 @@ impl World {
         self.at(self.seconds)
     }
 
-    fn at(&self, seconds: i64) -> Timestamp {
+    pub(super) fn at(&self, seconds: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 

@@ -73,6 +73,7 @@ impl World {
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         EngineView {
             containers,
+            engine_since: Some(self.at(self.engine_since)),
             images: self.images.iter().cloned().collect(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),

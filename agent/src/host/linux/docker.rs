@@ -237,7 +237,8 @@ impl Engine for Docker {
         // What is wrong with the memory of secrets is told by their own kind. Here it is as if there were none: who needs
         // one waits, and the others go on.
         let (secrets, places) = self.vault.given().await.unwrap_or_default();
-        let view = EngineView { containers, images, networks, volumes, ..EngineView::default() };
+        let engine_since = self.runs_since(&client, &containers).await;
+        let view = EngineView { containers, engine_since, images, networks, volumes, ..EngineView::default() };
         Ok(EngineView { firewall, secrets, places, ..view })
     }
 

@@ -190,7 +190,6 @@ impl Updates for Updater {
             return Ok(known);
         }
         self.hint.at(Instant::now() + WATCHED);
-        known.engine_since = self.docker.runs_since(now).await;
         for volume in volumes_of(&subjects, view) {
             match self.snapshots.snapshots(&volume).await {
                 Ok(all) => known.snapshots.extend(

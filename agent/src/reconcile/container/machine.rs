@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use piccolo_schema::ContainerSpec;
 
 use super::compare::{Gap, gap, listed_as};
@@ -17,6 +18,8 @@ pub(super) struct Machine<'a> {
     firewall: &'a Firewall,
     pub(super) secrets: &'a Digests,
     pub(super) places: &'a Places,
+    /// Since when the engine runs.
+    engine_since: Option<Timestamp>,
     /// What is known of updates.
     pub(super) updates: &'a UpdatesSeen,
 }
@@ -53,6 +56,7 @@ impl<'a> Machine<'a> {
             firewall: &view.firewall,
             secrets: &view.secrets,
             places: &view.places,
+            engine_since: view.engine_since,
             updates: &view.updates,
         }
     }
@@ -60,6 +64,13 @@ impl<'a> Machine<'a> {
     /// Returns every subject that has containers here, with them.
     pub(super) fn subjects(&self) -> impl Iterator<Item = (&'a str, &[&'a ContainerSeen])> {
         self.subjects.iter().map(|(subject, containers)| (*subject, containers.as_slice()))
+    }
+
+    /// Returns true if a container that has ended did so before the engine that runs now was started.
+    pub(super) fn ended_with_the_engine(&self, seen: &ContainerSeen) -> bool {
+        let Some((ended, engine)) = seen.since.zip(self.engine_since) else { return false };
+        // An end that is still to come was written down by a clock that has been set since.
+        seen.state == State::Exited && (ended < engine || self.updates.now.is_some_and(|now| ended > now))
     }
 
     /// Returns the containers of one subject, sorted by name.

@@ -35,13 +35,13 @@ fn orphans(wanted: &Wanted<'_>, machine: &Machine<'_>) -> Vec<ContainerStep> {
     let mut steps = Vec::new();
     for (subject, containers) in machine.subjects().filter(|(subject, _)| !wanted.contains_key(subject)) {
         for act in containers.iter().flat_map(|container| take_down(container)) {
-            steps.push(ContainerStep { subject: subject.to_owned(), removal: true, update: false, act });
+            steps.push(ContainerStep { subject: subject.to_owned(), removal: true, follows: false, act });
         }
     }
     for (subject, places) in machine.places.iter().filter(|(subject, _)| !wanted.contains_key(subject.as_str())) {
         let places = places.keys().cloned().collect();
         let act = Act::ClearSecrets { name: subject.clone(), places };
-        steps.push(ContainerStep { subject: subject.clone(), removal: true, update: false, act });
+        steps.push(ContainerStep { subject: subject.clone(), removal: true, follows: false, act });
     }
     steps
 }

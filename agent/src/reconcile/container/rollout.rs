@@ -71,7 +71,7 @@ impl Subject<'_> {
         if !self.machine.has_image(&from) {
             self.acts.push(Act::Pull { image: from });
         }
-        self.update = true;
+        self.follows = true;
         let (name, spec, why) = (self.next.clone(), Box::new(self.spec.clone()), "update".to_owned());
         self.acts.push(Act::Create { name, spec, why, rollout });
         Ok(())
@@ -79,7 +79,7 @@ impl Subject<'_> {
 
     /// Goes on with an update.
     pub(super) fn roll(&mut self, open: Open<'_>) -> Halt {
-        self.update = true;
+        self.follows = true;
         let others = self.machine.of(self.name).iter().filter(|it| it.id != open.new.id && it.id != open.old.id);
         self.acts.extend(others.flat_map(|other| take_down(other)));
         let mut volumes = self.spec.mounts.iter().filter_map(|mount| mount.volume.as_deref());
@@ -122,7 +122,7 @@ impl Subject<'_> {
             // Other hands started it; nothing could be brought back.
             return Next::Return(None);
         }
-        match judge(open.new, self.spec, self.machine.updates) {
+        match judge(open.new, self.spec, self.machine) {
             Verdict::Well => Next::Commit,
             _ if !wanted && is_well_so_far(open.new) => Next::Commit,
             _ if !wanted => Next::Return(None),

@@ -16,8 +16,9 @@ pub struct ContainerStep {
     pub subject: String,
     /// True when no manifest asks for the container any more.
     pub removal: bool,
-    /// True when it is a part of the update of an image, or of the way back.
-    pub update: bool,
+    /// True when nobody changed anything: it is a part of an update or of the way back, or what it starts has ended with
+    /// the machine or the engine.
+    pub follows: bool,
     /// The change.
     pub act: Act,
 }
@@ -178,7 +179,7 @@ impl Step for ContainerStep {
     }
 
     fn is_follow_up(&self) -> bool {
-        self.update
+        self.follows
     }
 
     fn is_transfer(&self) -> bool {

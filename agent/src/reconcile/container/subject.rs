@@ -32,8 +32,8 @@ pub(super) struct Subject<'a> {
     /// Says what keeps it from starting, if anything does.
     gate: &'a dyn Fn() -> Option<Waiting>,
     pub(super) acts: Vec<Act>,
-    /// Whether they are those of an update, or of the way back.
-    pub(super) update: bool,
+    /// Whether they follow from something else than a change by somebody.
+    pub(super) follows: bool,
 }
 
 /// The plan goes up to here; what is missing is said in the answer.
@@ -46,18 +46,18 @@ impl<'a> Subject<'a> {
         machine: &'a Machine<'a>,
         gate: &'a dyn Fn() -> Option<Waiting>,
     ) -> Self {
-        Self { name, next: format!("{name}.next"), spec, machine, gate, acts: Vec::new(), update: false }
+        Self { name, next: format!("{name}.next"), spec, machine, gate, acts: Vec::new(), follows: false }
     }
 
     /// Adds the steps of this subject, and what it waits for.
     pub(super) fn plan(mut self, plan: &mut Plan<ContainerStep>) {
         let halt = self.decide();
         self.clear_secrets();
-        let (subject, update) = (self.name, self.update);
+        let (subject, follows) = (self.name, self.follows);
         plan.steps.extend(self.acts.into_iter().map(|act| ContainerStep {
             subject: subject.to_owned(),
             removal: false,
-            update,
+            follows,
             act,
         }));
         plan.waiting.extend(halt.err());
@@ -98,6 +98,7 @@ impl<'a> Subject<'a> {
             (State::Paused, false) => self.acts.extend([Act::unpause(kept), Act::stop(kept)]),
             (State::Paused, true) => self.acts.push(Act::unpause(kept)),
             (State::Created | State::Exited, true) if !rests => {
+                self.follows |= self.machine.ended_with_the_engine(kept);
                 named?;
                 given?;
                 return self.start(&kept.id);
@@ -185,7 +186,7 @@ impl<'a> Subject<'a> {
             return Ok(());
         }
         // Only an update names one so: it was turned back.
-        self.update = kept.name == self.prev();
+        self.follows = kept.name == self.prev();
         let taken = self.name_is_free(self.name);
         match taken {
             Ok(()) => self.acts.push(Act::rename(kept, self.name)),

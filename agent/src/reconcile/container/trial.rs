@@ -2,7 +2,7 @@
 
 use piccolo_schema::ContainerSpec;
 
-use super::report;
+use super::{machine::Machine, report};
 use crate::host::{ContainerSeen, Health, State, UpdatesSeen};
 
 /// How a container on trial does.
@@ -19,19 +19,19 @@ pub(super) enum Verdict {
 }
 
 /// Judges a container that has been started, or that the engine tried to start.
-pub(super) fn judge(new: &ContainerSeen, spec: &ContainerSpec, updates: &UpdatesSeen) -> Verdict {
+pub(super) fn judge(new: &ContainerSeen, spec: &ContainerSpec, machine: &Machine<'_>) -> Verdict {
     let code = new.exit_code.unwrap_or_default();
     match (new.state, new.health) {
         (State::Created, _) => Verdict::Bad(format!("it could not be started, exit code {code}")),
         (State::Exited, _) if code == 0 && report::has_done_its_work(new, spec) => Verdict::Well,
-        (State::Exited, _) if ended_with_the_engine(new, updates) => Verdict::Interrupted,
+        (State::Exited, _) if machine.ended_with_the_engine(new) => Verdict::Interrupted,
         (State::Exited | State::Restarting, _) => Verdict::Bad(format!("it ended with exit code {code}")),
         (State::Dead | State::Removing, _) => Verdict::Bad("it was half removed".to_owned()),
         (State::Running | State::Paused, _) if new.engine_restarts > 0 => {
             Verdict::Bad("it ended and was started again".to_owned())
         }
         (State::Running, Some(Health::Unhealthy)) => Verdict::Bad("its health check failed".to_owned()),
-        (State::Running, _) if has_been_well(new, spec, updates) => Verdict::Well,
+        (State::Running, _) if has_been_well(new, spec, machine.updates) => Verdict::Well,
         (State::Running | State::Paused, _) => Verdict::Open,
     }
 }
@@ -39,13 +39,6 @@ pub(super) fn judge(new: &ContainerSeen, spec: &ContainerSpec, updates: &Updates
 /// Returns true if its health check says that it does well. That it runs proves nothing yet.
 pub(super) fn is_well_so_far(new: &ContainerSeen) -> bool {
     new.state == State::Running && new.engine_restarts == 0 && new.health == Some(Health::Healthy)
-}
-
-/// Returns true if it ended before the engine that runs now was started.
-fn ended_with_the_engine(new: &ContainerSeen, updates: &UpdatesSeen) -> bool {
-    let Some((ended, engine)) = new.since.zip(updates.engine_since) else { return false };
-    // An end that is still to come was written down by a clock that has been set since.
-    ended < engine || updates.now.is_some_and(|now| ended > now)
 }
 
 fn has_been_well(new: &ContainerSeen, spec: &ContainerSpec, updates: &UpdatesSeen) -> bool {
