@@ -9,6 +9,7 @@
     reason = "these programs start processes, write files and print: it is what they are for"
 )]
 
+pub mod downtime;
 pub mod engine;
 pub mod floor;
 pub mod http;

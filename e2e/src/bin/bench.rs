@@ -1,5 +1,5 @@
 //! Measures the daemon beside the floor, in the same run on the same engine, and prints a table. Asserts nothing.
-//! Usage: `bench [start] [converge] [edit] [idle]`; all when none is named.
+//! Usage: `bench [start] [converge] [edit] [downtime] [idle]`; all when none is named.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -25,7 +25,7 @@ use piccolo_agent::{
     secrets::Identity,
 };
 use piccolo_e2e::{
-    Engine, Machine, PATIENCE,
+    Engine, Machine, PATIENCE, container, downtime,
     floor::{Floor, SIDE_BY_SIDE, spec},
     image,
     machine::story,
@@ -57,6 +57,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("edit") {
         story(&engine, one_of_a_hundred(&engine, &floor)).await?;
+    }
+    if wanted("downtime") {
+        story(&engine, downtimes(&engine)).await?;
     }
     if wanted("idle") {
         story(&engine, idle(&engine)).await?;
@@ -199,6 +202,35 @@ async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()
     row("pass with nothing to do, of 100", &mut ours, &mut lists, "≤ 2x a list call", |ours, list| {
         ours <= 2.0 * list
     });
+    Ok(())
+}
+
+/// Another image, which is not here yet, beside a stop, a make and a start by hand with everything here.
+async fn downtimes(engine: &Engine) -> anyhow::Result<()> {
+    let mut machine = Machine::new()?;
+    machine.start().await?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for tag in ["1", "2"].into_iter().cycle().take(TRIES + 1) {
+        let image = image(tag)?;
+        // There is nothing to remove in the first round.
+        let _ = engine.0.remove_image(&image, None::<bollard::query_parameters::RemoveImageOptions>, None).await;
+        let begin = jiff::Timestamp::now();
+        machine.write(
+            "app.toml",
+            &container("app", &image, "command = [\"sleep\", \"1000000\"]\nstopSignal = \"SIGKILL\""),
+        )?;
+        let runs = async || engine.inspect("app").await.is_some_and(|it| it.image == image && it.state == "running");
+        machine.until("it runs the image", runs).await?;
+        machine.until_settled().await?;
+        if let Ok(downtime) = downtime::since(engine, begin, "app").await {
+            ours.push(downtime);
+        }
+        tokio::time::sleep(QUIET).await;
+        theirs.push(downtime::by_hand(engine, &image).await?);
+    }
+    machine.stop().await?;
+    anyhow::ensure!(ours.len() == TRIES, "{} downtimes were seen", ours.len());
+    row("downtime of another image", &mut ours, &mut theirs, "≤ 1.2x", |ours, floor| ours <= 1.2 * floor);
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Updates on a real engine and a real registry: a good one goes through, a bad one leaves image and data as they were.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use piccolo_e2e::{Engine, Machine, container, image, machine::story, sleeper};
+use jiff::Timestamp;
+use piccolo_e2e::{Engine, Machine, container, downtime, image, machine::story, sleeper};
 use tokio::process::Command;
 
 /// The image of this tag corrupts its data, see [`DATABASE`].
@@ -33,26 +34,23 @@ async fn a_good_image_goes_through_with_little_downtime() -> anyhow::Result<()> 
         machine.start().await?;
         machine.until_settled().await?;
         let before = digest(&machine, "app").await?;
+        let begin = Timestamp::now();
         point("app:1", "latest").await?;
-        let mut downtime = None;
-        machine.until("the new image is on trial", async || {
-            downtime = gap(&engine).await.ok();
-            downtime.is_some()
-        }).await?;
+        machine.until("the new image is on trial", async || is_on_trial(&engine).await).await?;
+        let ours = downtime::since(&engine, begin, "app").await?;
         machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
         machine.until_settled().await?;
         ensure!(digest(&machine, "app").await? != before, "the old image runs");
         nothing_drifted(&machine).await?;
 
-        let begin = Instant::now();
-        docker(&["stop", "app"]).await?;
-        docker(&["create", "--name", "by-hand", &repository("app:1")?, "sleep", "1000000"]).await?;
-        docker(&["start", "by-hand"]).await?;
-        let by_hand = begin.elapsed().as_secs_f64();
-        docker(&["rm", "-f", "by-hand"]).await?;
-        let downtime = downtime.context("no downtime was seen")?;
-        println!("downtime of an update {:.0} ms; stop, create and start by hand {:.0} ms", downtime * 1e3, by_hand * 1e3);
-        ensure!(downtime <= 1.2 * by_hand, "the update takes longer than by hand");
+        let mut by_hand = Vec::new();
+        for _ in 0..3 {
+            by_hand.push(downtime::by_hand(&engine, &image("latest")?).await?);
+        }
+        by_hand.sort_by(f64::total_cmp);
+        println!("downtime of an update {ours:.0} ms; stop, create and start by hand {by_hand:.0?} ms");
+        // One update, so beside the slowest by hand; the bench compares medians.
+        ensure!(ours <= 1.2 * by_hand[2], "the update takes longer than by hand");
         Ok(())
     })
     .await
@@ -152,7 +150,7 @@ async fn the_end_of_the_engine_is_no_failure_of_an_image() -> anyhow::Result<()>
         machine.until_settled().await?;
         let before = digest(&machine, "app").await?;
         point("app:1", "latest").await?;
-        machine.until("it is on trial", async || gap(&engine).await.is_ok()).await?;
+        machine.until("it is on trial", async || is_on_trial(&engine).await).await?;
         // Nobody sees the engine go and come back.
         machine.stop().await?;
         ensure!(Command::new(restart).status().await?.success(), "the engine does not come back");
@@ -193,15 +191,9 @@ async fn docker(args: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(done.stdout)?)
 }
 
-/// Returns the seconds between the end of the old container and the start of the new one, while both are there.
-async fn gap(engine: &Engine) -> anyhow::Result<f64> {
-    let old = engine.0.inspect_container("app.prev", None).await?;
-    let new = engine.0.inspect_container("app", None).await?;
-    let ended = old.state.and_then(|state| state.finished_at).context("it has not ended")?;
-    let started = new.state.and_then(|state| state.started_at).context("it has not started")?;
-    let (ended, started): (jiff::Timestamp, jiff::Timestamp) = (ended.parse()?, started.parse()?);
-    ensure!(started > ended, "it has not started");
-    Ok(started.duration_since(ended).as_secs_f64())
+/// Returns true if a new container runs and the old one is still there.
+async fn is_on_trial(engine: &Engine) -> bool {
+    engine.inspect("app.prev").await.is_some() && engine.inspect("app").await.is_some_and(|it| it.state == "running")
 }
 
 async fn nothing_drifted(machine: &Machine) -> anyhow::Result<()> {
