@@ -4,6 +4,7 @@
 //! come from the store, writes go to the manifests' directory and are answered once the store shows them. Every error is
 //! a `Fault`, rendered at the edge for the client at hand.
 
+mod adopt;
 mod body;
 mod capture;
 mod confirm;
@@ -43,11 +44,11 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use piccolo_schema::Mode;
+use piccolo_schema::{ContainerSpec, Mode};
 
 pub use self::serve::serve;
 use crate::{
-    capture::Capture,
+    capture::{Capture, Captured},
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
 };
@@ -67,7 +68,7 @@ pub struct State {
     pub recipient: Option<Arc<str>>,
     /// Takes down which updates a person wants.
     pub updates: Arc<dyn Approvals>,
-    /// Reads what others run.
+    /// Reads what others run, and takes it over.
     pub strangers: Arc<dyn Strangers>,
     /// The version of the agent.
     pub version: &'static str,
@@ -94,10 +95,16 @@ pub trait Approvals: Send + Sync {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
-/// Reads what others run.
+/// Reads what others run, and takes it over.
 pub trait Strangers: Send + Sync {
     /// Writes down everything that runs and is not ours. An error is a sentence for people.
     fn capture(&self) -> BoxFuture<'_, Result<Capture, String>>;
+    /// Reads the container of this name, running or not; none if there is none that is not ours.
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Captured>, String>>;
+    /// Gives a container another name, which it does not notice.
+    fn rename<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), String>>;
+    /// Writes down that a container was made for a manifest of this name and spec.
+    fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Where the kinds are found.
@@ -111,6 +118,7 @@ const PATHS: &[&str] = &[
     "/apis",
     "/apis/piccolo.os",
     BASE,
+    "/adopt",
     "/capture",
     "/confirm",
     "/journal",
@@ -134,6 +142,7 @@ pub fn router(state: State) -> Router {
         .merge(objects())
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
+        .route("/adopt", post(adopt::adopt))
         .route("/capture", get(capture::show))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))

@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error. Each command is one small file.
 
+mod adopt;
 mod apply;
 mod capture;
 mod client;
@@ -99,6 +100,8 @@ enum Command {
     Explain(explain::Args),
     /// Checks manifests without a daemon.
     Validate(validate::Args),
+    /// Takes over a container that runs, without restarting it.
+    Adopt(adopt::Args),
     /// Writes manifests of everything that runs and is not Piccolo's.
     Capture(capture::Args),
     /// Turns files of other tools into manifests.
@@ -150,6 +153,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
+        Command::Adopt(args) => adopt::run(&args, client, screen).await?,
         Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),
         Command::Export(args) => export::run(&args, client, screen).await?,

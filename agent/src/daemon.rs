@@ -20,7 +20,7 @@ use tracing::info;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
-    host::linux::{Docker, Followed, Updater, Vault, goes_down},
+    host::linux::{Adopted, Docker, Followed, Updater, Vault, goes_down},
     manifests::Manifests,
     reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
     secrets::Identity,
@@ -82,7 +82,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let identity = identity(&options, &writer);
     let recipient = identity.as_ref().ok().map(|identity| identity.recipient().to_string().into());
     let vault = Vault::new(options.secrets_dir.clone(), identity);
-    let docker = Docker::open(&options.docker, vault.clone())?;
+    let adopted = Adopted::open(&options.state_dir)
+        .with_context(|| format!("can't read which containers were adopted in {}", options.state_dir.display()))?;
+    let docker = Docker::open(&options.docker, vault.clone(), adopted)?;
     let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let manifests = Manifests::open(options.config_dir.clone()).await;

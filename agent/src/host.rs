@@ -169,8 +169,8 @@ pub struct ContainerSeen {
     pub attached: bool,
 }
 
-/// What is written on each container that we make.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What is written on each container that we make, or beside one that was adopted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stamp {
     /// The name of the manifest.

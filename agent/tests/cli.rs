@@ -513,3 +513,16 @@ async fn what_others_run_is_written_down_and_secrets_are_for_the_owner_alone() {
     let again = machine.run(&["capture", "--out", "captured"]).await;
     assert!(again.code == 2 && again.err.contains("is there already; nothing was written"), "{}", again.err);
 }
+
+#[tokio::test]
+async fn what_would_be_lost_is_not_taken_over_unless_that_is_accepted() {
+    let machine = Machine::open().await;
+    let refused = machine.run(&["adopt", "container", "their_web"]).await;
+    let words = "a manifest can't say all that `their_web` is: Config.Tty: there is no terminal";
+    assert!(refused.code == 5 && refused.err.contains(words), "{}", refused.err);
+    assert!(refused.err.contains("`--accept-loss` if that is meant") && refused.out.is_empty(), "{}", refused.err);
+    let adopted = machine.run(&["adopt", "container/their_web", "--accept-loss"]).await;
+    assert_eq!(adopted.out, "container/their-web adopted, which was called their_web\n", "{}", adopted.err);
+    assert!(machine.house.read("containers/their-web.toml").contains("hunter2") && !adopted.err.contains("hunter2"));
+    machine.run(&["adopt", "network", "x"]).await.is(2, "", "error: only a container can be adopted\n");
+}

@@ -29,9 +29,10 @@ async fn index(Extract(state): Extract<State>) -> impl IntoResponse {
 
 async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     let mut paths = kind_paths();
-    for path in PATHS.iter().filter(|path| !["/confirm", "/update"].contains(path)) {
+    for path in PATHS.iter().filter(|path| !["/adopt", "/confirm", "/update"].contains(path)) {
         paths.insert((*path).to_owned(), json!({ "get": { "responses": { "200": { "description": "OK" } } } }));
     }
+    paths.insert("/adopt".to_owned(), consent("Takes over a container that runs.", &["container"]));
     paths.insert("/confirm".to_owned(), consent("Confirms removals that are held.", &["id"]));
     paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
     Json(document(&paths, state.version))

@@ -27,6 +27,10 @@ pub struct Captured {
     pub called: String,
     /// The name of its manifest.
     pub name: String,
+    /// Whether it runs, and is not frozen.
+    pub runs: bool,
+    /// The name by which others reach it now, if it loses that when it is renamed.
+    pub gives_up: Option<String>,
     /// Its manifest; none if it would be refused, which the rows tell.
     pub manifest: Option<Written>,
     /// What became of each key.
@@ -72,7 +76,15 @@ pub fn container(inspection: &Json, found: &Found) -> Captured {
     rights::finish(&mut draft, &source);
     draft.grant("it");
     let manifest = close(&mut draft, &name);
-    Captured { id: text(&inspection["Id"]).to_owned(), called, name, manifest, rows: draft.rows }
+    Captured {
+        id: text(&inspection["Id"]).to_owned(),
+        runs: text(&inspection["State"]["Status"]) == "running",
+        gives_up: (called != name && network::lives_by_its_name(&source, &called)).then(|| called.clone()),
+        called,
+        name,
+        manifest,
+        rows: draft.rows,
+    }
 }
 
 fn take(draft: &mut Draft, source: &Source<'_>, key: &str, value: &Json) {

@@ -104,6 +104,13 @@ fn aliases(draft: &mut Draft, source: &Source<'_>, networks: &[&str]) {
     }
 }
 
+/// Returns true if others on one of its networks reach it by this name only as long as it is called so.
+pub(super) fn lives_by_its_name(source: &Source<'_>, called: &str) -> bool {
+    let networks = entries(&source.inspection["NetworkSettings"]["Networks"]);
+    let mut own = networks.filter(|(name, _)| !matches!(name.as_str(), "bridge" | "host" | "none"));
+    own.any(|(_, network)| !words(&network["Aliases"]).contains(&called))
+}
+
 fn shown(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -44,7 +44,7 @@ impl Place<'_> {
         if output::document(screen, self.form, &document)? {
             return Ok(code);
         }
-        let lines = report.lines(screen.width().unwrap_or(WIDTH));
+        let lines = self::report(report, screen);
         if self.dir.is_none() {
             for (it, path) in manifests.iter().zip(&paths) {
                 screen.line(format!("# {}\n{}", path.display(), it.text))?;
@@ -56,6 +56,11 @@ impl Place<'_> {
         screen.line(format!("{} manifest(s) written; look at them, then `piccolo plan`.", manifests.len()))?;
         Ok(code)
     }
+}
+
+/// Returns a report for this screen.
+pub(super) fn report(report: &Report, screen: &Screen) -> Vec<String> {
+    report.lines(screen.width().unwrap_or(WIDTH))
 }
 
 /// Returns where a manifest belongs below a directory of manifests.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use piccolo_schema::{Container, Declared, Desired, Volume};
+use piccolo_schema::{Container, ContainerSpec, Declared, Desired, Volume};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Approvals, Logs, Preview, Strangers},
-    capture::{self, Capture},
+    capture::{self, Capture, Captured},
     controller::KindPreview,
     host::{
-        self, Engine,
+        self, Engine, Stamp,
         linux::{Followed, Updater},
     },
     manifests::Snapshot,
@@ -47,12 +47,28 @@ impl Approvals for Updater {
 /// What others run.
 pub(super) struct EngineStrangers<E>(pub(super) Arc<E>);
 
-impl<E: host::Strangers> Strangers for EngineStrangers<E> {
+impl<E: host::Strangers + Engine> Strangers for EngineStrangers<E> {
     fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
         Box::pin(async {
             let found = self.0.strangers(None).await.map_err(|error| error.message)?;
             Ok(capture::all(&found))
         })
+    }
+
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Captured>, String>> {
+        Box::pin(async move {
+            let found = self.0.strangers(Some(name)).await.map_err(|error| error.message)?;
+            Ok(found.containers.first().map(|it| capture::container(it, &found)))
+        })
+    }
+
+    fn rename<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.0.rename(id, name).await.map_err(|error| error.message) })
+    }
+
+    fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>> {
+        let stamp = Stamp { subject: name.to_owned(), spec: Some(Box::new(spec)), ..Stamp::default() };
+        Box::pin(async move { self.0.adopt(id, stamp).await.map_err(|error| error.message) })
     }
 }
 

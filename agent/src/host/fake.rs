@@ -12,6 +12,7 @@ mod faults;
 mod networks;
 mod secrets;
 mod snapshots;
+mod strangers;
 mod updates;
 mod volumes;
 mod world;

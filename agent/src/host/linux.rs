@@ -1,5 +1,6 @@
 //! The real machine.
 
+mod adopted;
 mod book;
 mod cache;
 mod copy;
@@ -30,6 +31,7 @@ mod volumes;
 mod watch;
 
 pub use self::{
+    adopted::Adopted,
     docker::{BadAddress, Docker},
     ending::goes_down,
     snapshots::SnapshotStore,

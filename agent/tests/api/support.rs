@@ -13,11 +13,11 @@ use futures_util::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use piccolo_agent::{
     api::{self, Approvals, Logs, Preview, State, Strangers},
-    capture::{self, Capture, Found},
+    capture::{self, Capture, Captured, Found},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
-use piccolo_schema::{Kind, Mode};
+use piccolo_schema::{ContainerSpec, Kind, Mode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -51,6 +51,11 @@ pub(crate) struct Answer {
 
 impl House {
     pub(crate) async fn open() -> Self {
+        Self::beside(Arc::new(Neighbour)).await
+    }
+
+    /// The same with others of one's own choice.
+    pub(crate) async fn beside(strangers: Arc<dyn Strangers>) -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("piccolo");
         fs::create_dir(&root).unwrap();
@@ -65,7 +70,7 @@ impl House {
             logs: Arc::new(Greeting),
             recipient: None,
             updates: Arc::new(Willing),
-            strangers: Arc::new(Neighbour),
+            strangers,
             version: "0.0.0-test",
             mode: Mode::Enforce,
         };
@@ -203,11 +208,29 @@ impl Approvals for Willing {
 /// Runs one container beside ours.
 struct Neighbour;
 
+fn their_web() -> Found {
+    let seen = json!({ "Id": "1f", "Name": "/their_web", "Image": "sha256:1", "State": { "Status": "running" },
+        "Config": { "Image": "nginx:1.27", "Env": ["ADMIN_PASSWORD=hunter2"], "Tty": true },
+        "HostConfig": { "NetworkMode": "bridge" } });
+    Found { containers: vec![seen], ..Found::default() }
+}
+
 impl Strangers for Neighbour {
     fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
-        let seen = json!({ "Id": "1f", "Name": "/their_web", "Image": "sha256:1", "Config": { "Image": "nginx:1.27",
-            "Env": ["ADMIN_PASSWORD=hunter2"], "Tty": true }, "HostConfig": { "NetworkMode": "bridge" } });
-        let found = Found { containers: vec![seen], ..Found::default() };
-        Box::pin(async move { Ok(capture::all(&found)) })
+        Box::pin(async { Ok(capture::all(&their_web())) })
+    }
+
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Captured>, String>> {
+        let found = their_web();
+        let captured = capture::container(&found.containers[0], &found);
+        Box::pin(async move { Ok(Some(captured).filter(|it| it.called == name)) })
+    }
+
+    fn rename<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn adopt<'a>(&'a self, _: &'a str, _: &'a str, _: ContainerSpec) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
     }
 }

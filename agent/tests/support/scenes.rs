@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use piccolo_agent::host::{Limits, fake::FakeEngine};
+use piccolo_agent::host::{Limits, Stamp, fake::FakeEngine};
 use piccolo_schema::{
     Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
     container::{
@@ -48,6 +48,7 @@ pub enum Drift {
     Detach(&'static str),
     SmudgeStamp(&'static str),
     RunForeign(&'static str),
+    Adopt(&'static str),
     AddForeignNetwork(&'static str),
     RemoveNetwork(&'static str),
     AddForeignVolume(&'static str),
@@ -105,6 +106,7 @@ impl Drift {
             Self::Detach(name) => machine.detach(name),
             Self::SmudgeStamp(name) => machine.smudge_stamp(name),
             Self::RunForeign(name) => machine.run_foreign(name),
+            Self::Adopt(name) => machine.adopt_by_hand(name, adopted(name)),
             Self::AddForeignNetwork(name) => machine.add_foreign_network(name),
             Self::RemoveNetwork(name) => machine.remove_network_by_hand(name),
             Self::AddForeignVolume(name) => machine.add_foreign_volume(name),
@@ -199,6 +201,7 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         name().prop_map(Drift::Detach),
         name().prop_map(Drift::SmudgeStamp),
         name().prop_map(Drift::RunForeign),
+        name().prop_map(Drift::Adopt),
         a_network().prop_map(Drift::AddForeignNetwork),
         a_network().prop_map(Drift::RemoveNetwork),
         a_volume().prop_map(Drift::AddForeignVolume),
@@ -244,6 +247,11 @@ pub fn spec() -> impl Strategy<Value = ContainerSpec> {
 /// Returns a sequence of drifts.
 pub fn drifts(most: usize) -> impl Strategy<Value = Vec<Drift>> {
     vec(drift(), 0..=most)
+}
+
+/// Returns the stamp of a container that was adopted for the manifest of its name.
+fn adopted(name: &str) -> Stamp {
+    Stamp { subject: name.to_owned(), spec: Some(Box::new(plain("app:1"))), ..Stamp::default() }
 }
 
 /// Returns the simplest spec.

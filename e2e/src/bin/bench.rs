@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use piccolo_agent::{
     host::{
         Engine as _,
-        linux::{Docker, Followed, Updater, Vault},
+        linux::{Adopted, Docker, Followed, Updater, Vault},
     },
     reconcile::{Reconciler, container::Containers},
     secrets::Identity,
@@ -44,7 +44,8 @@ const TRIES: usize = 7;
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
-    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault)?);
+    let adopted = Adopted::open("/var/lib/piccolo".as_ref())?;
+    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();

@@ -1,4 +1,4 @@
-//! Containers that others began: written down as they are.
+//! Containers that others began: written down as they are, and taken over without a restart.
 
 use std::process::Output;
 
@@ -28,14 +28,66 @@ async fn what_others_run_is_written_down() -> anyhow::Result<()> {
         let mut machine = Machine::new()?;
         machine.start().await?;
         begin().await?;
-        let before = standing(&engine).await?;
+        let before = standing(&engine, &names()).await?;
         let out = machine.path("").with_file_name("captured");
         let told = piccolo(&machine, &["capture", "--out", out.to_str().context("a path")?]).await?;
         let report = String::from_utf8_lossy(&told.stdout);
         ensure!(told.status.success(), "{report}{}", String::from_utf8_lossy(&told.stderr));
         ensure!(!report.contains("hunter2") && !machine.whole_log().contains("hunter2"), "a secret is told");
         ensure!(std::fs::read_dir(out.join("containers"))?.count() == THEIRS.len(), "not all: {report}");
-        ensure!(standing(&engine).await? == before, "something was changed");
+        ensure!(standing(&engine, &names()).await? == before, "something was changed");
+        end(&engine).await?;
+        machine.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn adopting_ten_containers_restarts_none() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        machine.start().await?;
+        begin().await?;
+        let before = standing(&engine, &names()).await?;
+        let told = piccolo(&machine, &["adopt", "container", "on_network"]).await?;
+        let refusal = String::from_utf8_lossy(&told.stderr);
+        ensure!(!told.status.success() && refusal.contains("reach it as `on_network`"), "{refusal}");
+        for name in names() {
+            let told = piccolo(&machine, &["adopt", "container", name, "--accept-loss"]).await?;
+            ensure!(told.status.success(), "{name}: {}", String::from_utf8_lossy(&told.stderr));
+        }
+        let ours: Vec<String> = names().iter().map(|name| name.to_lowercase().replace(['_', '.'], "-")).collect();
+        let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
+        machine.until_settled().await?;
+        machine.kill().await?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        ensure!(standing(&engine, &ours).await? == before, "something was begun anew");
+        println!("{} of {} adopted containers run on as they were", ours.len(), ours.len());
+
+        // What was adopted is kept like any other: brought back, replaced, removed.
+        docker(&["kill", "with-ports"]).await?;
+        machine.until_settled().await?;
+        let (first, file) = (engine.inspect("with-env").await.context("it is gone")?, "containers/with-env.toml");
+        let text = std::fs::read_to_string(machine.path(file))?.replace("Europe/Zurich", "Asia/Tokyo");
+        std::fs::write(machine.path(file), text)?;
+        machine
+            .until("it is replaced", async || engine.inspect("with-env").await.is_some_and(|it| it.id != first.id))
+            .await?;
+        machine.until_settled().await?;
+        let env = engine.0.inspect_container("with-env", None).await?.config.and_then(|it| it.env).unwrap_or_default();
+        ensure!(env.contains(&"TZ=Asia/Tokyo".to_owned()) && env.contains(&"ADMIN_PASSWORD=hunter2".to_owned()));
+        for name in &ours {
+            piccolo(&machine, &["delete", "container", name]).await?;
+            machine.until("it goes with its manifest", async || engine.inspect(name).await.is_none()).await?;
+        }
+        machine
+            .until("no stamp is left", async || {
+                std::fs::read_dir(machine.state().join("adopted")).is_ok_and(|all| all.count() == 0)
+            })
+            .await?;
+        ensure!(!machine.whole_log().contains("hunter2"), "a secret is told");
         end(&engine).await?;
         machine.stop().await
     })
@@ -64,14 +116,14 @@ async fn end(engine: &Engine) -> anyhow::Result<()> {
     docker(&["volume", "rm", "their_data"]).await
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
-    THEIRS.iter().filter_map(|theirs| theirs.rsplit(' ').next())
+fn names() -> Vec<&'static str> {
+    THEIRS.iter().filter_map(|theirs| theirs.rsplit(' ').next()).collect()
 }
 
 /// Returns what tells whether a container was begun anew, for each: identifier, start, count of restarts.
-async fn standing(engine: &Engine) -> anyhow::Result<Vec<(String, String, i64)>> {
+async fn standing(engine: &Engine, names: &[&str]) -> anyhow::Result<Vec<(String, String, i64)>> {
     let mut all = Vec::new();
-    for name in names() {
+    for name in names {
         let seen = serde_json::to_value(engine.0.inspect_container(name, None).await?)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         all.push((text(&seen["Id"]), text(&seen["State"]["StartedAt"]), seen["RestartCount"].as_i64().unwrap_or(-1)));

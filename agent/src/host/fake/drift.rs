@@ -297,7 +297,7 @@ impl FakeEngine {
         });
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut ContainerSeen)) {
+    pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut ContainerSeen)) {
         self.by_hand(|world| {
             if let Some(it) = world.named(name) {
                 change(it);

@@ -63,6 +63,10 @@ pub enum Verb {
     WriteSecret,
     /// Removes a secret.
     RemoveSecret,
+    /// Inspects what is not ours.
+    Strangers,
+    /// Writes down that a container is ours.
+    Adopt,
     /// Writes down that an image did well.
     Commit,
     /// Writes down that an image did not do well.
@@ -160,6 +164,9 @@ impl Order {
 
 impl Verb {
     const fn changes(self) -> bool {
-        !matches!(self, Self::Containers | Self::Networks | Self::Secrets | Self::Volumes | Self::Snapshots)
+        !matches!(
+            self,
+            Self::Containers | Self::Networks | Self::Secrets | Self::Volumes | Self::Snapshots | Self::Strangers
+        )
     }
 }

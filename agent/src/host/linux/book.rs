@@ -1,5 +1,4 @@
-//! The book of digests: a small file for each container that follows its image. It must survive anything, since a digest
-//! that has failed is never to be tried again.
+//! A book: a small file for each thing of which something is written down that must survive anything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,32 +9,33 @@ use std::{
     sync::Mutex,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::warn;
 
 use super::docker::lock;
-use crate::host::{HostError, Reason, Record};
+use crate::host::{HostError, Reason};
 
 const ENDING: &str = ".json";
 const TEMPORARY: &str = ".writing";
 
-/// What is written down of each container.
+/// What is written down of each thing, by its name.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct Book<T> {
     home: PathBuf,
-    pages: Mutex<Pages>,
+    pages: Mutex<Pages<T>>,
 }
 
-#[derive(Debug, Default)]
-struct Pages {
-    records: BTreeMap<String, Record>,
-    /// Files that can't be read. They are never written to: what they say of failures would be lost.
+#[derive(Debug)]
+struct Pages<T> {
+    records: BTreeMap<String, T>,
+    /// Files that can't be read. They are never written to: what they say would be lost.
     damaged: BTreeSet<String>,
 }
 
-impl Book {
+impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
     /// Reads all that is in this directory, which is made when it is first needed.
     pub(super) fn open(home: PathBuf) -> io::Result<Self> {
-        let mut pages = Pages::default();
+        let mut pages = Pages { records: BTreeMap::new(), damaged: BTreeSet::new() };
         let entries = match fs::read_dir(&home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             entries => Some(entries?),
@@ -47,7 +47,7 @@ impl Book {
             match fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
                 Ok(record) => drop(pages.records.insert(name, record)),
                 Err(error) => {
-                    warn!(path = %path.display(), %error, "can't be read, so this container is not updated");
+                    warn!(path = %path.display(), %error, "can't be read, and is left as it is");
                     pages.damaged.insert(name);
                 }
             }
@@ -56,16 +56,16 @@ impl Book {
     }
 
     /// Returns everything.
-    pub(super) fn records(&self) -> BTreeMap<String, Record> {
+    pub(super) fn records(&self) -> BTreeMap<String, T> {
         lock(&self.pages).records.clone()
     }
 
-    /// Changes what is written of one container, and returns when that will survive a loss of power.
-    pub(super) fn change(&self, subject: &str, change: impl FnOnce(&mut Record)) -> Result<(), HostError> {
+    /// Changes what is written of one thing, and returns when that will survive a loss of power.
+    pub(super) fn change(&self, subject: &str, change: impl FnOnce(&mut T)) -> Result<(), HostError> {
         let mut pages = lock(&self.pages);
         let path = self.home.join(format!("{subject}{ENDING}"));
         if pages.damaged.contains(subject) {
-            let message = format!("`{}` can't be read; remove it to have this container updated", path.display());
+            let message = format!("`{}` can't be read; remove it to begin anew", path.display());
             return Err(HostError::new(Reason::Failed, message));
         }
         let before = pages.records.get(subject);
@@ -82,7 +82,23 @@ impl Book {
         Ok(())
     }
 
-    fn write(&self, path: &Path, record: &Record) -> io::Result<()> {
+    /// Forgets what is written of one thing.
+    pub(super) fn forget(&self, subject: &str) -> Result<(), HostError> {
+        let mut pages = lock(&self.pages);
+        if pages.records.remove(subject).is_none() {
+            return Ok(());
+        }
+        let path = self.home.join(format!("{subject}{ENDING}"));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let message = format!("`{}` can't be removed ({error})", path.display());
+                Err(HostError::new(Reason::Failed, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, path: &Path, record: &T) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.home)?;
         let temporary = path.with_extension(TEMPORARY.trim_start_matches('.'));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -93,7 +109,7 @@ impl Book {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Record, String> {
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
@@ -101,14 +117,15 @@ fn read(bytes: &[u8]) -> Result<Record, String> {
 #[expect(clippy::disallowed_methods, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
+    use crate::host::Record;
 
     #[test]
     fn a_failure_outlives_the_daemon_and_another_image() {
         let room = tempfile::tempdir().unwrap();
-        let book = Book::open(room.path().join("updates")).unwrap();
+        let book: Book<Record> = Book::open(room.path().join("updates")).unwrap();
         book.change("db", |record| record.condemn("sha256:bad", "it ended")).unwrap();
         book.change("db", |record| record.offer("db:2", "sha256:new", jiff::Timestamp::UNIX_EPOCH)).unwrap();
-        let again = Book::open(room.path().join("updates")).unwrap();
+        let again: Book<Record> = Book::open(room.path().join("updates")).unwrap();
         let record = &again.records()["db"];
         assert_eq!((record.failed["sha256:bad"].as_str(), record.offered.as_deref()), ("it ended", Some("sha256:new")));
     }
@@ -118,7 +135,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         fs::write(room.path().join("db.json"), "{").unwrap();
         fs::write(room.path().join("db.writing"), "half").unwrap();
-        let book = Book::open(room.path().to_owned()).unwrap();
+        let book: Book<Record> = Book::open(room.path().to_owned()).unwrap();
         assert!(book.records().is_empty());
         assert!(book.change("db", |record| record.commit("sha256:new")).is_err());
         assert_eq!(fs::read_to_string(room.path().join("db.json")).unwrap(), "{");

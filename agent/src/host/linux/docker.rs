@@ -27,6 +27,7 @@ use piccolo_schema::{
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
+    adopted::Adopted,
     cache::Cache,
     create, error, events, guard,
     hint::Hint,
@@ -36,7 +37,7 @@ use super::{
     vault::Vault,
     watch,
 };
-use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout};
+use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +54,7 @@ pub struct Docker {
     socket: String,
     client: Mutex<Option<Client>>,
     vault: Vault,
+    pub(super) adopted: Adopted,
     pub(super) cache: Mutex<Cache>,
     pub(super) containers_hint: Arc<Hint>,
     pub(super) networks_hint: Notify,
@@ -74,12 +76,13 @@ impl Docker {
     ///
     /// # Errors
     /// When the address is no unix socket.
-    pub fn open(address: &str, vault: Vault) -> Result<Arc<Self>, BadAddress> {
+    pub fn open(address: &str, vault: Vault, adopted: Adopted) -> Result<Arc<Self>, BadAddress> {
         let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         let docker = Arc::new(Self {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
             vault,
+            adopted,
             cache: Mutex::default(),
             containers_hint: Arc::default(),
             networks_hint: Notify::new(),
@@ -116,11 +119,16 @@ impl Docker {
         lock(&self.cache).age();
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let summaries = client.list_containers(Some(options)).await.map_err(|error| error::translate(&error))?;
-        let looks = summaries.into_iter().map(|summary| self.complete(client, summary));
+        let mut stamps = self.adopted.stamps();
+        let looks = summaries.into_iter().map(|summary| {
+            let stamp = summary.id.as_ref().and_then(|id| stamps.remove(id));
+            self.complete(client, summary, stamp)
+        });
         let mut containers: Vec<ContainerSeen> =
             stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
         containers.sort_by(|one, other| one.name.cmp(&other.name));
         lock(&self.cache).keep(&containers);
+        self.adopted.keep(&containers.iter().map(|it| it.id.as_str()).collect());
         self.probes.follow(&mut containers, &self.containers_hint);
         Ok(containers)
     }
@@ -130,8 +138,9 @@ impl Docker {
         &self,
         client: &Client,
         summary: bollard::models::ContainerSummary,
+        adopted: Option<Stamp>,
     ) -> Result<Option<ContainerSeen>, HostError> {
-        let Some((listed, status)) = seen::listed(summary) else { return Ok(None) };
+        let Some((listed, status)) = seen::listed(summary, adopted) else { return Ok(None) };
         if listed.stamp.is_none() {
             return Ok(Some(listed));
         }

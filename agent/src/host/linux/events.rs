@@ -69,8 +69,10 @@ fn heed(engine: &Docker, event: &EventMessage) {
         Some(EventMessageTypeEnum::CONTAINER) if action.starts_with("exec_") || action == "top" => return,
         Some(EventMessageTypeEnum::CONTAINER) => {
             lock(&engine.cache).forget_container(id);
-            if action == "start" {
-                engine.probes.started(id);
+            match action {
+                "start" => engine.probes.started(id),
+                "destroy" => engine.adopted.forget(id),
+                _ => {}
             }
         }
         Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),

@@ -38,7 +38,11 @@ impl Networks for Docker {
         let mut networks: Vec<NetworkSeen> =
             stream::iter(looks).buffer_unordered(INSPECTIONS).try_filter_map(future::ok).try_collect().await?;
         networks.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(NetworkView { networks, members: members::members(&client).await?, firewall: self.nft.look().await })
+        Ok(NetworkView {
+            networks,
+            members: members::members(&client, &self.adopted.stamps()).await?,
+            firewall: self.nft.look().await,
+        })
     }
 
     async fn changed(&self) {

@@ -11,16 +11,18 @@ use piccolo_schema::{container::Restart, image::Reference};
 use super::{CONTAINER_LABEL, ROLLOUT_LABEL, SPEC_LABEL, VARIABLES_LABEL};
 use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
 
-/// Reads a line of the list, and the part of its status text that does not move with the time.
-pub(super) fn listed(summary: ContainerSummary) -> Option<(ContainerSeen, String)> {
+/// Reads a line of the list, and the part of its status text that does not move with the time. The stamp stands in the
+/// labels, unless it was adopted.
+pub(super) fn listed(summary: ContainerSummary, adopted: Option<Stamp>) -> Option<(ContainerSeen, String)> {
     let name = name(&summary)?.to_owned();
     let labels = summary.labels.unwrap_or_default();
-    let stamp = labels.get(CONTAINER_LABEL).map(|subject| Stamp {
+    let labelled = labels.get(CONTAINER_LABEL).map(|subject| Stamp {
         subject: subject.clone(),
         spec: labels.get(SPEC_LABEL).and_then(|spec| serde_json::from_str(spec).ok()),
         variables: labels.get(VARIABLES_LABEL).and_then(|all| serde_json::from_str(all).ok()).unwrap_or_default(),
         rollout: labels.get(ROLLOUT_LABEL).and_then(|rollout| serde_json::from_str(rollout).ok()),
     });
+    let stamp = labelled.or(adopted);
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let address = networks.values().filter_map(|on| on.ip_address.as_deref()?.parse().ok()).min();
     let address = address.or_else(|| networks.contains_key("host").then_some(Ipv4Addr::LOCALHOST.into()));
@@ -179,14 +181,14 @@ mod tests {
 
     #[test]
     fn a_foreign_container_has_no_stamp() {
-        let (seen, status) = listed(summary(&[])).unwrap_or_else(|| unreachable!());
+        let (seen, status) = listed(summary(&[]), None).unwrap_or_else(|| unreachable!());
         assert_eq!((seen.name.as_str(), seen.stamp, status.as_str()), ("web", None, "(healthy)"));
     }
 
     #[test]
     fn a_stamp_that_cannot_be_read_is_still_ours() {
         let labels = [(CONTAINER_LABEL, "web"), (SPEC_LABEL, r#"{"image": "x", "fromTheFuture": 1}"#)];
-        let seen = listed(summary(&labels)).map(|(seen, _)| seen.stamp);
+        let seen = listed(summary(&labels), None).map(|(seen, _)| seen.stamp);
         let stamp = Stamp { subject: "web".into(), spec: None, variables: Default::default(), rollout: None };
         assert_eq!(seen, Some(Some(stamp)));
     }
@@ -194,7 +196,7 @@ mod tests {
     #[test]
     fn attached_means_to_the_network_of_the_spec() {
         let on = |spec: &str| {
-            listed(summary(&[(CONTAINER_LABEL, "web"), (SPEC_LABEL, spec)])).map(|(seen, _)| seen.attached)
+            listed(summary(&[(CONTAINER_LABEL, "web"), (SPEC_LABEL, spec)]), None).map(|(seen, _)| seen.attached)
         };
         assert_eq!(on(r#"{"image": "x"}"#), Some(true));
         assert_eq!(on(r#"{"image": "x", "network": "apps"}"#), Some(false));

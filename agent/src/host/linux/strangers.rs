@@ -7,10 +7,14 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{CONTAINER_LABEL, docker::Docker, error, seen};
+use super::{
+    CONTAINER_LABEL,
+    docker::{Docker, lock},
+    error, seen,
+};
 use crate::{
     capture::{Found, Machine},
-    host::{HostError, Reason, Strangers},
+    host::{HostError, Reason, Stamp, Strangers},
 };
 
 /// Inspections side by side.
@@ -25,7 +29,11 @@ impl Strangers for Docker {
             Some(name) => seen::name(it).is_some_and(|its| its == name),
             None => it.state == Some(ContainerSummaryStateEnum::RUNNING),
         });
-        let foreign = wanted.filter(|it| !it.labels.as_ref().is_some_and(|all| all.contains_key(CONTAINER_LABEL)));
+        let adopted = self.adopted.stamps();
+        let foreign = wanted.filter(|it| {
+            let labelled = it.labels.as_ref().is_some_and(|all| all.contains_key(CONTAINER_LABEL));
+            !labelled && !it.id.as_ref().is_some_and(|id| adopted.contains_key(id))
+        });
         let looks = foreign.filter_map(|it| it.id).map(|id| {
             let client = client.clone();
             async move { client.inspect_container(&id, None).await }
@@ -40,6 +48,14 @@ impl Strangers for Docker {
         let images = inspected(looks.collect()).await?;
         let (networks, volumes) = (self.all_networks(&client).await?, self.all_volumes(&client).await?);
         Ok(Found { containers, images: by_id(images), networks, volumes, machine: machine(&client).await? })
+    }
+
+    async fn adopt(&self, id: &str, stamp: Stamp) -> Result<(), HostError> {
+        self.adopted.put(id, stamp).await?;
+        lock(&self.cache).forget_container(id);
+        self.containers_hint.now();
+        self.networks_hint.notify_one();
+        Ok(())
     }
 }
 

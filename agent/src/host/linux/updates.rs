@@ -23,7 +23,8 @@ use super::{
 use crate::{
     clock,
     host::{
-        ContainerSeen, Copied, EngineView, Health, HostError, SnapshotSeen, Snapshots, State, Updates, UpdatesSeen,
+        ContainerSeen, Copied, EngineView, Health, HostError, Record, SnapshotSeen, Snapshots, State, Updates,
+        UpdatesSeen,
     },
 };
 
@@ -48,7 +49,8 @@ pub struct Followed {
 pub struct Updater {
     docker: Arc<Docker>,
     snapshots: SnapshotStore,
-    book: Arc<Book>,
+    /// Must survive anything: a digest that has failed is never to be tried again.
+    book: Arc<Book<Record>>,
     followed: watch::Receiver<Followed>,
     /// Since when containers do well.
     well: Mutex<BTreeMap<String, Timestamp>>,
@@ -143,11 +145,7 @@ impl Updater {
         noted.is_ok()
     }
 
-    async fn change(
-        &self,
-        subject: &str,
-        change: impl FnOnce(&mut crate::host::Record) + Send + 'static,
-    ) -> Result<(), HostError> {
+    async fn change(&self, subject: &str, change: impl FnOnce(&mut Record) + Send + 'static) -> Result<(), HostError> {
         let (book, subject) = (self.book.clone(), subject.to_owned());
         blocking(move || book.change(&subject, change)).await
     }
