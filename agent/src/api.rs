@@ -26,6 +26,7 @@ mod params;
 mod patch;
 mod plan;
 mod recipient;
+mod rollback;
 mod selector;
 mod serve;
 mod stream;
@@ -93,6 +94,8 @@ pub trait Logs: Send + Sync {
 pub trait Approvals: Send + Sync {
     /// Approves the update of a container to just this digest. An error is a sentence for people.
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
+    /// Takes down that a container shall go back to what it ran before its last update, and returns the digest of that.
+    fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>>;
 }
 
 /// Reads what others run, and takes it over.
@@ -169,4 +172,5 @@ fn objects() -> Router<State> {
         )
         .route(&format!("{BASE}/{{plural}}/{{name}}/status"), get(object::get))
         .route(&format!("{BASE}/{{plural}}/{{name}}/log"), get(log::read))
+        .route(&format!("{BASE}/{{plural}}/{{name}}/rollback"), post(rollback::container))
 }

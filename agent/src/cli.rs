@@ -23,6 +23,7 @@ mod manual;
 mod output;
 mod page;
 mod plan;
+mod rollback;
 mod schema;
 mod screen;
 mod secret;
@@ -92,6 +93,8 @@ enum Command {
     Confirm(confirm::Args),
     /// Updates a container to the image that its tag names by now.
     Update(update::Args),
+    /// Goes back to what was before.
+    Rollback(rollback::Args),
     /// Shows what a container prints.
     Logs(logs::Args),
     /// Shows what happened.
@@ -149,6 +152,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Secret(args) => secret::run(&args, client, screen).await?,
         Command::Confirm(args) => confirm::run(&args, client, screen).await?,
         Command::Update(args) => update::run(&args, client, screen).await?,
+        Command::Rollback(args) => rollback::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,

@@ -23,7 +23,7 @@ pub use self::{
     firewall::{Firewall, Member, Rules, RulesSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     strangers::Strangers,
-    updates::{Copied, Record, Rollout, Updates, UpdatesSeen},
+    updates::{Copied, Previous, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
 };
 

@@ -526,3 +526,21 @@ async fn what_would_be_lost_is_not_taken_over_unless_that_is_accepted() {
     assert!(machine.house.read("containers/their-web.toml").contains("hunter2") && !adopted.err.contains("hunter2"));
     machine.run(&["adopt", "network", "x"]).await.is(2, "", "error: only a container can be adopted\n");
 }
+
+#[tokio::test]
+async fn a_container_goes_back_or_it_is_told_why_not() {
+    let machine = Machine::open().await;
+    machine.run(&["rollback", "container/web"]).await.is(3, "", "error: containers.piccolo.os \"web\" not found\n");
+    machine.write("web.toml", WEB);
+    machine.run(&["apply", "-f", "web.toml"]).await.is(0, "container/web created\n", "");
+    let refused = machine.run(&["rollback", "container/web"]).await;
+    assert!(refused.code == 5 && refused.err.contains("`web` does not follow its image"), "{}", refused.err);
+    for name in ["web", "updated"] {
+        machine.write("web.toml", &(WEB.replace("\"web\"", &format!("\"{name}\"")) + "update = {}\n"));
+        assert_eq!(machine.run(&["apply", "-f", "web.toml"]).await.code, 0);
+    }
+    machine.run(&["rollback", "container/web"]).await.is(5, "", "error: `web`: nothing is kept\n");
+    machine.run(&["rollback", "ct/updated"]).await.is(0, "container/updated goes back to sha256:old\n", "");
+    let network = "error: only a container can go back: container/NAME\n";
+    machine.run(&["rollback", "network/front"]).await.is(2, "", network);
+}

@@ -216,6 +216,94 @@ fn killed_in_any_verb_it_ends_well() {
     }
 }
 
+/// A database that was updated, and has written since.
+fn updated(checked: bool) -> Scene {
+    let mut scene = Scene::new("auto", checked);
+    scene.offer(GOOD);
+    scene.settle();
+    scene.engine.write_volume("data", "moved on");
+    scene
+}
+
+#[test]
+fn a_person_goes_back_with_the_data_of_then_and_for_good() {
+    for checked in [false, true] {
+        let mut scene = updated(checked);
+        assert_eq!(scene.engine.go_back("db").as_deref(), Ok(OLD));
+        scene.settle();
+        assert_eq!((scene.runs().as_str(), scene.data().as_str()), (OLD, "precious"));
+        assert!(scene.engine.go_back("db").is_err(), "there is nothing before that");
+        scene.offer(BETTER);
+        scene.settle();
+        scene.offer(GOOD);
+        scene.settle();
+        assert_eq!((scene.runs().as_str(), scene.starts(GOOD)), (BETTER, 1));
+    }
+}
+
+#[test]
+fn there_is_a_way_back_after_an_edit_and_after_an_update_that_failed() {
+    let mut scene = updated(false);
+    let mut edited = spec("auto", false);
+    edited.env.insert("ON".into(), "1".into());
+    scene.desired = desired(&edited);
+    scene.settle();
+    scene.offer(BAD);
+    scene.settle();
+    assert_eq!((scene.runs().as_str(), scene.data().as_str()), (GOOD, "moved on"));
+    assert_eq!(scene.engine.go_back("db").as_deref(), Ok(OLD));
+    scene.settle();
+    assert_eq!((scene.runs().as_str(), scene.data().as_str()), (OLD, "precious"));
+}
+
+#[test]
+fn a_way_back_that_fails_changes_nothing() {
+    let mut scene = updated(true);
+    scene.engine.spoil(OLD);
+    assert!(scene.engine.go_back("db").is_ok());
+    scene.settle();
+    assert_eq!((scene.runs().as_str(), scene.data().as_str()), (GOOD, "moved on"));
+    assert!(scene.engine.go_back("db").is_err(), "it was tried");
+}
+
+/// The law *Survives*, at every verb of a way back that goes well and of one that does not.
+#[test]
+fn killed_in_any_verb_of_a_way_back_it_ends_well() {
+    for (fails, runs, data) in [(false, OLD, "precious"), (true, GOOD, "moved on")] {
+        for checked in [false, true] {
+            for (nth, when) in (0..VERBS).flat_map(|nth| [(nth, When::Before), (nth, When::After)]) {
+                let mut scene = updated(checked);
+                if fails {
+                    scene.engine.spoil(OLD);
+                }
+                assert!(scene.engine.go_back("db").is_ok());
+                scene.engine.hang(None, nth, when);
+                for _ in 0..8 {
+                    scene.pass();
+                    scene.engine.let_time_pass();
+                }
+                scene.settle();
+                assert_eq!((scene.runs().as_str(), scene.data().as_str()), (runs, data), "{fails} {nth} {when:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_way_back_that_is_broken_off_gives_the_data_back() {
+    for steps in 0..12 {
+        let mut scene = updated(false);
+        assert!(scene.engine.go_back("db").is_ok());
+        scene.pass();
+        let plan = support::plan(&containers(&scene.engine), &scene.desired).unwrap();
+        support::apply(&containers(&scene.engine), &plan.steps[..steps.min(plan.steps.len() - 1)]);
+        let restored = scene.data() == "precious";
+        scene.desired.manifests.last_mut().unwrap().spec.env.insert("ON".into(), "1".into());
+        scene.settle();
+        assert_eq!(scene.data(), if scene.runs() == OLD { "precious" } else { "moved on" }, "{steps} {restored}");
+    }
+}
+
 #[test]
 fn a_reboot_in_the_middle_of_a_trial_is_no_failure() {
     for (digest, runs) in [(GOOD, GOOD), (BAD, OLD)] {
@@ -263,6 +351,7 @@ enum Happening {
     Hang(u32, When),
     Stale(u32),
     Reboot,
+    GoBack,
     Pass,
     TimePasses,
 }
@@ -280,6 +369,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0..8u32, when()).prop_map(|(nth, when)| Happening::Hang(nth, when)),
         1 => (1..3u32).prop_map(Happening::Stale),
         1 => Just(Happening::Reboot),
+        1 => Just(Happening::GoBack),
         9 => Just(Happening::Pass),
         4 => Just(Happening::TimePasses),
     ]
@@ -301,6 +391,7 @@ impl Happening {
             Self::Hang(nth, when) => engine.hang(None, nth, when),
             Self::Stale(looks) => engine.go_stale(looks),
             Self::Reboot => engine.reboot(),
+            Self::GoBack => drop(engine.go_back("db")),
             Self::Pass => drop(scene.pass()),
             Self::TimePasses => engine.let_time_pass(),
         }

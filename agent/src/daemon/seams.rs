@@ -42,6 +42,10 @@ impl Approvals for Updater {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(self.approve(container, digest))
     }
+
+    fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        Box::pin(self.go_back(container))
+    }
 }
 
 /// What others run.

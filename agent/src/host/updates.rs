@@ -16,8 +16,13 @@ pub trait Updates: Snapshots {
     fn known(&self, view: &EngineView) -> impl Future<Output = Result<UpdatesSeen, HostError>> + Send;
     /// Waits until something else is known, or time matters.
     fn news(&self) -> impl Future<Output = ()> + Send;
-    /// Writes down that a container runs this digest from now on.
-    fn commit(&self, subject: &str, digest: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes down that a container runs this digest from now on, and what a person can go back to.
+    fn commit(
+        &self,
+        subject: &str,
+        digest: &str,
+        previous: Option<&Previous>,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Writes down that this digest did not do well, and is never to be tried again.
     fn condemn(&self, subject: &str, digest: &str, why: &str) -> impl Future<Output = Result<(), HostError>> + Send;
 }
@@ -74,12 +79,28 @@ pub struct Record {
     /// The digest that a person has approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<String>,
+    /// What it ran before its last update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// Whether a person wants to go back to that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub back: bool,
     /// When each digest was seen first.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The digests that did not do well, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failed: BTreeMap<String, String>,
+}
+
+/// An image to go back to, with its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Previous {
+    /// Its digest.
+    pub digest: String,
+    /// The label of the snapshots that the update from it has taken.
+    pub label: String,
 }
 
 /// What is written on a container beside its spec when its image is one of several that the tag has named.
@@ -91,6 +112,9 @@ pub struct Rollout {
     /// The container that it is to take the place of, by identifier; none if that is not on trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// The label of the snapshots that are restored for it, if it is a way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<String>,
 }
 
 impl Record {
@@ -104,15 +128,33 @@ impl Record {
         self.first_seen.entry(digest.to_owned()).or_insert(now);
     }
 
-    /// Notes that the container runs this digest.
-    pub fn commit(&mut self, digest: &str) {
+    /// Notes that the container runs this digest, and what can be gone back to.
+    pub fn commit(&mut self, digest: &str, previous: Option<&Previous>) {
         self.current = Some(digest.to_owned());
-        self.approved = None;
+        self.previous = previous.cloned();
+        (self.approved, self.back) = (None, false);
+    }
+
+    /// Notes that a person wants to go back to what it ran before, and returns the digest of that.
+    ///
+    /// # Errors
+    /// When there is nothing to go back to.
+    pub fn go_back(&mut self) -> Result<String, String> {
+        let Some(Previous { digest, .. }) = &self.previous else {
+            return Err("nothing is kept to go back to: it was not updated, or returned already".to_owned());
+        };
+        if let Some(why) = self.failed.get(digest) {
+            return Err(format!("{digest} was tried and failed ({why}); it is not tried again"));
+        }
+        self.back = true;
+        Ok(digest.clone())
     }
 
     /// Notes that this digest did not do well.
     pub fn condemn(&mut self, digest: &str, why: &str) {
         self.failed.entry(digest.to_owned()).or_insert_with(|| why.to_owned());
         self.approved = None;
+        // Who wanted to go back to it can't.
+        self.back &= self.previous.as_ref().is_some_and(|previous| previous.digest != digest);
     }
 }

@@ -76,7 +76,7 @@ impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
             Act::Snapshot(it) => self.1.snapshot(&it.volume, &it.label).await,
             Act::Restore(it) => self.1.restore(&it.volume, &it.label).await,
             Act::DropSnapshot(it) => self.1.drop_snapshot(&it.volume, &it.label).await,
-            Act::Commit { digest } => self.1.commit(&step.subject, digest).await,
+            Act::Commit { digest, previous } => self.1.commit(&step.subject, digest, previous.as_ref()).await,
             Act::Condemn { digest, why } => self.1.condemn(&step.subject, digest, why).await,
         }
     }

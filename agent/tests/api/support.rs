@@ -195,13 +195,18 @@ impl Logs for Greeting {
     }
 }
 
-/// Approves one digest.
+/// Approves one digest; what is called `updated` has been another image before.
 struct Willing;
 
 impl Approvals for Willing {
     fn approve<'a>(&'a self, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
         let known = digest == "sha256:new";
         Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} is not offered")) } })
+    }
+
+    fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        let known = container == "updated";
+        Box::pin(async move { if known { Ok("sha256:old".to_owned()) } else { Err("nothing is kept".to_owned()) } })
     }
 }
 

@@ -123,9 +123,7 @@ async fn a_person_is_told_and_decides() -> anyhow::Result<()> {
         point("app:1", "latest").await?;
         machine.until("it is told", async || condition(&machine, "app", "UpdateAvailable").await).await?;
         ensure!(digest(&machine, "app").await? == before, "nobody has approved it");
-        let piccolo = piccolo_e2e::machine::program()?.with_file_name("piccolo");
-        let host = format!("unix://{}", machine.socket().display());
-        let done = Command::new(piccolo).args(["--host", &host, "update", "container/app"]).output().await?;
+        let done = piccolo(&machine, &["update", "container/app"]).await?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         machine.until("it is updated", async || digest(&machine, "app").await.is_ok_and(|now| now != before)).await?;
         machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
@@ -162,6 +160,48 @@ async fn the_end_of_the_engine_is_no_failure_of_an_image() -> anyhow::Result<()>
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_person_goes_back_to_the_image_and_the_data_of_before() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        point("db:1", "1").await?;
+        machine.write("db-data.toml", &volume("db"))?;
+        machine.write("db.toml", &database("db", "update = { policy = \"auto\", healthFor = \"1s\" }")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let first = digest(&machine, "db").await?;
+        let nothing = piccolo(&machine, &["rollback", "container/db"]).await?;
+        ensure!(!nothing.status.success() && String::from_utf8_lossy(&nothing.stderr).contains("nothing is kept"));
+        point("db:1", "latest").await?;
+        machine.until("it is updated", async || digest(&machine, "db").await.is_ok_and(|now| now != first)).await?;
+        machine.until("it is kept", async || engine.inspect("db.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        let written = PathBuf::from(engine.0.inspect_volume("db-data").await?.mountpoint).join("since");
+        fs::write(&written, "by the new image")?;
+        let begin = Instant::now();
+        let told = piccolo(&machine, &["rollback", "container/db"]).await?;
+        ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        machine.until("it went back", async || digest(&machine, "db").await.is_ok_and(|now| now == first)).await?;
+        machine.until("it stays there", async || engine.inspect("db.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        println!("the way back took {:.1} s, 1 s of it on trial", begin.elapsed().as_secs_f64());
+        ensure!(!written.exists() && count(&engine, "db").await.is_ok(), "it has other data than then");
+        // The registry is asked every second: time enough to try again.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        ensure!(digest(&machine, "db").await? == first && condition(&machine, "db", "UpdateFailed").await);
+        ensure!(!piccolo(&machine, &["rollback", "container/db"]).await?.status.success(), "there is nothing before");
+        machine.stop().await
+    })
+    .await
+}
+
+async fn piccolo(machine: &Machine, args: &[&str]) -> anyhow::Result<std::process::Output> {
+    let host = format!("unix://{}", machine.socket().display());
+    let program = piccolo_e2e::machine::program()?.with_file_name("piccolo");
+    Ok(Command::new(program).args(["--host", &host]).args(args).output().await?)
 }
 
 fn machine() -> anyhow::Result<Machine> {

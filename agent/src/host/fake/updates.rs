@@ -7,7 +7,9 @@ use super::{
     FakeEngine, Verb,
     world::{World, spec_of},
 };
-use crate::host::{ContainerSeen, Copied, EngineView, Health, HostError, Record, State, Updates, UpdatesSeen};
+use crate::host::{
+    ContainerSeen, Copied, EngineView, Health, HostError, Previous, Record, State, Updates, UpdatesSeen,
+};
 
 /// What a bad image writes to each volume that it can write to.
 pub const CORRUPT: &str = "corrupt";
@@ -22,8 +24,8 @@ impl Updates for FakeEngine {
         pending::<()>().await;
     }
 
-    async fn commit(&self, subject: &str, digest: &str) -> Result<(), HostError> {
-        self.write_down(Verb::Commit, subject, |record| record.commit(digest)).await
+    async fn commit(&self, subject: &str, digest: &str, previous: Option<&Previous>) -> Result<(), HostError> {
+        self.write_down(Verb::Commit, subject, |record| record.commit(digest, previous)).await
     }
 
     async fn condemn(&self, subject: &str, digest: &str, why: &str) -> Result<(), HostError> {
@@ -60,6 +62,16 @@ impl FakeEngine {
         self.by_hand(|world| {
             world.records.entry(subject.to_owned()).or_default().approved = Some(digest.to_owned());
         });
+    }
+
+    /// Asks for the way back to what a container ran before its last update.
+    ///
+    /// # Errors
+    /// When nothing is kept to go back to.
+    pub fn go_back(&self, subject: &str) -> Result<String, String> {
+        let mut answer = Err(String::new());
+        self.by_hand(|world| answer = world.records.entry(subject.to_owned()).or_default().go_back());
+        answer
     }
 
     /// Says of which volumes an update takes a snapshot.

@@ -137,7 +137,7 @@ mod tests {
         fs::write(room.path().join("db.writing"), "half").unwrap();
         let book: Book<Record> = Book::open(room.path().to_owned()).unwrap();
         assert!(book.records().is_empty());
-        assert!(book.change("db", |record| record.commit("sha256:new")).is_err());
+        assert!(book.change("db", |record| record.commit("sha256:new", None)).is_err());
         assert_eq!(fs::read_to_string(room.path().join("db.json")).unwrap(), "{");
     }
 }

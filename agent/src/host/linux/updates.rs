@@ -23,8 +23,8 @@ use super::{
 use crate::{
     clock,
     host::{
-        ContainerSeen, Copied, EngineView, Health, HostError, Record, SnapshotSeen, Snapshots, State, Updates,
-        UpdatesSeen,
+        ContainerSeen, Copied, EngineView, Health, HostError, Previous, Record, SnapshotSeen, Snapshots, State,
+        Updates, UpdatesSeen,
     },
 };
 
@@ -96,6 +96,18 @@ impl Updater {
         let changed = self.change(subject, move |record| record.approved = Some(approved)).await;
         self.hint.now();
         changed.map_err(|error| error.message)
+    }
+
+    /// Writes down that a person wants a container to go back to what it ran before its last update, and returns the
+    /// digest of that.
+    ///
+    /// # Errors
+    /// When nothing is kept to go back to.
+    pub async fn go_back(&self, subject: &str) -> Result<String, String> {
+        let digest = self.book.records().remove(subject).unwrap_or_default().go_back()?;
+        let changed = self.change(subject, |record| drop(record.go_back())).await;
+        self.hint.now();
+        changed.map(|()| digest).map_err(|error| error.message)
     }
 
     async fn ask_all(&self, interval: Duration) {
@@ -205,9 +217,9 @@ impl Updates for Updater {
         self.hint.heard().await;
     }
 
-    async fn commit(&self, subject: &str, digest: &str) -> Result<(), HostError> {
-        let digest = digest.to_owned();
-        self.change(subject, move |record| record.commit(&digest)).await
+    async fn commit(&self, subject: &str, digest: &str, previous: Option<&Previous>) -> Result<(), HostError> {
+        let (digest, previous) = (digest.to_owned(), previous.cloned());
+        self.change(subject, move |record| record.commit(&digest, previous.as_ref())).await
     }
 
     async fn condemn(&self, subject: &str, digest: &str, why: &str) -> Result<(), HostError> {

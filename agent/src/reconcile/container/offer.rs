@@ -6,7 +6,7 @@ use piccolo_schema::{
 };
 
 use super::{compare::same_image, machine::Machine};
-use crate::host::{ContainerSeen, Record, Rollout, UpdatesSeen};
+use crate::host::{ContainerSeen, Previous, Record, Rollout, UpdatesSeen};
 
 /// What the registry has for a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Offer<'a> {
     Waits(&'a str, &'static str, String),
     /// This digest, now.
     Due(&'a str),
+    /// What it ran before, now: a person wants that.
+    Back(&'a Previous),
 }
 
 /// Returns what is written down of the image that a spec names.
@@ -43,13 +45,18 @@ pub(super) fn pinned(subject: &str, spec: &ContainerSpec, machine: &Machine<'_>)
             stamp.rollout.as_ref().filter(|_| same).map(|it| it.digest.clone())
         })
     };
-    written.or_else(stamped).map(|digest| Rollout { digest, replaces: None })
+    written.or_else(stamped).map(|digest| Rollout { digest, replaces: None, restores: None })
 }
 
 /// Says what there is for a container that is as its manifest asks.
 pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSeen, machine: &Machine<'a>) -> Offer<'a> {
     let Some(update) = &spec.update else { return Offer::None };
     let Some(record) = record(subject, spec, machine.updates) else { return Offer::None };
+    if let Some(previous) =
+        record.previous.as_ref().filter(|it| record.back && Some(it.digest.as_str()) != digest(runs))
+    {
+        return shared(subject, spec, &previous.digest, machine).unwrap_or(Offer::Back(previous));
+    }
     let Some(offered) = record.offered.as_deref().filter(|offered| Some(*offered) != digest(runs)) else {
         return Offer::None;
     };
@@ -61,15 +68,18 @@ pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSee
     {
         return Offer::Waits(offered, reason, message);
     }
-    let shared = snapshots_of(spec, machine).find_map(|volume| Some((volume, machine.other_on(volume, subject)?)));
-    if let Some((volume, other)) = shared {
-        let message = format!(
-            "`{}` runs on the volume `{volume}` too, so its data could not be brought back; stop it for the update",
-            other.name
-        );
-        return Offer::Waits(offered, "VolumeShared", message);
-    }
-    Offer::Due(offered)
+    shared(subject, spec, offered, machine).unwrap_or(Offer::Due(offered))
+}
+
+/// Says if somebody else is on a volume, whose data could then not be brought back.
+fn shared<'a>(subject: &str, spec: &ContainerSpec, digest: &'a str, machine: &Machine<'_>) -> Option<Offer<'a>> {
+    let shared = |volume| Some((volume, machine.other_on(volume, subject)?));
+    let (volume, other) = snapshots_of(spec, machine).find_map(shared)?;
+    let message = format!(
+        "`{}` runs on the volume `{volume}` too, so its data could not be brought back; stop it for the update",
+        other.name
+    );
+    Some(Offer::Waits(digest, "VolumeShared", message))
 }
 
 /// Returns the volumes of which an update takes a snapshot.

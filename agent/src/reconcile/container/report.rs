@@ -7,7 +7,7 @@ use super::{
     offer::{Offer, digest, offer},
 };
 use crate::{
-    host::{ContainerSeen, EngineView, Health, State},
+    host::{ContainerSeen, EngineView, Health, Previous, State},
     reconcile::{Note, Report},
 };
 
@@ -41,6 +41,9 @@ fn note(manifest: &Container, machine: &Machine<'_>) -> Option<Note> {
     let note = |name, reason, message| Some(Note { name, reason, message });
     match offer(manifest.name(), &manifest.spec, standing.kept.or(standing.old)?, machine) {
         Offer::None => None,
+        Offer::Back(Previous { digest, .. }) => {
+            note("UpdateAvailable", "Due", format!("It goes back to the image {digest}"))
+        }
         Offer::Due(digest) => note("UpdateAvailable", "Due", format!("Its tag names the image {digest} by now")),
         Offer::Waits(digest, reason, message) => {
             note("UpdateAvailable", reason, format!("Its tag names the image {digest} by now. {message}"))
@@ -56,7 +59,7 @@ fn note(manifest: &Container, machine: &Machine<'_>) -> Option<Note> {
 fn available<'a>(manifest: &Container, seen: &ContainerSeen, machine: &Machine<'a>) -> Option<&'a str> {
     match offer(manifest.name(), &manifest.spec, seen, machine) {
         Offer::Waits(digest, ..) | Offer::Due(digest) => Some(digest),
-        Offer::None | Offer::Failed(..) => None,
+        Offer::None | Offer::Failed(..) | Offer::Back(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | the machine or the engine ended while it ran, and nobody else starts it | start it again; its trial begins anew |
 //! | it did well for long enough, or that is written down | write it down, remove the old one and older snapshots |
 //! | it did not do well, or that is written down | write it down, stop it, restore the data, remove it |
+//! | a person wants to go back | the same with the image of before; its data is restored before it is started |
 //! | the manifest changed meanwhile | the trial ends at once, in favour of the new one if its health check passes |
 //!
 //! A snapshot is named after the new container, so it is never taken for one of another try. What is decided is written
@@ -25,7 +26,7 @@ use super::{
     subject::{Halt, Subject},
     trial::{Verdict, is_well_so_far, judge},
 };
-use crate::host::{ContainerSeen, Copied, Rollout, State};
+use crate::host::{ContainerSeen, Copied, Previous, Rollout, State};
 
 /// How much of an identifier names a snapshot.
 const SHORT: usize = 12;
@@ -36,6 +37,8 @@ pub(super) struct Open<'a> {
     new: &'a ContainerSeen,
     old: &'a ContainerSeen,
     digest: &'a str,
+    /// The label of the snapshots that are restored, if it is a way back.
+    restores: Option<&'a str>,
 }
 
 /// What comes next in an open update.
@@ -55,7 +58,7 @@ impl<'a> Open<'a> {
             let rollout = new.stamp.as_ref()?.rollout.as_ref()?;
             let replaced = rollout.replaces.as_ref()?;
             let old = containers.iter().find(|old| old.id == *replaced)?;
-            Some(Self { new, old, digest: &rollout.digest })
+            Some(Self { new, old, digest: &rollout.digest, restores: rollout.restores.as_deref() })
         })
     }
 }
@@ -63,16 +66,20 @@ impl<'a> Open<'a> {
 impl Subject<'_> {
     /// Begins the update that is due, if one is. The old container does not notice.
     pub(super) fn begin(&mut self, old: &ContainerSeen) -> Halt {
-        let Offer::Due(digest) = offer::offer(self.name, self.spec, old, self.machine) else { return Ok(()) };
+        let (digest, restores, why) = match offer::offer(self.name, self.spec, old, self.machine) {
+            Offer::Due(digest) => (digest, None, "update"),
+            Offer::Back(Previous { digest, label }) => (digest.as_str(), Some(label.clone()), "way back"),
+            Offer::None | Offer::Failed(..) | Offer::Waits(..) => return Ok(()),
+        };
         self.name_is_free(&self.next)?;
         self.name_is_free(&self.prev())?;
-        let rollout = Some(Rollout { digest: digest.to_owned(), replaces: Some(old.id.clone()) });
+        let rollout = Some(Rollout { digest: digest.to_owned(), replaces: Some(old.id.clone()), restores });
         let from = image(self.spec, rollout.as_ref());
         if !self.machine.has_image(&from) {
             self.acts.push(Act::Pull { image: from });
         }
         self.follows = true;
-        let (name, spec, why) = (self.next.clone(), Box::new(self.spec.clone()), "update".to_owned());
+        let (name, spec, why) = (self.next.clone(), Box::new(self.spec.clone()), why.to_owned());
         self.acts.push(Act::Create { name, spec, why, rollout });
         Ok(())
     }
@@ -89,6 +96,9 @@ impl Subject<'_> {
         }
         match self.next_of(&open) {
             Next::Abandon => {
+                if open.restores.is_some_and(|label| self.put_aside(label).next().is_some()) {
+                    self.put_back(&open);
+                }
                 self.acts.extend(take_down(open.new));
                 Ok(())
             }
@@ -149,6 +159,15 @@ impl Subject<'_> {
                 self.acts.push(Act::Snapshot(copy));
             }
         }
+        // Once it has run, what it has written since is its own.
+        if let (Some(restores), State::Created) = (open.restores, open.new.state) {
+            let aside: Vec<&str> = self.put_aside(restores).map(|it| it.volume.as_str()).collect();
+            let used: Vec<&str> = snapshots_of(self.spec, self.machine).collect();
+            let left = |it: &&Copied| used.contains(&it.volume.as_str()) && !aside.contains(&it.volume.as_str());
+            let all = self.machine.updates.snapshots.iter().filter(|it| it.label == restores);
+            let left: Vec<Act> = all.filter(left).cloned().map(Act::Restore).collect();
+            self.acts.extend(left);
+        }
         self.name_both(open);
         self.acts.push(Act::Start { id: open.new.id.clone(), name: self.name.to_owned() });
         Ok(())
@@ -180,9 +199,18 @@ impl Subject<'_> {
     }
 
     fn commit(&mut self, open: &Open<'_>) -> Halt {
-        let digest = open.digest.to_owned();
-        self.acts.push(Act::Commit { digest });
-        self.drop_snapshots_but(&[label(self.name, open.new)]);
+        let (old, label) = (offer::digest(open.old).map(str::to_owned), label(self.name, open.new));
+        let mut previous = None;
+        match (old, open.restores) {
+            // Who went back does not want to be where he was again.
+            (Some(digest), Some(_)) => {
+                self.acts.push(Act::Condemn { digest, why: "a person went back from it".to_owned() });
+            }
+            (Some(digest), None) => previous = Some(Previous { digest, label: label.clone() }),
+            (None, _) => {}
+        }
+        self.acts.push(Act::Commit { digest: open.digest.to_owned(), previous });
+        self.drop_snapshots_but(&[label]);
         self.acts.extend(take_down(open.old));
         Ok(())
     }
@@ -194,18 +222,37 @@ impl Subject<'_> {
         }
         self.halt(open.new);
         // What an earlier try left is of no use any more; what led to the old container still is.
-        self.drop_snapshots_but(&[label(self.name, open.new), label(self.name, open.old)]);
-        // One that could not be started has changed no data.
-        if open.new.state != State::Created {
-            // Nothing may run on what is put back.
-            self.halt(open.old);
-            let copies: Vec<Copied> = self.snapshots(open).cloned().collect();
-            self.acts.extend(copies.into_iter().map(Act::Restore));
+        let kept = self.machine.updates.records.get(self.name).and_then(|record| record.previous.as_ref());
+        let kept = kept.map(|previous| previous.label.clone());
+        let keep: Vec<String> =
+            [label(self.name, open.new), label(self.name, open.old)].into_iter().chain(kept).collect();
+        self.drop_snapshots_but(&keep);
+        // One that could not be started has changed no data, but for a way back the data was changed before.
+        if open.new.state != State::Created || open.restores.is_some() {
+            self.put_back(open);
         }
         if open.new.state != State::Removing {
             self.acts.push(Act::remove(open.new));
         }
         Ok(())
+    }
+
+    /// Gives the old container the data that it had.
+    fn put_back(&mut self, open: &Open<'_>) {
+        // Nothing may run on what is put back.
+        self.halt(open.old);
+        let copies: Vec<Copied> = self.snapshots(open).cloned().collect();
+        self.acts.extend(copies.into_iter().map(Act::Restore));
+        // Another try begins with the data of then once more.
+        let aside = open.restores.into_iter().flat_map(|label| self.put_aside(label));
+        let aside: Vec<Copied> = aside.cloned().collect();
+        self.acts.extend(aside.into_iter().map(Act::DropSnapshot));
+    }
+
+    /// Returns what lay in the volumes to which these snapshots have been restored.
+    fn put_aside(&self, label: &str) -> impl Iterator<Item = &Copied> {
+        let aside = format!("{label}.replaced");
+        self.machine.updates.snapshots.iter().filter(move |it| it.label == aside)
     }
 
     /// Stops a container, frozen or not.

@@ -4,7 +4,7 @@ use piccolo_schema::{ContainerSpec, container::SecretUse, image::Reference};
 use serde::Serialize;
 
 use crate::{
-    host::{ContainerSeen, Copied, Limits, Rollout},
+    host::{ContainerSeen, Copied, Limits, Previous, Rollout},
     reconcile::{Disruption, Step},
 };
 
@@ -123,6 +123,8 @@ pub enum Act {
     Commit {
         /// Its digest.
         digest: String,
+        /// What a person can go back to.
+        previous: Option<Previous>,
     },
     /// Writes down that an image did not do well.
     Condemn {
@@ -214,7 +216,7 @@ impl Display for Act {
             Self::Snapshot(it) => write!(f, "take snapshot {} of volume {}", it.label, it.volume),
             Self::Restore(it) => write!(f, "restore volume {} from snapshot {}", it.volume, it.label),
             Self::DropSnapshot(it) => write!(f, "remove snapshot {} of volume {}", it.label, it.volume),
-            Self::Commit { digest } => write!(f, "keep the image {digest}"),
+            Self::Commit { digest, .. } => write!(f, "keep the image {digest}"),
             Self::Condemn { digest, why } => write!(f, "give up the image {digest} ({why})"),
         }
     }
