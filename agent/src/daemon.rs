@@ -39,8 +39,8 @@ pub struct Options {
     /// The directory of the manifests.
     #[arg(long, env = "PICCOLO_CONFIG_DIR", default_value = "/etc/piccolo")]
     pub config_dir: PathBuf,
-    /// The directory of what the daemon remembers, and of snapshots of volumes. All but these and `identity.age` can be
-    /// deleted without harm.
+    /// The directory of what the daemon remembers, and of snapshots of volumes. The `store` in it can be deleted without
+    /// harm. Without `updates` images that failed are tried again, without `adopted` those containers are not ours.
     #[arg(long, env = "PICCOLO_STATE_DIR", default_value = "/var/lib/piccolo")]
     pub state_dir: PathBuf,
     /// The file of the key by which this machine reads its secrets, made at the first start; `identity.age` in the

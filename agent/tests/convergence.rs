@@ -214,8 +214,9 @@ impl Scene {
         for _ in 0..PATIENCE {
             quiet = if self.pass() { quiet + 1 } else { 0 };
             self.let_time_pass();
-            // What starts, gets healthy or ends its trial of two minutes while nothing is done may be what others wait for.
-            if quiet == 4 {
+            // What starts or gets healthy while nothing is done may be what others wait for, and a trial takes two turns
+            // from then on.
+            if quiet == 5 {
                 return Ok(());
             }
         }
