@@ -5,6 +5,7 @@
 //! a `Fault`, rendered at the edge for the client at hand.
 
 mod adopt;
+mod authored;
 mod body;
 mod capture;
 mod confirm;
@@ -14,6 +15,7 @@ mod events;
 mod fault;
 mod guard;
 mod health;
+mod history;
 mod journal;
 mod kinds;
 mod list;
@@ -50,6 +52,7 @@ use piccolo_schema::{ContainerSpec, Mode};
 pub use self::serve::serve;
 use crate::{
     capture::{Capture, Captured},
+    history::History,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
 };
@@ -61,6 +64,8 @@ pub struct State {
     pub manifests: Manifests,
     /// What the agent remembers, from which all reads come.
     pub store: store::Reader,
+    /// The history of that directory.
+    pub history: History,
     /// Plans what is not written yet.
     pub preview: Arc<dyn Preview>,
     /// Reads what containers print.
@@ -124,6 +129,8 @@ const PATHS: &[&str] = &[
     "/adopt",
     "/capture",
     "/confirm",
+    "/history",
+    "/history/diff",
     "/journal",
     "/livez",
     "/metrics",
@@ -149,6 +156,8 @@ pub fn router(state: State) -> Router {
         .route("/capture", get(capture::show))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))
+        .route("/history", get(history::log))
+        .route("/history/diff", get(history::diff))
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod failure;
 mod get;
+mod history;
 mod import;
 mod local;
 mod logs;
@@ -99,6 +100,10 @@ enum Command {
     Logs(logs::Args),
     /// Shows what happened.
     Events(events::Args),
+    /// Shows who changed which manifests, and when.
+    History(history::Args),
+    /// Shows what changed in the manifests between two revisions.
+    Diff(history::DiffArgs),
     /// Explains a field of a manifest, or the code of a mistake.
     Explain(explain::Args),
     /// Checks manifests without a daemon.
@@ -155,6 +160,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Rollback(args) => rollback::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
+        Command::History(args) => history::run(&args, client, screen).await?,
+        Command::Diff(args) => history::diff(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
         Command::Adopt(args) => adopt::run(&args, client, screen).await?,

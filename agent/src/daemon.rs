@@ -11,7 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use piccolo_schema::{Mode, duration};
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,9 @@ use tracing::info;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
+    history::{History, Recorder},
     host::linux::{Adopted, Docker, Followed, Updater, Vault, goes_down},
-    manifests::Manifests,
+    manifests::{Change, Manifests},
     reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
     secrets::Identity,
     store::{self, Event},
@@ -31,6 +32,8 @@ use crate::{
 const FAREWELL: Duration = Duration::from_secs(300);
 /// What the rest of the daemon's end takes at most, the steps under way included.
 const MARGIN: Duration = Duration::from_secs(40);
+/// How many changes of manifests may wait to be recorded.
+const WAITING_CHANGES: usize = 64;
 
 /// Where the daemon finds and keeps things.
 #[derive(Clone, Debug, clap::Parser)]
@@ -87,9 +90,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let docker = Docker::open(&options.docker, vault.clone(), adopted)?;
     let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
-    let manifests = Manifests::open(options.config_dir.clone()).await;
-
+    let (history, recorder, changes) = history(&options, &writer);
     let mut tasks = JoinSet::new();
+    tasks.spawn(recorder.run(shutdown.clone()));
+    let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
     tasks.spawn(registrar.run(shutdown.clone()));
     let shared = Shared {
@@ -114,6 +118,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 
     let state = api::State {
         manifests,
+        history,
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker.clone())),
@@ -149,6 +154,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // A file that is left behind would be taken for a daemon that does not answer.
     drop(std::fs::remove_file(&options.socket));
     defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+}
+
+/// Opens the history of the manifests, and the queue in which their changes wait for it.
+fn history(options: &Options, store: &Arc<store::Writer>) -> (History, Recorder, mpsc::Sender<Change>) {
+    let (changes, queue) = mpsc::channel(WAITING_CHANGES);
+    let store = store.clone();
+    let report = move |well, message| store.health("history", well, message);
+    let directory = options.state_dir.join("config.git");
+    let (history, recorder) = History::open(directory, options.config_dir.clone(), queue, Box::new(report));
+    (history, recorder, changes)
 }
 
 /// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets

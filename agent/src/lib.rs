@@ -10,6 +10,7 @@ pub mod compose;
 pub mod controller;
 pub mod daemon;
 pub mod foreign;
+pub mod history;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;

@@ -3,6 +3,7 @@
 //! Events of the file system are hints. After each the whole tree is looked at, and only files whose stamp has changed are
 //! read.
 
+mod change;
 mod edit;
 mod error;
 mod file;
@@ -20,17 +21,18 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use piccolo_schema::Kind;
 use serde_json::Value;
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, mpsc, watch},
     task::spawn_blocking,
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use self::{edit::Content, tree::Tree, watcher::Watcher};
 pub use self::{
+    change::{By, Change, Door, Who},
     error::{Expect, WriteError, Written},
     file::save,
     snapshot::{Declaration, Identity, Problem, Snapshot, reason},
 };
+use self::{edit::Content, tree::Tree, watcher::Watcher};
 
 /// The directory of manifests, watched.
 ///
@@ -38,6 +40,7 @@ pub use self::{
 #[derive(Clone)]
 pub struct Manifests {
     shared: Shared,
+    by: By,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -45,49 +48,72 @@ pub struct Manifests {
 #[derive(Clone)]
 struct Shared {
     tree: Arc<Mutex<Tree>>,
+    teller: Teller,
+}
+
+/// Who hears of a new snapshot.
+#[derive(Clone)]
+struct Teller {
     snapshots: watch::Sender<Arc<Snapshot>>,
+    changes: Option<mpsc::Sender<Change>>,
 }
 
 impl Manifests {
     /// Reads the directory and begins to watch it. A directory that is missing or unreadable is a problem in the
     /// snapshot, and looked for again.
     pub async fn open(root: PathBuf) -> Self {
+        Self::open_with(root, None).await
+    }
+
+    /// Opens it as [`Manifests::open`] does, and sends each change here, one by one and with its author. Whoever listens
+    /// must go on listening: while the queue is full, nothing is read and nothing written.
+    pub async fn open_recorded(root: PathBuf, changes: mpsc::Sender<Change>) -> Self {
+        Self::open_with(root, Some(changes)).await
+    }
+
+    async fn open_with(root: PathBuf, changes: Option<mpsc::Sender<Change>>) -> Self {
         let root = std::path::absolute(&root).unwrap_or(root);
         let tree = Tree::new(root.clone());
-        let shared = Shared { tree: Arc::new(Mutex::new(tree)), snapshots: watch::Sender::new(Arc::default()) };
+        let teller = Teller { snapshots: watch::Sender::new(Arc::default()), changes };
+        let shared = Shared { tree: Arc::new(Mutex::new(tree)), teller };
         // The watch comes first, so that no change falls between it and the first look.
         let watcher = spawn_blocking(move || Watcher::new(root)).await;
-        let _ = shared.work(|tree| tree.tidy()).await;
+        let _ = shared.work(By::default(), |tree| tree.tidy()).await;
         let watching = shared.clone();
         let watch = tokio::spawn(async move {
             if let Ok(watcher) = watcher {
                 watching.follow(watcher).await;
             }
         });
-        Self { shared, _watch: Arc::new(AbortOnDropHandle::new(watch)) }
+        Self { shared, by: By::default(), _watch: Arc::new(AbortOnDropHandle::new(watch)) }
+    }
+
+    /// Returns a handle whose writes are this author's.
+    pub fn by(&self, by: By) -> Self {
+        Self { by, ..self.clone() }
     }
 
     /// Returns what the directory says now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.shared.snapshots.borrow())
+        Arc::clone(&self.shared.teller.snapshots.borrow())
     }
 
     /// Follows what the directory says.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.shared.snapshots.subscribe()
+        self.shared.teller.snapshots.subscribe()
     }
 
     /// Returns the text of a manifest's file and its fingerprint, to be changed by a person and put back.
     pub async fn text(&self, kind: Kind, name: &str) -> Result<(String, String), WriteError> {
         let name = name.to_owned();
-        self.shared.work(move |tree| tree.text(kind, &name)).await?
+        self.shared.work(By::default(), move |tree| tree.text(kind, &name)).await?
     }
 
     /// Makes or changes a manifest. Of an existing file only what differs is rewritten; comments, order and blank lines
     /// stay. The snapshot shows it before this returns. Dropped half-way, the file is either as before or as asked.
     pub async fn put(&self, manifest: &Value, expect: impl Into<Expect>) -> Result<Written, WriteError> {
         let (content, expect) = (Content::from_value(manifest)?, expect.into());
-        self.shared.work(move |tree| tree.put(&content, &expect)).await?
+        self.shared.work(self.by.clone(), move |tree| tree.put(&content, &expect)).await?
     }
 
     /// Makes or replaces a manifest by this very text. Otherwise as [`Manifests::put`].
@@ -99,20 +125,20 @@ impl Manifests {
         expect: impl Into<Expect>,
     ) -> Result<Written, WriteError> {
         let (content, expect) = (Content::from_text(kind, name, toml)?, expect.into());
-        self.shared.work(move |tree| tree.put(&content, &expect)).await?
+        self.shared.work(self.by.clone(), move |tree| tree.put(&content, &expect)).await?
     }
 
     /// Removes a manifest. Whoever asks for this one by name has confirmed its removal. Dropped half-way, the file is
     /// there or gone.
     pub async fn delete(&self, kind: Kind, name: &str, expect: impl Into<Expect>) -> Result<(), WriteError> {
         let (name, expect) = (name.to_owned(), expect.into());
-        self.shared.work(move |tree| tree.delete(kind, &name, &expect)).await?
+        self.shared.work(self.by.clone(), move |tree| tree.delete(kind, &name, &expect)).await?
     }
 
     /// Confirms removals that are held. A confirmation ends when its manifest is declared again.
     pub async fn consent(&self, removals: BTreeSet<(Kind, String)>) {
         // Nothing is lost when the agent is shutting down: a confirmation lives in memory only.
-        let _ = self.shared.work(move |tree| tree.consented.extend(removals)).await;
+        let _ = self.shared.work(By::default(), move |tree| tree.consented.extend(removals)).await;
     }
 }
 
@@ -120,18 +146,18 @@ impl Shared {
     /// Works on the tree alone, looks at all of it and tells what it says. Once begun it ends, even if nobody waits.
     async fn work<T: Send + 'static>(
         &self,
+        by: By,
         work: impl FnOnce(&mut Tree) -> T + Send + 'static,
     ) -> Result<T, WriteError> {
         let mut tree = Arc::clone(&self.tree).lock_owned().await;
-        let snapshots = self.snapshots.clone();
+        let teller = self.teller.clone();
         let working = spawn_blocking(move || {
             let done = work(&mut tree);
-            let snapshot = tree.rescan();
-            snapshots.send_if_modified(|shown| {
-                let is_new = !Arc::ptr_eq(shown, &snapshot);
-                *shown = snapshot;
-                is_new
-            });
+            // What a write found there was not changed by the writer.
+            if let Some(found) = tree.found.take() {
+                teller.tell(found, By::default());
+            }
+            teller.tell(tree.rescan(), by);
             done
         });
         working.await.map_err(|_| WriteError::Stopping)
@@ -145,9 +171,24 @@ impl Shared {
                 let Ok(rewatched) = rewatched else { return };
                 watcher = rewatched;
             }
-            if self.work(|_| ()).await.is_err() {
+            if self.work(By::default(), |_| ()).await.is_err() {
                 tracing::error!("the manifests could not be read");
             }
+        }
+    }
+}
+
+impl Teller {
+    /// Tells of a snapshot, if it is a new one. Blocks.
+    fn tell(&self, snapshot: Arc<Snapshot>, by: By) {
+        let is_new = self.snapshots.send_if_modified(|shown| {
+            let is_new = !Arc::ptr_eq(shown, &snapshot);
+            shown.clone_from(&snapshot);
+            is_new
+        });
+        if let (true, Some(changes)) = (is_new, &self.changes) {
+            // Nobody listens any more when the agent is shutting down.
+            let _ = changes.blocking_send(Change { snapshot, by });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Changing a part of a manifest.
 
 use axum::{
-    extract::{Path, State as Extract},
+    extract::Path,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     State,
+    authored::Authored,
     body::{self, Wanted},
     fault::Fault,
     lookup, object,
@@ -27,7 +28,7 @@ const OPERATIONS: usize = 1000;
 const LARGEST: usize = 4 << 20;
 
 pub(super) async fn patch(
-    Extract(state): Extract<State>,
+    Authored(state): Authored,
     Path((plural, name)): Path<(String, String)>,
     params: Params,
     headers: HeaderMap,

@@ -38,7 +38,8 @@ pub(super) fn with(now: &Snapshot, manifest: Manifest) -> Snapshot {
         return snapshot;
     }
     let path = PathBuf::from(format!("{}/{}.toml", identity.0.plural(), identity.1));
-    let declaration = Declaration { manifest: Arc::new(manifest), path, etag: String::new(), stale: None };
+    let declaration =
+        Declaration { manifest: Arc::new(manifest), path, text: Arc::default(), etag: String::new(), stale: None };
     snapshot.declared.insert(identity, declaration);
     snapshot
 }

@@ -14,8 +14,10 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Layer;
 
 use super::{guard, stream::Ending};
+use crate::manifests::{By, Door, Who};
 
 /// The most connections of one listener.
 const CONNECTIONS: usize = 128;
@@ -56,22 +58,24 @@ pub async fn serve(router: Router, unix: Option<UnixListener>, tcp: Option<TcpLi
 trait Listener: Sync {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn next(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Socket, Who)>> + Send;
 }
 
 impl Listener for TcpListener {
     type Socket = TcpStream;
 
-    async fn next(&self) -> io::Result<TcpStream> {
-        self.accept().await.map(|(socket, _)| socket)
+    async fn next(&self) -> io::Result<(TcpStream, Who)> {
+        self.accept().await.map(|(socket, _)| (socket, Who::Unknown))
     }
 }
 
 impl Listener for UnixListener {
     type Socket = UnixStream;
 
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(socket, _)| socket)
+    async fn next(&self) -> io::Result<(UnixStream, Who)> {
+        let (socket, _) = self.accept().await?;
+        let who = socket.peer_cred().map_or(Who::Unknown, |peer| Who::User(peer.uid()));
+        Ok((socket, who))
     }
 }
 
@@ -96,8 +100,8 @@ impl Server {
                 accepted = accepted => accepted,
             };
             match socket {
-                Ok(socket) => {
-                    let connection = self.connection(socket, router.clone());
+                Ok((socket, who)) => {
+                    let connection = self.connection(socket, By { door: Door::Api, who }, router.clone());
                     self.connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -115,9 +119,10 @@ impl Server {
     fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         socket: S,
+        by: By,
         router: Router,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let service = TowerToHyperService::new(router);
+        let service = TowerToHyperService::new(Extension(by).layer(router));
         let (stop, cut) = (self.stop.clone(), self.cut.clone());
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);

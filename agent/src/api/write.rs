@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State as Extract},
+    extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     BASE, State,
+    authored::Authored,
     body::{self, Content, Wanted},
     fault::Fault,
     lookup, object,
@@ -21,7 +22,7 @@ use super::{
 use crate::manifests::{Expect, WriteError};
 
 pub(super) async fn create(
-    Extract(state): Extract<State>,
+    Authored(state): Authored,
     Path(plural): Path<String>,
     params: Params,
     headers: HeaderMap,
@@ -34,7 +35,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn replace(
-    Extract(state): Extract<State>,
+    Authored(state): Authored,
     Path((plural, name)): Path<(String, String)>,
     params: Params,
     headers: HeaderMap,
@@ -54,7 +55,7 @@ pub(super) async fn replace(
 }
 
 pub(super) async fn delete(
-    Extract(state): Extract<State>,
+    Authored(state): Authored,
     Path((plural, name)): Path<(String, String)>,
     params: Params,
     headers: HeaderMap,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use piccolo_schema::{
@@ -124,6 +125,7 @@ impl Tree {
     /// Returns the declaration as it is on disk right now, unless its file must not be touched.
     fn writable(&mut self, kind: Kind, name: &str) -> Result<Option<Declaration>, WriteError> {
         let snapshot = self.rescan();
+        self.found = Some(Arc::clone(&snapshot));
         let mine = |it: &&_| is_about(it, kind, name);
         let problems: Vec<_> = snapshot.problems.iter().filter(mine).collect();
         if problems.iter().any(|problem| problem.reason == reason::DUPLICATE) {

@@ -56,6 +56,7 @@ impl Patience {
 #[derive(Clone, Debug)]
 pub(super) struct Good {
     pub(super) manifest: Arc<Manifest>,
+    pub(super) text: Arc<str>,
     pub(super) etag: String,
 }
 
@@ -94,7 +95,7 @@ fn understand(path: &Path, bytes: Vec<u8>) -> Result<Good, Problem> {
         Problem::new(path, reason::NOT_UTF8, format!("byte {} is not UTF-8; save the file as UTF-8", at + 1))
     })?;
     match parse::parse(&text) {
-        Ok(manifest) => Ok(Good { manifest: Arc::new(manifest), etag }),
+        Ok(manifest) => Ok(Good { manifest: Arc::new(manifest), text: text.into(), etag }),
         Err(rejected) => {
             let mistakes = rejected.diagnostics.len();
             let first = rejected.diagnostics.first();

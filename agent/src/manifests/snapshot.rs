@@ -33,7 +33,9 @@ pub struct Declaration {
     pub manifest: Arc<Manifest>,
     /// Its file, relative to the root.
     pub path: PathBuf,
-    /// The fingerprint of the bytes that the manifest was read from.
+    /// The text that it was read from.
+    pub text: Arc<str>,
+    /// The fingerprint of that text.
     pub etag: String,
     /// Set while the file can't be understood any more: the manifest is the last good one.
     pub stale: Option<Problem>,

@@ -35,13 +35,22 @@ pub(super) struct Tree {
     pub(super) files: BTreeMap<PathBuf, Seen>,
     pub(super) consented: BTreeSet<Identity>,
     pub(super) snapshot: Arc<Snapshot>,
+    /// What the write under way found there.
+    pub(super) found: Option<Arc<Snapshot>>,
     /// The file that was written last by this agent, which is whole.
     pub(super) written: Option<Stamp>,
 }
 
 impl Tree {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, files: BTreeMap::new(), consented: BTreeSet::new(), snapshot: Arc::default(), written: None }
+        Self {
+            root,
+            files: BTreeMap::new(),
+            consented: BTreeSet::new(),
+            snapshot: Arc::default(),
+            found: None,
+            written: None,
+        }
     }
 
     /// Removes what writes left behind when the agent was killed. Before the first write only. Blocks.

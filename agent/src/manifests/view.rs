@@ -49,9 +49,8 @@ impl Good {
 
 impl Snapshot {
     fn declare(&mut self, identity: Identity, path: &Path, good: &Good, stale: Option<Problem>) {
-        let declaration =
-            Declaration { manifest: good.manifest.clone(), path: path.to_owned(), etag: good.etag.clone(), stale };
-        self.declared.insert(identity, declaration);
+        let Good { manifest, text, etag } = good.clone();
+        self.declared.insert(identity, Declaration { manifest, path: path.to_owned(), text, etag, stale });
     }
 
     fn add_problem(&mut self, problem: Problem) {

@@ -14,12 +14,15 @@ use http_body_util::BodyExt;
 use piccolo_agent::{
     api::{self, Approvals, Logs, Preview, State, Strangers},
     capture::{self, Capture, Captured, Found},
+    history::History,
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
 use piccolo_schema::{ContainerSpec, Kind, Mode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) const CONTAINERS: &str = "/apis/piccolo.os/v1alpha1/containers";
@@ -59,12 +62,17 @@ impl House {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("piccolo");
         fs::create_dir(&root).unwrap();
-        let manifests = Manifests::open(root).await;
+        let (changes, queue) = mpsc::channel(64);
+        let report = |well: bool, message: String| assert!(well, "{message}");
+        let (history, recorder) = History::open(dir.path().join("config.git"), root.clone(), queue, Box::new(report));
+        tokio::spawn(recorder.run(CancellationToken::new()));
+        let manifests = Manifests::open_recorded(root, changes).await;
         let (writer, reader) = store::open(&dir.path().join("store")).await.unwrap();
         let writer = Arc::new(writer);
         tokio::spawn(register(manifests.clone(), Arc::clone(&writer)));
         let state = State {
             manifests: manifests.clone(),
+            history,
             store: reader,
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),

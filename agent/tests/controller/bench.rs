@@ -102,7 +102,13 @@ impl Bench {
             let key = (Kind::Network, (*name).to_owned());
             let known = before.declared.get(&key).filter(|it| *it.manifest == manifest).cloned();
             let path = PathBuf::from(format!("{name}.toml"));
-            let new = || Declaration { manifest: Arc::new(manifest), path, etag: (*how).to_owned(), stale: None };
+            let new = || Declaration {
+                manifest: Arc::new(manifest),
+                path,
+                text: Arc::default(),
+                etag: (*how).to_owned(),
+                stale: None,
+            };
             (key, known.unwrap_or_else(new))
         });
         self.snapshots.send_replace(Arc::new(Snapshot {
