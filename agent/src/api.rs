@@ -131,6 +131,7 @@ const PATHS: &[&str] = &[
     "/confirm",
     "/history",
     "/history/diff",
+    "/history/rollback",
     "/journal",
     "/livez",
     "/metrics",
@@ -158,6 +159,7 @@ pub fn router(state: State) -> Router {
         .route("/update", post(update::approve))
         .route("/history", get(history::log))
         .route("/history/diff", get(history::diff))
+        .route("/history/rollback", post(history::rollback))
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

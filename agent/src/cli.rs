@@ -94,8 +94,6 @@ enum Command {
     Confirm(confirm::Args),
     /// Updates a container to the image that its tag names by now.
     Update(update::Args),
-    /// Goes back to what was before.
-    Rollback(rollback::Args),
     /// Shows what a container prints.
     Logs(logs::Args),
     /// Shows what happened.
@@ -104,6 +102,8 @@ enum Command {
     History(history::Args),
     /// Shows what changed in the manifests between two revisions.
     Diff(history::DiffArgs),
+    /// Goes back to what was before.
+    Rollback(rollback::Args),
     /// Explains a field of a manifest, or the code of a mistake.
     Explain(explain::Args),
     /// Checks manifests without a daemon.

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod merge;
 mod read;
+mod set;
 mod snapshot;
 mod tree;
 mod view;
@@ -30,6 +31,7 @@ pub use self::{
     change::{By, Change, Door, Who},
     error::{Expect, WriteError, Written},
     file::save,
+    set::Texts,
     snapshot::{Declaration, Identity, Problem, Snapshot, reason},
 };
 use self::{edit::Content, tree::Tree, watcher::Watcher};
@@ -133,6 +135,12 @@ impl Manifests {
     pub async fn delete(&self, kind: Kind, name: &str, expect: impl Into<Expect>) -> Result<(), WriteError> {
         let (name, expect) = (name.to_owned(), expect.into());
         self.shared.work(self.by.clone(), move |tree| tree.delete(kind, &name, &expect)).await?
+    }
+
+    /// Puts these texts in place of all that is declared, if that is still what `base` says. Nobody sees a mixture: killed
+    /// at any moment, all is as before or as asked. Files that can't be understood stay, and are not written over.
+    pub async fn replace(&self, texts: Texts, base: Arc<Snapshot>) -> Result<(), WriteError> {
+        self.shared.work(self.by.clone(), move |tree| tree.replace(&texts, &base)).await?
     }
 
     /// Confirms removals that are held. A confirmation ends when its manifest is declared again.

@@ -395,3 +395,27 @@ async fn every_path_answers() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rollback_is_planned_and_then_done() {
+    let house = House::open().await;
+    house.put_web().await;
+    let other = WEB.replace("1.27", "1.28");
+    house.send("PUT", &format!("{CONTAINERS}/web"), &[("content-type", "application/toml")], other).await;
+    let history = loop {
+        let history = house.get("/history").await.json();
+        if history["items"].as_array().unwrap().len() == 2 {
+            break history;
+        }
+    };
+    assert_eq!(history["items"][0]["message"], "change container/web");
+    assert_eq!(history["items"][0]["author"], "api");
+    let body = json!({ "revision": "main~1" }).to_string();
+    let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
+    assert_eq!(plan["kind"], "Plan");
+    assert!(house.read("containers/web.toml").contains("1.28"));
+    assert_eq!(house.send("POST", "/history/rollback", &[], body).await.status, 200);
+    assert_eq!(house.read("containers/web.toml"), WEB);
+    let unknown = json!({ "revision": "--all" }).to_string();
+    assert_eq!(house.send("POST", "/history/rollback", &[], unknown).await.status, 404);
+}

@@ -232,3 +232,21 @@ async fn many_writers_lose_nothing_and_are_all_told() {
     let revisions = house.revisions(60).await;
     assert!(revisions.iter().all(|it| it.author == "api" && it.body == "Door: api"));
 }
+
+#[tokio::test]
+async fn an_old_revision_comes_back_as_a_new_one() {
+    let mut house = House::new().await;
+    house.save("web.toml", &container("web", "nginx:1")).await;
+    house.save("web.toml", &container("web", "nginx:2")).await;
+    house.save("db.toml", &container("db", "postgres:1")).await;
+    let first = house.revisions(3).await[2].revision.clone();
+    let (name, texts) = house.history.texts("main~2").await.unwrap();
+    assert_eq!(name, first);
+    let api = house.manifests.by(By { door: Door::Api, who: Who::Unknown });
+    api.replace(texts, house.manifests.snapshot()).await.unwrap();
+    assert_eq!(fs::read_to_string(house.file("web.toml")).unwrap(), container("web", "nginx:1"));
+    assert!(!house.file("db.toml").exists());
+    let revisions = house.revisions(4).await;
+    assert_eq!(told(&revisions)[0], ("change container/web, remove container/db", "Door: api"));
+    assert_eq!(house.history.diff(&first, "main").await.unwrap(), "");
+}

@@ -173,6 +173,7 @@ impl From<WriteError> for Fault {
                 ..Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", detail)
                     .help("read it again, repeat your change on it and send the new ETag")
             },
+            WriteError::TooLarge => Self::of_status(StatusCode::PAYLOAD_TOO_LARGE),
             WriteError::Misdirected { .. } => Self::bad_request(detail),
             WriteError::Io { .. } => Self::new(StatusCode::INSUFFICIENT_STORAGE, "WriteFailed", detail),
             WriteError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", detail),

@@ -6,10 +6,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use piccolo_schema::API_VERSION;
 use serde_json::{Value, json};
 
-use super::{State, fault::Fault, params::Params};
+use super::{State, authored::Authored, body, fault::Fault, params::Params, plan};
 use crate::history::HistoryError;
 
 /// How many revisions are told when nobody says how many.
@@ -31,6 +32,22 @@ pub(super) async fn diff(Extract(state): Extract<State>, params: Params) -> Resu
     };
     let diff = state.history.diff(from, params.text("to").unwrap_or("main")).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], diff).into_response())
+}
+
+/// Writes what a revision held, as a new change, or with `dryRun` says what that would do.
+pub(super) async fn rollback(Authored(state): Authored, params: Params, bytes: Bytes) -> Result<Response, Fault> {
+    let request = body::json(&bytes)?;
+    let Some(revision) = request["revision"].as_str() else {
+        return Err(Fault::bad_request("a rollback is `{ \"revision\": \"…\" }`").help("see /history for revisions"));
+    };
+    let (revision, texts) = state.history.texts(revision).await?;
+    let base = state.manifests.snapshot();
+    let wanted = base.replaced(&texts)?;
+    if params.dry_run()? {
+        return Ok(plan::preview(&state, &wanted));
+    }
+    state.manifests.replace(texts, base).await?;
+    Ok(Json(json!({ "revision": revision, "manifests": wanted.declared.len() })).into_response())
 }
 
 impl From<HistoryError> for Fault {

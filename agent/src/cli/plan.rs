@@ -68,9 +68,15 @@ pub(super) fn show(
             screen.line(screen.paint(Tone::Warning, &text))?;
         }
         held(plan, screen)?;
+        if let Some(why) = &plan.unseen {
+            let text = format!("? {}: nobody knows what is to be done: {why}", plan.kind.plural());
+            screen.line(screen.paint(Tone::Warning, &text))?;
+        }
     }
+    let is_known = plans.iter().all(|plan| plan.unseen.is_none());
     screen.line(match (steps.len(), waits) {
-        (0, 0) => "Nothing to change.".to_owned(),
+        (0, 0) if is_known => "Nothing to change.".to_owned(),
+        (0, 0) => return Ok(()),
         (steps, 0) => format!("{steps} change(s)."),
         (steps, waits) => format!("{steps} change(s), {waits} waiting."),
     })

@@ -1,26 +1,54 @@
 //! `piccolo rollback`: back to what was before.
 
-use hyper::Method;
+use hyper::{Method, header};
 use piccolo_schema::Kind;
+use serde_json::json;
 
-use super::{client::Client, failure::Failure, screen::Screen, subject};
+use super::{client::Client, failure::Failure, plan, screen::Screen, subject};
 
-/// Goes back to what was before: a container to the image that it ran before its last update, and to the data of then
-/// where a snapshot was taken of it. It is a trial like any update, and the image that it goes back from is never tried
-/// again.
+/// Goes back to what was before.
+///
+/// All manifests go back to a revision: they are written as a new change, and what came after stays in the history.
+///
+/// A container goes back to the image that it ran before its last update, and to the data of then where a snapshot was
+/// taken of it. It is a trial like any update, and the image that it goes back from is never tried again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  piccolo describe container db\n  piccolo rollback container/db")]
+#[command(after_help = "Examples:\n  piccolo rollback main~1 --dry-run\n  piccolo rollback 4f2c01d\n  \
+                        piccolo rollback container/db")]
 pub(super) struct Args {
-    /// What goes back: `container/NAME`.
+    /// What goes back: a revision as `piccolo history` names it, or `container/NAME`.
+    #[arg(value_name = "REVISION|container/NAME")]
     what: String,
+    /// Shows what a revision would do, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let (kind, name) = subject::subject(std::slice::from_ref(&args.what))?;
-    if kind != Kind::Container {
-        return Err(Failure::Usage("only a container can go back: container/NAME".to_owned()));
+    match args.what.split_once('/').and_then(|(word, name)| Some((Kind::from_word(word)?, name))) {
+        None => manifests(&args.what, args.dry_run, client, screen).await,
+        Some((Kind::Container, _)) if args.dry_run => {
+            Err(Failure::Usage("`--dry-run` is for revisions; see `piccolo describe` for a container".to_owned()))
+        }
+        Some((Kind::Container, name)) => container(name, client, screen).await,
+        Some(_) => Err(Failure::Usage("one by one only containers go back: container/NAME".to_owned())),
     }
-    let path = format!("{}/rollback", subject::path(kind, &name));
+}
+
+async fn manifests(revision: &str, dry_run: bool, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let path = if dry_run { "/history/rollback?dryRun=All" } else { "/history/rollback" };
+    let body = json!({ "revision": revision }).to_string();
+    let answer = client.send(Method::POST, path, &[(header::CONTENT_TYPE, "application/json")], body).await?;
+    let document = client.json(&answer)?;
+    if dry_run {
+        return plan::show(&plan::read(&document)?, screen, |_, _| true);
+    }
+    let revision: String = document["revision"].as_str().unwrap_or_default().chars().take(10).collect();
+    screen.line(format!("the manifests are those of {revision} again"))
+}
+
+async fn container(name: &str, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let path = format!("{}/rollback", subject::path(Kind::Container, name));
     let answer = client.json(&client.send(Method::POST, &path, &[], "").await?)?;
     screen.line(format!("container/{name} goes back to {}", answer["digest"].as_str().unwrap_or_default()))
 }

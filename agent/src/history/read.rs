@@ -4,6 +4,8 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use serde::Serialize;
 
+use crate::manifests::Texts;
+
 use super::{
     BRANCH, History, HistoryError,
     files::Files,
@@ -38,6 +40,13 @@ impl History {
         let log = self.git.run(&["log", "-z", "--no-show-signature", &most, format, &head, "--"], b"").await?;
         let text = String::from_utf8_lossy(&log);
         text.split_terminator('\0').map(|one| revision(one).ok_or(HistoryError::Garbled("a commit"))).collect()
+    }
+
+    /// Returns the name and the texts of a revision.
+    pub async fn texts(&self, revision: &str) -> Result<(String, Texts), HistoryError> {
+        let commit = resolve(&self.git, revision).await?;
+        let texts = files(&self.git, &commit).await?;
+        Ok((commit, texts))
     }
 
     /// Returns what changed from one revision to another, as a unified diff.

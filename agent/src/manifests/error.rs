@@ -79,6 +79,9 @@ pub enum WriteError {
         /// The file, relative to the root.
         path: PathBuf,
     },
+    /// There are more files or bytes than will be written together.
+    #[error("these are more manifests than can be replaced together")]
+    TooLarge,
     /// The system refused.
     #[error("can't write {}", path.display())]
     Io {

@@ -66,7 +66,13 @@ impl Tree {
     /// Brings everything up with the disk and returns the snapshot. Blocks.
     pub(super) fn rescan(&mut self) -> Arc<Snapshot> {
         let problems = match fs::canonicalize(&self.root) {
-            Ok(root) => self.look(&root),
+            Ok(root) => match self.finish() {
+                Ok(()) => self.look(&root),
+                Err(error) => {
+                    let message = format!("all manifests are being replaced, which can't be finished: {error}");
+                    vec![Problem::new(Path::new(""), reason::DIRECTORY_UNREADABLE, message)]
+                }
+            },
             Err(error) => {
                 let message = format!("the manifests' directory can't be read: {error}");
                 vec![Problem::new(Path::new(""), reason::DIRECTORY_UNREADABLE, message)]
