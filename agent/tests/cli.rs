@@ -541,6 +541,6 @@ async fn a_container_goes_back_or_it_is_told_why_not() {
     }
     machine.run(&["rollback", "container/web"]).await.is(5, "", "error: `web`: nothing is kept\n");
     machine.run(&["rollback", "ct/updated"]).await.is(0, "container/updated goes back to sha256:old\n", "");
-    let network = "error: only a container can go back: container/NAME\n";
+    let network = "error: one by one only containers go back: container/NAME\n";
     machine.run(&["rollback", "network/front"]).await.is(2, "", network);
 }

@@ -82,7 +82,9 @@ impl Recorder {
             }
             Err(error) => {
                 tracing::warn!(%error, "a change of the manifests is not in the history");
-                (self.report)(false, format!("changes are not recorded: {error}"));
+                // A machine without git is meant to be one: the rest of the agent is as ready as with it.
+                let is_meant = matches!(error, HistoryError::Git(GitError::NotInstalled));
+                (self.report)(is_meant, format!("changes are not recorded: {error}"));
                 // The latest change holds all before it, so a queue behind trouble does not grow.
                 let latest = std::iter::from_fn(|| self.changes.try_recv().ok()).last();
                 self.missed = Some(latest.unwrap_or(change));

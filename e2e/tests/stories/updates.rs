@@ -1,6 +1,10 @@
 //! Updates on a real engine and a real registry: a good one goes through, a bad one leaves image and data as they were.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
@@ -95,7 +99,7 @@ async fn a_failed_update_of_a_database_returns_with_its_data() -> anyhow::Result
         nothing_drifted(&machine).await?;
         println!("{} of {} failed updates returned to the old image with the old data", names.len(), names.len());
         // The registry is asked every second: time enough to try again.
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let first = engine.inspect(&names[0]).await.context("it is gone")?;
         machine.stop().await?;
         machine.start().await?;
@@ -190,7 +194,7 @@ async fn a_person_goes_back_to_the_image_and_the_data_of_before() -> anyhow::Res
         println!("the way back took {:.1} s, 1 s of it on trial", begin.elapsed().as_secs_f64());
         ensure!(!written.exists() && count(&engine, "db").await.is_ok(), "it has other data than then");
         // The registry is asked every second: time enough to try again.
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         ensure!(digest(&machine, "db").await? == first && condition(&machine, "db", "UpdateFailed").await);
         ensure!(!piccolo(&machine, &["rollback", "container/db"]).await?.status.success(), "there is nothing before");
         machine.stop().await
