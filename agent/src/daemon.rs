@@ -87,7 +87,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let vault = Vault::new(options.secrets_dir.clone(), identity);
     let adopted = Adopted::open(&options.state_dir)
         .with_context(|| format!("can't read which containers were adopted in {}", options.state_dir.display()))?;
-    let docker = Docker::open(&options.docker, vault.clone(), adopted)?;
+    let docker = Docker::open(&options.docker, vault.clone(), adopted, &options.state_dir)?;
     let listener = tcp(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let (history, recorder, changes) = history(&options, &writer);

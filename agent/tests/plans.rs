@@ -137,9 +137,17 @@ fn describe<S: Step>(plan: &Plan<S>) -> String {
 /// Writes what `nft` is to be given, but for the digest.
 fn rules(step: &NetworkStep) -> Option<String> {
     match &step.act {
-        Act::SetRules { rules, .. } => Some(format!("\n{}", rules.text.replace(&rules.digest, "…"))),
+        Act::SetRules { rules, .. } => {
+            let boot: String = rules.boot.lines().map(without_digest).collect();
+            Some(format!("\n{}\n# when the machine starts\n{boot}", rules.text.replace(&rules.digest, "…")))
+        }
         _ => None,
     }
+}
+
+fn without_digest(line: &str) -> String {
+    let comment = line.trim_start().starts_with("comment");
+    if comment { "\tcomment \"…\"\n".to_owned() } else { format!("{line}\n") }
 }
 
 fn yes() -> bool {

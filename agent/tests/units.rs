@@ -9,15 +9,31 @@
 use std::{fs, path::Path, process::Command};
 
 #[test]
-fn systemd_understands_the_unit() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../os-image/system/piccolod.service");
-    let text = fs::read_to_string(unit).unwrap();
+fn systemd_understands_the_daemons_unit() {
+    let text = unit("piccolod.service");
     // What starts after the engine is stopped before it: so there is an engine that can stop containers in their order.
     assert!(text.lines().any(|line| line.starts_with("After=") && line.contains("docker.service")));
-    let place = tempfile::TempDir::new().unwrap();
-    let copy = place.path().join("piccolod.service");
     // The daemon is not installed here.
-    fs::write(&copy, text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true")).unwrap();
+    understood("piccolod.service", &text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true"));
+}
+
+#[test]
+fn systemd_understands_the_unit_of_the_rules() {
+    let text = unit("piccolo-rules.service");
+    // No container runs without them: the engine comes after, and not at all where they can't be set.
+    assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("docker.service")));
+    assert!(text.contains("RequiredBy=docker.service"));
+    understood("piccolo-rules.service", &text.replace("ExecStart=/usr/sbin/nft", "ExecStart=/bin/true"));
+}
+
+fn unit(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../os-image/system").join(name)).unwrap()
+}
+
+fn understood(name: &str, text: &str) {
+    let place = tempfile::TempDir::new().unwrap();
+    let copy = place.path().join(name);
+    fs::write(&copy, text).unwrap();
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&copy).output() else {
         eprintln!("skipped: there is no systemd-analyze");
         return;

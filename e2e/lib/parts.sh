@@ -119,6 +119,14 @@ stop_parts() {
   stop_engine
 }
 
+# clear_work PATH...: removes $WORK and these directories. An engine that ends in a hurry leaves mounts behind.
+clear_work() {
+  local mounts
+  mapfile -t mounts < <(awk -v work="$WORK/" 'index($2, work) == 1 { print $2 }' /proc/self/mounts | sort -r)
+  [ ${#mounts[@]} = 0 ] || umount --lazy "${mounts[@]}"
+  rm -rf --one-file-system "$WORK" "$@"
+}
+
 # free_port WANTED: prints the port if nobody listens there, else one that is free.
 free_port() {
   local port=$1

@@ -23,6 +23,9 @@ pub struct Rules {
     pub guards: BTreeSet<String>,
     /// What `nft` is given.
     pub text: String,
+    /// What the machine gives `nft` when it starts, before its engine: containers run then that nobody has looked at. The
+    /// same rules, with no address of a container, so they let nothing through that depends on who asks.
+    pub boot: String,
 }
 
 /// The rules that are there.
@@ -37,6 +40,9 @@ pub struct RulesSeen {
     pub networks: BTreeSet<String>,
     /// The containers whose published ports they guard.
     pub guards: BTreeSet<String>,
+    /// Stands for the rules that the machine starts with; empty if there are none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub boot: String,
 }
 
 /// What the packet filter has, and what it can't do here.
@@ -74,18 +80,17 @@ pub struct Member {
 }
 
 impl Rules {
-    /// Returns rules whose digest stands at `{digest}` in the text.
-    pub fn new(text: &str, networks: BTreeSet<String>, guards: BTreeSet<String>) -> Self {
-        let digest = digest(text);
-        let text = text.replacen("{digest}", &digest, 1);
-        Self { digest, networks, guards, text }
+    /// Returns rules whose digests stand at `{digest}` in the texts.
+    pub fn new(text: &str, boot: &str, networks: BTreeSet<String>, guards: BTreeSet<String>) -> Self {
+        let signed = |text: &str| text.replacen("{digest}", &digest(text), 1);
+        Self { digest: digest(text), networks, guards, text: signed(text), boot: signed(boot) }
     }
 }
 
 impl RulesSeen {
-    /// Returns true if they are these rules, and nobody has changed them.
+    /// Returns true if they are these rules, now and when the machine starts, and nobody has changed them.
     pub fn is(&self, rules: &Rules) -> bool {
-        self.intact && self.digest == rules.digest
+        self.intact && self.digest == rules.digest && self.boot == digest(&rules.boot)
     }
 }
 

@@ -10,6 +10,7 @@ mod docker;
 mod ending;
 mod error;
 mod events;
+mod file;
 mod guard;
 mod hint;
 mod members;

@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
     let adopted = Adopted::open("/var/lib/piccolo".as_ref())?;
-    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted)?);
+    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted, "/var/lib/piccolo".as_ref())?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();

@@ -120,6 +120,42 @@ async fn rules_follow_the_containers_and_survive_hands() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_machine_starts_closed_until_the_daemon_has_looked() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let neighbour = Neighbour::arrive(&[]).await?;
+        let mut machine = three_on_a_network().await?;
+        let place = async || Ok::<_, anyhow::Error>(format!("{}:8000", engine.address("database", "vault").await?));
+        same(&engine, "web", &place().await?, true).await?;
+        machine.stop().await?;
+
+        // What happens when the machine starts: no rules, those of the file, the engine.
+        traffic::remove_rules().await?;
+        let file = machine.state().join("rules.nft");
+        nft(&["-f", file.to_str().context("no path")?]).await?;
+        let restart = std::env::var("RESTART_ENGINE").context("RESTART_ENGINE is not set: run e2e/test")?;
+        ensure!(Command::new(restart).status().await?.success());
+        let runs = async |name| engine.inspect(name).await.is_some_and(|it| it.state == "running");
+        machine.until("all run", async || runs("web").await && runs("database").await && runs("other").await).await?;
+        for from in ["web", "other"] {
+            same(&engine, from, &place().await?, false).await?;
+        }
+        ensure!(neighbour.reaches(NEIGHBOUR[0], &format!("{HERE}:8200")).await?, "what is open to all is shut");
+
+        machine.start().await?;
+        machine.until_settled().await?;
+        same(&engine, "web", &place().await?, true).await?;
+        same(&engine, "other", &place().await?, false).await?;
+
+        machine.write("vault.toml", &network(""))?;
+        gone(&machine).await?;
+        ensure!(!file.exists(), "the next start has rules that nobody asks for");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_published_port_is_reached_from_where_it_says() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     story(&engine, async {

@@ -88,7 +88,7 @@ async fn a_snapshot_brings_back_what_was() -> anyhow::Result<()> {
     story(&engine, async {
         let room = TempDir::with_prefix("piccolo-volume-")?;
         let vault = Vault::new(room.path().join("secrets"), Ok(Identity::generate()));
-        let docker = Docker::open(&std::env::var("DOCKER_HOST")?, vault, Adopted::open(room.path())?)?;
+        let docker = Docker::open(&std::env::var("DOCKER_HOST")?, vault, Adopted::open(room.path())?, room.path())?;
         let store = SnapshotStore::new(docker, room.path().join("snapshots"));
         let mut machine = Machine::new()?;
         machine.write("web.toml", &writer("web")?)?;

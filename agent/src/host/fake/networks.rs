@@ -12,7 +12,8 @@ use super::{
     world::{World, spec_of},
 };
 use crate::host::{
-    ContainerSeen, HostError, Member, NetworkSeen, NetworkView, Networks, Reason, Rules, RulesSeen, firewall::bridge_of,
+    ContainerSeen, HostError, Member, NetworkSeen, NetworkView, Networks, Reason, Rules, RulesSeen,
+    firewall::{self, bridge_of},
 };
 
 impl Networks for FakeEngine {
@@ -87,7 +88,8 @@ impl World {
             return Ok(());
         }
         let Rules { digest, networks, guards, .. } = rules.clone();
-        self.firewall.rules = Some(RulesSeen { digest, intact: true, networks, guards });
+        let boot = firewall::digest(&rules.boot);
+        self.firewall.rules = Some(RulesSeen { digest, intact: true, networks, guards, boot });
         self.count(None);
         Ok(())
     }

@@ -2,21 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    fs, io,
+    path::PathBuf,
     sync::Mutex,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::warn;
 
-use super::docker::lock;
+use super::{docker::lock, file};
 use crate::host::{HostError, Reason};
 
 const ENDING: &str = ".json";
-const TEMPORARY: &str = ".writing";
 
 /// What is written down of each thing, by its name.
 #[derive(Debug)]
@@ -74,7 +71,8 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
         if before == Some(&after) {
             return Ok(());
         }
-        self.write(&path, &after).map_err(|error| {
+        let written = serde_json::to_vec_pretty(&after).map_err(io::Error::from);
+        written.and_then(|bytes| file::replace(&path, &bytes)).map_err(|error| {
             let reason = if error.kind() == io::ErrorKind::StorageFull { Reason::DiskFull } else { Reason::Failed };
             HostError::new(reason, format!("`{}` can't be written ({error})", path.display()))
         })?;
@@ -96,16 +94,6 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn write(&self, path: &Path, record: &T) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.home)?;
-        let temporary = path.with_extension(TEMPORARY.trim_start_matches('.'));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(record)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(&self.home)?.sync_all()
     }
 }
 

@@ -5,6 +5,7 @@
 //! that is remembered is dropped.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -71,12 +72,13 @@ pub struct Docker {
 pub struct BadAddress(String);
 
 impl Docker {
-    /// Speaks to the engine at `unix://…`, which need not be there yet. Must be called within a runtime: the engine's
+    /// Speaks to the engine at `unix://…`, which need not be there yet. What is to be known before it starts is kept in
+    /// the state directory. Must be called within a runtime: the engine's
     /// events are followed until the last owner is gone.
     ///
     /// # Errors
     /// When the address is no unix socket.
-    pub fn open(address: &str, vault: Vault, adopted: Adopted) -> Result<Arc<Self>, BadAddress> {
+    pub fn open(address: &str, vault: Vault, adopted: Adopted, state_dir: &Path) -> Result<Arc<Self>, BadAddress> {
         let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         let docker = Arc::new(Self {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
@@ -89,7 +91,7 @@ impl Docker {
             probes: Probes::default(),
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
-            nft: Nft::default(),
+            nft: Nft::new(state_dir),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         tokio::spawn(watch::follow(Arc::downgrade(&docker)));

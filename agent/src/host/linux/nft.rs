@@ -3,9 +3,14 @@
 //! A table is replaced as a whole by one text. What `nft` then lists reads otherwise than what it was given, and differs
 //! between its versions; so once the rules are set, a digest of the listing is written down in the table as well, in a
 //! chain of its own that nothing leads to. A listing with another digest has been changed by a hand.
+//!
+//! What the machine gives `nft` when it starts, before the engine, is kept in a file.
+
+mod boot;
 
 use std::{
     io::ErrorKind,
+    path::Path,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -13,6 +18,7 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
+use self::boot::Boot;
 use crate::host::{
     Firewall, HostError, Reason, Rules, RulesSeen,
     firewall::{TABLE, digest},
@@ -27,8 +33,9 @@ const BRIDGED: [&str; 2] =
     ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
 
 /// The program `nft`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Nft {
+    boot: Boot,
     /// There was no table at the last look, and none has been made since: a machine without rules costs nothing.
     absent: AtomicBool,
     /// Whoever sets rules seals them before the next one does.
@@ -46,6 +53,11 @@ enum Failure {
 }
 
 impl Nft {
+    /// The rules for the start of the machine are kept in this directory.
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { boot: Boot::new(directory), absent: AtomicBool::default(), pen: Mutex::default() }
+    }
+
     /// Looks at our rules.
     pub(super) async fn look(&self) -> Firewall {
         let blind = blind().await;
@@ -53,7 +65,7 @@ impl Nft {
             return Firewall { blind, ..Firewall::default() };
         }
         match list().await {
-            Ok(listing) => Firewall { blind, rules: Some(seen(&listing)), problem: None },
+            Ok(listing) => Firewall { blind, rules: Some(self.seen(&listing).await), problem: None },
             Err(Failure::NoTable) => {
                 self.absent.store(true, Ordering::Release);
                 Firewall { blind, ..Firewall::default() }
@@ -67,20 +79,28 @@ impl Nft {
     pub(super) async fn set(&self, rules: &Rules) -> Result<(), HostError> {
         let _pen = self.pen.lock().await;
         self.absent.store(false, Ordering::Release);
-        if list().await.is_ok_and(|listing| seen(&listing).is(rules)) {
+        if let Ok(listing) = list().await
+            && self.seen(&listing).await.is(rules)
+        {
             return Ok(());
         }
         run(&["-f", "-"], &rules.text).await?;
         let seal = digest(&essence(&list().await?));
         let text = format!("add chain inet {TABLE} seal {{ comment \"{seal}\"; }}\n");
-        Ok(run(&["-f", "-"], &text).await.map(drop)?)
+        run(&["-f", "-"], &text).await?;
+        self.boot.keep(&rules.boot).await
     }
 
     /// Removes our rules.
     pub(super) async fn clear(&self) -> Result<(), HostError> {
         let _pen = self.pen.lock().await;
+        self.boot.forget().await?;
         let text = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
         Ok(run(&["-f", "-"], &text).await.map(drop)?)
+    }
+
+    async fn seen(&self, listing: &str) -> RulesSeen {
+        RulesSeen { boot: self.boot.digest().await, ..seen(listing) }
     }
 }
 
@@ -154,6 +174,7 @@ fn seen(listing: &str) -> RulesSeen {
         intact: seal == Some(digest(&essence(listing))),
         networks: chains("within_"),
         guards: chains("ports_"),
+        boot: String::new(),
     }
 }
 

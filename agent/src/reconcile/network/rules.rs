@@ -14,6 +14,9 @@
 //! A container is known by its address. One that may write packets as it likes (`NET_RAW`, which engines give by default)
 //! can pass for another one on the same bridge; whoever minds takes that capability away.
 //!
+//! When the machine starts, its engine starts containers before anybody has looked at them. For that time there are rules
+//! without any address: what is open to all stays open, and what depends on who asks is closed.
+//!
 //! What two containers of one bridge send each other is forwarded by the bridge, and passes the hook because the kernel
 //! hands it over (`br_netfilter`). The same chain then also judges what takes the way over the machine.
 
@@ -56,14 +59,27 @@ pub(super) fn compile(networks: &[Guarded<'_>], members: &[Member], bridges: &BT
     if networks.is_empty() && published.is_empty() {
         return None;
     }
+    let text = table(networks, members, &published, &around(&published, bridges));
+    let unknown: Vec<Member> = members.iter().map(|it| Member { addresses: Vec::new(), ..it.clone() }).collect();
+    let boot = table(networks, &unknown, &published, &all_around(&published, bridges));
+    let names = networks.iter().map(|network| network.name.to_owned()).collect();
+    Some(Rules::new(&text, &boot, names, published.iter().map(|member| short(&member.id).to_owned()).collect()))
+}
+
+/// Returns true if a container publishes a port to a range of addresses.
+pub(super) fn guards(member: &Member) -> bool {
+    member.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)))
+}
+
+fn table(networks: &[Guarded<'_>], members: &[Member], published: &[&Member], around: &[String]) -> String {
     let mut text = BEGINNING.to_owned();
-    base(&mut text, "forward", &forward(networks, &published, bridges));
-    base(&mut text, "input", &input(networks, &published));
+    base(&mut text, "forward", &forward(networks, published, around));
+    base(&mut text, "input", &input(networks, published));
     if !published.is_empty() {
         let jumps = published.iter().map(|member| format!("jump ports_{}", short(&member.id))).collect::<Vec<_>>();
         chain(&mut text, "published", &jumps);
     }
-    for member in &published {
+    for member in published {
         chain(&mut text, &format!("ports_{}", short(&member.id)), &ports(member));
     }
     for network in networks {
@@ -74,13 +90,7 @@ pub(super) fn compile(networks: &[Guarded<'_>], members: &[Member], bridges: &BT
         chain(&mut text, &format!("to_{}", network.name), &published);
     }
     text.push_str("}\n");
-    let names = networks.iter().map(|network| network.name.to_owned()).collect();
-    Some(Rules::new(&text, names, published.iter().map(|member| short(&member.id).to_owned()).collect()))
-}
-
-/// Returns true if a container publishes a port to a range of addresses.
-pub(super) fn guards(member: &Member) -> bool {
-    member.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)))
+    text
 }
 
 fn base(text: &mut String, hook: &str, rules: &[String]) {
@@ -103,18 +113,31 @@ fn chain(text: &mut String, name: &str, rules: &[String]) {
     text.push_str("\t}\n");
 }
 
-fn forward(networks: &[Guarded<'_>], published: &[&Member], bridges: &BTreeMap<&str, String>) -> Vec<String> {
+/// Refuses who knows the address of a container and would go round its published port.
+fn around(published: &[&Member], bridges: &BTreeMap<&str, String>) -> Vec<String> {
     let mut rules = Vec::new();
-    if !published.is_empty() {
-        rules.push("ct status dnat jump published".to_owned());
-    }
-    // Who knows the address of a container could go round its published port.
     for member in published {
         let Some(bridge) = bridges.get(member.network.as_str()) else { continue };
         for (family, addresses) in families(&[member]) {
             rules.push(format!("iifname != \"{bridge}\" {family} daddr {addresses} ct status & dnat != dnat drop"));
         }
     }
+    rules
+}
+
+/// The same while addresses are not known: nobody goes round a port of anybody on these bridges.
+fn all_around(published: &[&Member], bridges: &BTreeMap<&str, String>) -> Vec<String> {
+    let on: BTreeSet<&String> = published.iter().filter_map(|it| bridges.get(it.network.as_str())).collect();
+    let rule = |bridge| format!("iifname != \"{bridge}\" oifname \"{bridge}\" ct status & dnat != dnat drop");
+    on.into_iter().map(rule).collect()
+}
+
+fn forward(networks: &[Guarded<'_>], published: &[&Member], around: &[String]) -> Vec<String> {
+    let mut rules = Vec::new();
+    if !published.is_empty() {
+        rules.push("ct status dnat jump published".to_owned());
+    }
+    rules.extend_from_slice(around);
     for Guarded { name, bridge, .. } in networks {
         rules.push(format!("iifname \"{bridge}\" oifname \"{bridge}\" goto within_{name}"));
     }
