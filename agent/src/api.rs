@@ -5,14 +5,19 @@
 //! a `Fault`, rendered at the edge for the client at hand.
 
 mod adopt;
+mod archives;
 mod authored;
 mod body;
 mod capture;
+mod claim;
 mod confirm;
 mod discovery;
 mod edge;
 mod events;
+mod exec;
 mod fault;
+mod gate;
+mod git;
 mod guard;
 mod health;
 mod history;
@@ -24,34 +29,49 @@ mod lookup;
 mod metrics;
 mod object;
 mod openapi;
+mod operations;
 mod params;
 mod patch;
 mod plan;
+mod plate;
+mod push;
 mod recipient;
 mod rollback;
 mod selector;
 mod serve;
 mod stream;
 mod table;
+mod tokens;
+mod top;
+mod trial;
 mod update;
 mod warning;
 mod watch;
+mod webhook;
+mod welcome;
 mod write;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
-    Router,
-    middleware::from_fn,
-    routing::{get, post},
+    Extension, Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{delete, get, post},
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use piccolo_schema::{ContainerSpec, Mode};
+use tokio::sync::mpsc;
 
-pub use self::serve::serve;
+pub use self::{
+    plate::Plate,
+    serve::{Gate, Peer, serve},
+};
 use crate::{
+    access::Access,
+    archive::{Arrived, Outgoing},
     capture::{Capture, Captured},
+    console::{Excerpt, Input, Output, Program, Usage},
     history::History,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
@@ -70,14 +90,26 @@ pub struct State {
     pub preview: Arc<dyn Preview>,
     /// Reads what containers print.
     pub logs: Arc<dyn Logs>,
+    /// Runs programs in containers.
+    pub shells: Arc<dyn Shells>,
+    /// Counts what containers use.
+    pub gauges: Arc<dyn Gauges>,
     /// Whom to encrypt secrets for so that this machine can read them; none if it has no key that can be used.
     pub recipient: Option<Arc<str>>,
     /// Takes down which updates a person wants.
     pub updates: Arc<dyn Approvals>,
+    /// Has repositories asked.
+    pub sources: Arc<dyn Wakes>,
     /// Reads what others run, and takes it over.
     pub strangers: Arc<dyn Strangers>,
+    /// Writes images as archives, and takes them in.
+    pub archives: Arc<dyn Archives>,
     /// The version of the agent.
     pub version: &'static str,
+    /// Who may come in.
+    pub access: Arc<Access>,
+    /// How it is reached and known.
+    pub plate: Plate,
     /// Whether what is planned is done on this machine.
     pub mode: Mode,
 }
@@ -90,9 +122,27 @@ pub trait Preview: Send + Sync {
 
 /// Reads what containers print.
 pub trait Logs: Send + Sync {
-    /// Returns the last `tail` lines of a container, all of them when none, and with `follow` those to come. An error is
-    /// a sentence for people and ends the stream.
-    fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>>;
+    /// Returns what a container printed, or a part of it, and with `follow` what is to come. An error is a sentence for
+    /// people and ends the stream.
+    fn read(&self, container: &str, excerpt: &Excerpt) -> BoxStream<'static, Result<Bytes, String>>;
+}
+
+/// Runs programs in containers.
+pub trait Shells: Send + Sync {
+    /// Runs a program in a container. What comes ends with [`Output::Ended`] or with an error, a sentence for people.
+    /// Dropped before, the program is ended.
+    fn run(
+        &self,
+        container: &str,
+        program: Program,
+        input: mpsc::Receiver<Input>,
+    ) -> BoxStream<'static, Result<Output, String>>;
+}
+
+/// Counts what containers use.
+pub trait Gauges: Send + Sync {
+    /// Returns what a container uses. An error is a sentence for people.
+    fn usage<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Usage, String>>;
 }
 
 /// Takes down which updates a person wants.
@@ -101,6 +151,12 @@ pub trait Approvals: Send + Sync {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
     /// Takes down that a container shall go back to what it ran before its last update, and returns the digest of that.
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>>;
+}
+
+/// Has repositories asked that manifests come from.
+pub trait Wakes: Send + Sync {
+    /// Has a repository asked soon, however often that is wanted. Returns false if there is no such source.
+    fn wake(&self, source: &str) -> bool;
 }
 
 /// Reads what others run, and takes it over.
@@ -115,42 +171,34 @@ pub trait Strangers: Send + Sync {
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
 }
 
+/// Writes images as archives, and takes them in. An error is a sentence for people.
+pub trait Archives: Send + Sync {
+    /// Writes an image as an OCI archive; none if it is not here.
+    fn export<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Outgoing>, String>>;
+    /// Takes in the images of an archive, or one of them under this name. Dropped half-way, it leaves nothing behind.
+    fn import<'a>(
+        &'a self,
+        bytes: BoxStream<'a, io::Result<Bytes>>,
+        name: Option<String>,
+    ) -> BoxFuture<'a, Result<Vec<Arrived>, String>>;
+}
+
 /// Where the kinds are found.
 const BASE: &str = "/apis/piccolo.os/v1alpha1";
 
-/// Every path that answers, for near matches and for the description of the API.
-const PATHS: &[&str] = &[
-    "/api",
-    "/api/v1",
-    "/api/v1/events",
-    "/apis",
-    "/apis/piccolo.os",
-    BASE,
-    "/adopt",
-    "/capture",
-    "/confirm",
-    "/history",
-    "/history/diff",
-    "/history/rollback",
-    "/journal",
-    "/livez",
-    "/metrics",
-    "/openapi.json",
-    "/openapi/v3",
-    "/plan",
-    "/problems",
-    "/readyz",
-    "/recipient",
-    "/update",
-    "/version",
-];
-
 /// Returns every route of the API.
 pub fn router(state: State) -> Router {
+    let access = Arc::clone(&state.access);
     Router::new()
         .merge(discovery::routes())
         .merge(openapi::routes())
         .merge(objects())
+        .route("/", get(welcome::page))
+        .route("/claim", get(claim::show).post(claim::claim))
+        .route("/pairing", get(claim::pairing).delete(claim::reset))
+        .route("/whoami", get(tokens::whoami))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}", delete(tokens::revoke))
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
         .route("/adopt", post(adopt::adopt))
@@ -165,11 +213,18 @@ pub fn router(state: State) -> Router {
         .route("/readyz", get(health::ready))
         .route("/recipient", get(recipient::show))
         .route("/metrics", get(metrics::show))
+        .route("/top", get(top::show))
+        .route("/webhooks/{source}", post(webhook::hear))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/namespaces/{namespace}/events", get(events::list))
+        .merge(push::routes())
         .fallback(lookup::unknown_path)
         .layer(from_fn(edge::take_body))
+        // These pass their bodies on, which are larger.
+        .merge(git::routes())
+        .merge(archives::routes())
         .layer(from_fn(guard::same_origin))
+        .layer(from_fn_with_state(access, gate::check))
         .layer(from_fn(edge::answer))
         .with_state(state)
 }
@@ -183,5 +238,6 @@ fn objects() -> Router<State> {
         )
         .route(&format!("{BASE}/{{plural}}/{{name}}/status"), get(object::get))
         .route(&format!("{BASE}/{{plural}}/{{name}}/log"), get(log::read))
+        .route(&format!("{BASE}/{{plural}}/{{name}}/exec"), get(exec::run).layer(Extension(exec::Places::default())))
         .route(&format!("{BASE}/{{plural}}/{{name}}/rollback"), post(rollback::container))
 }

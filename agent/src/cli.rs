@@ -4,26 +4,36 @@
 
 mod adopt;
 mod apply;
+mod ask;
 mod capture;
+mod claim;
 mod client;
 mod completion;
 mod confirm;
+mod context;
+mod contexts;
 mod delete;
 mod describe;
 mod edit;
 mod events;
+mod exec;
 mod explain;
 mod export;
 mod failure;
 mod get;
 mod history;
+mod hook;
+mod image;
 mod import;
+mod kubeconfig;
 mod local;
 mod logs;
 mod manual;
 mod output;
 mod page;
 mod plan;
+mod progress;
+mod pull;
 mod rollback;
 mod schema;
 mod screen;
@@ -31,8 +41,14 @@ mod secret;
 mod status;
 mod subject;
 mod table;
+mod terminal;
+mod token;
+mod top;
+mod trial;
+mod trust;
 mod update;
 mod validate;
+mod wait;
 mod why;
 mod written;
 
@@ -40,7 +56,15 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::{client::Client, failure::Failure, screen::Screen};
+use self::{
+    client::{Client, Host},
+    contexts::Contexts,
+    failure::Failure,
+    screen::Screen,
+};
+
+/// Where the daemon of this machine answers.
+const SOCKET: &str = "/run/piccolo/api.sock";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,6 +72,7 @@ Exit codes:
   1  failed             6  not settled in time
   2  wrong usage        7  written, not without loss
   3  not found         10  the plan has changes
+  4  not trusted, or not allowed
 
 Examples:
   piccolo status
@@ -57,15 +82,13 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "piccolo", version, after_help = EXIT_CODES, max_term_width = 80)]
 struct Cli {
-    /// The daemon: `unix:///path/to.sock` or `http://127.0.0.1:8080`.
-    #[arg(
-        long,
-        global = true,
-        env = "PICCOLO_HOST",
-        hide_env_values = true,
-        default_value = "unix:///run/piccolo/api.sock"
-    )]
-    host: client::Host,
+    /// The daemon: `unix:///path/to.sock` or `https://attic.local:8080`. The current context when left out, or else the socket
+    /// of this machine.
+    #[arg(long, global = true, env = "PICCOLO_HOST", hide_env_values = true)]
+    host: Option<Host>,
+    /// The machine by its name: see `piccolo context`.
+    #[arg(long, global = true, env = "PICCOLO_CONTEXT", hide_env_values = true, conflicts_with = "host")]
+    context: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -90,12 +113,18 @@ enum Command {
     Delete(delete::Args),
     /// Keeps values that only this machine can read.
     Secret(secret::Args),
-    /// Confirms removals that are held because they are many.
+    /// Confirms a change on trial, or many removals that are held.
     Confirm(confirm::Args),
     /// Updates a container to the image that its tag names by now.
     Update(update::Args),
+    /// Has a repository asked that manifests come from.
+    Pull(pull::Args),
     /// Shows what a container prints.
     Logs(logs::Args),
+    /// Runs a program in a container and exits with its exit code.
+    Exec(exec::Args),
+    /// Shows what containers use.
+    Top(top::Args),
     /// Shows what happened.
     Events(events::Args),
     /// Shows who changed which manifests, and when.
@@ -108,6 +137,8 @@ enum Command {
     Explain(explain::Args),
     /// Checks manifests without a daemon.
     Validate(validate::Args),
+    /// Carries images between machines without a registry.
+    Image(image::Args),
     /// Takes over a container that runs, without restarting it.
     Adopt(adopt::Args),
     /// Writes manifests of everything that runs and is not Piccolo's.
@@ -116,10 +147,21 @@ enum Command {
     Import(import::Args),
     /// Writes manifests in the words of other tools.
     Export(export::Args),
+    /// Makes a machine yours that is nobody's.
+    Claim(claim::Args),
+    /// Keeps the machines that you know, and says which one is meant.
+    Context(context::Args),
+    /// Lets others in over networks, and out again.
+    Token(token::Args),
     /// Prints the JSON Schema of a kind, for editors.
     Schema(schema::Args),
+    /// Writes a file by which kubectl finds this machine.
+    Kubeconfig(kubeconfig::Args),
     /// Prints completions for a shell.
     Completion(completion::Args),
+    /// Asks the daemon on behalf of git.
+    #[command(hide = true)]
+    Hook(hook::Args),
 }
 
 /// Runs the command line and returns its exit code. Dropped half-way it leaves nothing behind: each request is whole.
@@ -143,7 +185,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
-    let client = Client::new(cli.host);
+    let client = client(cli.host, cli.context.as_deref())?;
     let (client, screen) = (&client, screen);
     match cli.command {
         Command::Status(args) => status::run(&args, client, screen).await?,
@@ -157,19 +199,47 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Secret(args) => secret::run(&args, client, screen).await?,
         Command::Confirm(args) => confirm::run(&args, client, screen).await?,
         Command::Update(args) => update::run(&args, client, screen).await?,
+        Command::Pull(args) => pull::run(&args, client, screen).await?,
         Command::Rollback(args) => rollback::run(&args, client, screen).await?,
         Command::Logs(args) => logs::run(&args, client, screen).await?,
+        Command::Exec(args) => return exec::run(&args, client, screen).await,
+        Command::Top(args) => top::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::History(args) => history::run(&args, client, screen).await?,
         Command::Diff(args) => history::diff(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
+        Command::Image(args) => image::run(&args, client, screen).await?,
         Command::Adopt(args) => adopt::run(&args, client, screen).await?,
         Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),
         Command::Export(args) => export::run(&args, client, screen).await?,
+        Command::Kubeconfig(args) => kubeconfig::run(&args, client, screen).await?,
+        Command::Claim(args) => claim::run(&args, client, screen).await?,
+        Command::Context(args) => context::run(&args, screen).await?,
+        Command::Token(args) => token::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,
         Command::Completion(args) => completion::run(&args, screen)?,
+        Command::Hook(args) => hook::run(&args, client, screen).await?,
     }
     Ok(0)
+}
+
+/// Returns the machine that is meant, with what is known of it.
+fn client(host: Option<Host>, context: Option<&str>) -> Result<Client, Failure> {
+    match (host, context) {
+        (Some(Host::Tls(at)), _) => {
+            let known = Contexts::read()?.at(&at).cloned();
+            Ok(Client::new(Host::Tls(at), known))
+        }
+        (Some(host), _) => Ok(Client::new(host, None)),
+        (None, name) => {
+            let contexts = Contexts::read()?;
+            let known = name.or(contexts.current.as_deref()).map(|name| contexts.named(name)).transpose()?;
+            Ok(match known {
+                Some(known) => Client::new(Host::Tls(known.host.clone()), Some(known.clone())),
+                None => Client::new(Host::Unix(SOCKET.into()), None),
+            })
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! The daemon put together: rooms are opened, wired and closed here. Decides nothing.
 
+mod banner;
+mod door;
 mod notify;
 mod seams;
 mod sockets;
+mod trials;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,21 +13,28 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use piccolo_schema::{Mode, duration};
 use tokio::{
-    net::TcpListener,
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::door::Door;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
-    history::{History, Recorder},
-    host::linux::{Adopted, Docker, Followed, Updater, Vault, goes_down},
+    history::{History, Hooks, Recorder},
+    host::{
+        Shells as _,
+        linux::{Adopted, Arrivals, Declared, Docker, Followed, Updater, Vault, goes_down},
+    },
     manifests::{Change, Manifests},
-    reconcile::{Reconciler, container::Containers, network::Networks, secret::Secrets, volume::Volumes},
+    reconcile::{
+        Reconciler, container::Containers, image::Images, network::Networks, secret::Secrets, source::Sources,
+        volume::Volumes,
+    },
     secrets::Identity,
+    sources::Puller,
     store::{self, Event},
 };
 
@@ -56,9 +66,17 @@ pub struct Options {
     /// The socket of the API, for programs on this machine.
     #[arg(long, env = "PICCOLO_SOCKET", default_value = "/run/piccolo/api.sock")]
     pub socket: PathBuf,
-    /// The loopback address of the API.
-    #[arg(long, env = "PICCOLO_LISTEN", default_value = "127.0.0.1:8080")]
+    /// The address of the API for other machines, which speaks TLS alone and asks everybody for a token.
+    #[arg(long, env = "PICCOLO_LISTEN", default_value = "[::]:8080")]
     pub listen: SocketAddr,
+    /// Another name by which other machines reach this one, once for each. Its host name, that with `.local` and its
+    /// addresses are known.
+    #[arg(long = "name", env = "PICCOLO_NAMES", value_delimiter = ',')]
+    pub names: Vec<String>,
+    /// The file in which the screens of this machine find what they say of the way in: address, fingerprint, and the code
+    /// by which a machine is claimed that is nobody's.
+    #[arg(long, env = "PICCOLO_ISSUE", default_value = "/run/issue.d/50-piccolo.issue")]
+    pub issue: PathBuf,
     /// The socket of the container engine.
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
     pub docker: String,
@@ -87,13 +105,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let vault = Vault::new(options.secrets_dir.clone(), identity);
     let adopted = Adopted::open(&options.state_dir)
         .with_context(|| format!("can't read which containers were adopted in {}", options.state_dir.display()))?;
-    let docker = Docker::open(&options.docker, vault.clone(), adopted, &options.state_dir)?;
-    let listener = tcp(&options, &writer).await?;
+    let arrivals = Arrivals::open(&options.state_dir)
+        .with_context(|| format!("can't read where images came from in {}", options.state_dir.display()))?;
+    let (declare, declared) = watch::channel(Declared::default());
+    let docker = Docker::open(&options.docker, vault.clone(), adopted, arrivals, declared, &options.state_dir)?;
+    let door = Door::open(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
-    let (history, recorder, changes) = history(&options, &writer);
+    let (history, recorder, changes) = history(&options, &writer)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(recorder.run(shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
+    tasks.spawn(trials::tell(manifests.trials(), writer.clone(), shutdown.clone()));
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
     tasks.spawn(registrar.run(shutdown.clone()));
     let shared = Shared {
@@ -105,7 +127,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         shutdown: shutdown.clone(),
     };
     let mut controllers = Controllers::default();
-    controllers.spawn(&mut tasks, Secrets(Arc::new(vault)), &shared);
+    controllers.spawn(&mut tasks, Secrets(Arc::new(vault.clone())), &shared);
+    let logins = Arc::new(seams::VaultLogins(vault));
+    let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
+        .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
+    tasks.spawn(puller.clone().run(shutdown.clone()));
+    controllers.spawn(&mut tasks, Sources(puller.clone()), &shared);
+    tasks.spawn(seams::declare(manifests.subscribe(), declare, shutdown.clone()));
+    controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
     let (follow, followed) = watch::channel(Followed::default());
@@ -122,24 +151,32 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         store: reader,
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker.clone())),
-        strangers: Arc::new(seams::EngineStrangers(docker)),
+        shells: Arc::new(seams::EngineShells(docker.clone())),
+        gauges: Arc::new(seams::EngineGauges::new(docker.clone())),
+        strangers: Arc::new(seams::EngineStrangers(docker.clone())),
+        archives: docker.clone(),
         recipient,
         updates: updater,
+        sources: puller,
         version: env!("CARGO_PKG_VERSION"),
+        access: door.access,
+        plate: door.plate.clone(),
         mode: options.mode,
     };
+    tasks.spawn(door.keeper.run(shutdown.clone()));
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
-    info!(socket = %options.socket.display(), listen = ?listener.as_ref().and_then(|it| it.local_addr().ok()), "answering");
+    info!(socket = %options.socket.display(), listen = ?door.plate.listen, "answering");
     notify::ready();
     // No room ends by itself before the shutdown, but the watchdog where nobody watches; one that does is a defect, and
     // a daemon that is half dead would be worse than one that is started anew.
-    let served = api::serve(api::router(state), Some(socket), listener, shutdown.clone());
+    let served = api::serve(api::router(state), Some(socket), door.gate, shutdown.clone());
     let defect = tokio::select! {
         () = served => None,
         ended = first_defect(&mut tasks, &shutdown) => ended,
     };
     shutdown.cancel();
     notify::stopping();
+    docker.end_programs().await;
     let goes_down = goes_down().await;
     if goes_down {
         notify::takes(FAREWELL + MARGIN);
@@ -157,13 +194,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 /// Opens the history of the manifests, and the queue in which their changes wait for it.
-fn history(options: &Options, store: &Arc<store::Writer>) -> (History, Recorder, mpsc::Sender<Change>) {
+fn history(options: &Options, store: &Arc<store::Writer>) -> anyhow::Result<(History, Recorder, mpsc::Sender<Change>)> {
     let (changes, queue) = mpsc::channel(WAITING_CHANGES);
     let store = store.clone();
     let report = move |well, message| store.health("history", well, message);
-    let directory = options.state_dir.join("config.git");
-    let (history, recorder) = History::open(directory, options.config_dir.clone(), queue, Box::new(report));
-    (history, recorder, changes)
+    // A hook runs in another directory.
+    let directory = std::path::absolute(options.state_dir.join("config.git"))?;
+    let program = std::env::current_exe().context("can't tell where this program is")?;
+    let hooks = Hooks { program, socket: std::path::absolute(&options.socket)? };
+    let (history, recorder) = History::open(directory, options.config_dir.clone(), hooks, queue, Box::new(report));
+    Ok((history, recorder, changes))
 }
 
 /// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets
@@ -176,20 +216,6 @@ fn identity(options: &Options, store: &store::Writer) -> Result<Identity, String
         store.health("key", false, why.clone());
     }
     identity
-}
-
-/// Listens on the loopback address. A port that is taken is no reason not to keep the machine: a manifest may be what
-/// took it, and the socket is enough to mend that.
-async fn tcp(options: &Options, store: &store::Writer) -> anyhow::Result<Option<TcpListener>> {
-    sockets::check(options.listen)?;
-    match sockets::tcp(options.listen).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => {
-            store.event(Event::new("PortTaken", format!("{error:#}")).warning());
-            store.health("port", false, format!("{error:#}"));
-            Ok(None)
-        }
-    }
 }
 
 /// Waits for a task that ends badly before the shutdown.

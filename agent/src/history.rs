@@ -6,26 +6,43 @@
 
 mod author;
 mod files;
-mod git;
+mod incoming;
 mod message;
 mod read;
 mod record;
+mod repository;
 mod stream;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{
+    process::Child,
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
-use self::{git::Git, record::Recorded};
+use self::record::{Asked, Recorded};
 pub use self::{
-    git::GitError,
+    incoming::{PushError, Turn},
     read::Revision,
     record::{Recorder, Report},
+    repository::Hooks,
 };
-use crate::manifests::Change;
+use crate::{
+    git::{Git, GitError},
+    manifests::Change,
+};
 
 /// The one branch.
 const BRANCH: &str = "refs/heads/main";
+
+/// What was pushed last. Only the recorder looks at it.
+const PUSHED: &str = "refs/piccolo/pushed";
+/// How many may wait for the recorder.
+const WAITING: usize = 16;
+/// How many may fetch or push at once over HTTP, and how long others wait for a place.
+const PLACES: usize = 4;
+const PLACE_TIME: Duration = Duration::from_secs(20);
 
 /// A question to the history that has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +56,33 @@ pub enum HistoryError {
     /// What git answered is not what it was asked.
     #[error("the history can't be understood: {0}")]
     Garbled(&'static str),
+    /// Changes could not be recorded.
+    #[error("not every change is in the history: see /readyz?verbose")]
+    Behind,
+    /// Nobody records any more.
+    #[error("the agent is shutting down")]
+    Stopping,
+    /// Too many fetch or push at once.
+    #[error("too many fetch or push at once: try again")]
+    Busy,
 }
 
 /// The readers' side of the history.
 #[derive(Clone, Debug)]
 pub struct History {
     git: Git,
+    recorder: mpsc::Sender<Asked>,
+    /// Pushes come one after the other.
+    turns: Arc<Mutex<()>>,
+    places: Arc<Semaphore>,
+}
+
+/// Git at work on one request; dropped, it ends.
+#[derive(Debug)]
+pub struct Served {
+    /// The program.
+    pub child: Child,
+    _place: OwnedSemaphorePermit,
 }
 
 impl History {
@@ -53,10 +91,28 @@ impl History {
     pub fn open(
         directory: PathBuf,
         root: PathBuf,
+        hooks: Hooks,
         changes: mpsc::Receiver<Change>,
         report: Box<Report>,
     ) -> (Self, Recorder) {
         let git = Git::new(directory);
-        (Self { git: git.clone() }, Recorder::new(Recorded::new(git, root), changes, report))
+        let (recorder, asked) = mpsc::channel(WAITING);
+        let places = Arc::new(Semaphore::new(PLACES));
+        let history = Self { git: git.clone(), recorder, turns: Arc::default(), places };
+        (history, Recorder::new(Recorded::new(git, hooks, root), changes, asked, report))
+    }
+
+    /// Waits until every change is recorded that was told so far, and returns the latest revision, if there is one.
+    pub async fn settled(&self) -> Result<Option<String>, HistoryError> {
+        let (answer, answered) = oneshot::channel();
+        self.recorder.send(answer).await.map_err(|_| HistoryError::Stopping)?;
+        answered.await.map_err(|_| HistoryError::Stopping)?
+    }
+
+    /// Starts the program that answers one request of a client that fetches or pushes, in the words of CGI.
+    pub async fn serve(&self, environment: &[(&str, &str)]) -> Result<Served, HistoryError> {
+        let place = timeout(PLACE_TIME, Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| HistoryError::Busy)?.map_err(|_| HistoryError::Stopping)?;
+        Ok(Served { child: self.git.serve(environment)?, _place: place })
     }
 }

@@ -3,8 +3,12 @@
 mod error;
 pub mod fake;
 pub mod firewall;
+mod gauges;
+mod images;
 pub mod linux;
 mod secrets;
+mod shells;
+mod sources;
 mod strangers;
 mod updates;
 mod volumes;
@@ -13,7 +17,7 @@ use std::{collections::BTreeMap, future::Future, net::IpAddr};
 
 use futures_util::Stream;
 use piccolo_schema::{
-    ContainerSpec, NetworkSpec,
+    ContainerSpec, NetworkSpec, Progress,
     container::{Restart, SecretUse},
 };
 use serde::{Deserialize, Serialize};
@@ -21,11 +25,19 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     error::{HostError, Reason},
     firewall::{Firewall, Member, Rules, RulesSeen},
+    gauges::Gauges,
+    images::{
+        ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Pushed,
+        Trouble,
+    },
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
+    shells::Shells,
+    sources::{Offer, SourceSeen, Sources, SourcesView},
     strangers::Strangers,
     updates::{Copied, Previous, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
 };
+use crate::console::Excerpt;
 
 /// The container engine, as far as containers and their images go.
 ///
@@ -65,12 +77,11 @@ pub trait Engine: Send + Sync + 'static {
     fn clear_secrets(&self, subject: &str, places: &[String]) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Removes a stopped container, not its volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Follows what a container writes. `tail` is the number of lines to begin with, all when `None`.
+    /// Reads what a container writes.
     fn logs(
         &self,
         name: &str,
-        follow: bool,
-        tail: Option<u32>,
+        excerpt: &Excerpt,
     ) -> impl Stream<Item = Result<bytes::Bytes, HostError>> + Send + 'static;
 }
 
@@ -103,6 +114,13 @@ pub struct EngineView {
     /// Every name by which an image can be run without pulling: `nginx:1.27`, `nginx@sha256:…`, in familiar form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// The images that manifests declare by the name under which the engine lists them, with that of the manifest: a
+    /// container waits for one of these instead of pulling it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub declared_images: BTreeMap<String, String>,
+    /// How far the pull of each image has come that is under way, by the name under which the engine will list it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulls: BTreeMap<String, Progress>,
     /// The names of all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,

@@ -2,17 +2,23 @@
 //!
 //! `docs/rooms.md` is the map of these rooms, `tests/rooms.rs` keeps it.
 
+pub mod access;
 pub mod api;
+pub mod archive;
 pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod compose;
+pub mod console;
 pub mod controller;
 pub mod daemon;
+mod file;
 pub mod foreign;
+pub mod git;
 pub mod history;
 pub mod host;
 pub mod manifests;
 pub mod reconcile;
 pub mod secrets;
+pub mod sources;
 pub mod store;

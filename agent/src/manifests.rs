@@ -7,19 +7,24 @@ mod change;
 mod edit;
 mod error;
 mod file;
+mod limit;
 mod merge;
+mod put_back;
 mod read;
 mod set;
 mod snapshot;
+mod swap;
 mod tree;
+mod trial;
+mod trials;
 mod view;
 mod walk;
 mod watcher;
 mod write;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use piccolo_schema::Kind;
+use piccolo_schema::{Kind, Role};
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -31,10 +36,12 @@ pub use self::{
     change::{By, Change, Door, Who},
     error::{Expect, WriteError, Written},
     file::save,
+    read::etag,
     set::Texts,
     snapshot::{Declaration, Identity, Problem, Snapshot, reason},
+    trial::{CHANGE, Ended, Trial, Trials},
 };
-use self::{edit::Content, tree::Tree, watcher::Watcher};
+use self::{edit::Content, tree::Tree, trial::Terms, watcher::Watcher};
 
 /// The directory of manifests, watched.
 ///
@@ -43,6 +50,10 @@ use self::{edit::Content, tree::Tree, watcher::Watcher};
 pub struct Manifests {
     shared: Shared,
     by: By,
+    /// How long writes wait for a confirmation; none if they need none.
+    within: Option<Duration>,
+    /// What its writes may change.
+    limit: Role,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -58,6 +69,7 @@ struct Shared {
 struct Teller {
     snapshots: watch::Sender<Arc<Snapshot>>,
     changes: Option<mpsc::Sender<Change>>,
+    trials: watch::Sender<Trials>,
 }
 
 impl Manifests {
@@ -76,23 +88,49 @@ impl Manifests {
     async fn open_with(root: PathBuf, changes: Option<mpsc::Sender<Change>>) -> Self {
         let root = std::path::absolute(&root).unwrap_or(root);
         let tree = Tree::new(root.clone());
-        let teller = Teller { snapshots: watch::Sender::new(Arc::default()), changes };
+        let teller = Teller { snapshots: watch::Sender::default(), changes, trials: watch::Sender::default() };
         let shared = Shared { tree: Arc::new(Mutex::new(tree)), teller };
         // The watch comes first, so that no change falls between it and the first look.
         let watcher = spawn_blocking(move || Watcher::new(root)).await;
-        let _ = shared.work(By::default(), |tree| tree.tidy()).await;
+        let begin = |tree: &mut Tree| {
+            tree.tidy();
+            tree.resume_trial();
+        };
+        let _ = shared.work(By::default(), begin).await;
+        // What nobody confirmed while the agent was down is put back before anybody reads it.
+        let _ = shared.put_back_if_due().await;
         let watching = shared.clone();
         let watch = tokio::spawn(async move {
-            if let Ok(watcher) = watcher {
-                watching.follow(watcher).await;
-            }
+            let follow = async {
+                if let Ok(watcher) = watcher {
+                    watching.follow(watcher).await;
+                }
+            };
+            tokio::join!(follow, watching.end_trials());
         });
-        Self { shared, by: By::default(), _watch: Arc::new(AbortOnDropHandle::new(watch)) }
+        Self {
+            shared,
+            by: By::default(),
+            within: None,
+            limit: Role::Admin,
+            _watch: Arc::new(AbortOnDropHandle::new(watch)),
+        }
     }
 
     /// Returns a handle whose writes are this author's.
     pub fn by(&self, by: By) -> Self {
         Self { by, ..self.clone() }
+    }
+
+    /// Returns a handle that writes no more than this role may, and no more than this one does.
+    pub fn limited(&self, role: Role) -> Self {
+        Self { limit: self.limit.min(role), ..self.clone() }
+    }
+
+    /// Returns a handle whose writes are put back unless they are confirmed within this time, at most a day; all of them
+    /// together, also those that join a trial which others began. Meanwhile every other write is refused, but a hand's.
+    pub fn on_trial(&self, within: Duration) -> Self {
+        Self { within: Some(within), ..self.clone() }
     }
 
     /// Returns what the directory says now.
@@ -105,6 +143,12 @@ impl Manifests {
         self.shared.teller.snapshots.subscribe()
     }
 
+    /// Looks at the directory now, and returns what it says.
+    pub async fn look(&self) -> Result<Arc<Snapshot>, WriteError> {
+        self.shared.work(By::default(), |_| ()).await?;
+        Ok(self.snapshot())
+    }
+
     /// Returns the text of a manifest's file and its fingerprint, to be changed by a person and put back.
     pub async fn text(&self, kind: Kind, name: &str) -> Result<(String, String), WriteError> {
         let name = name.to_owned();
@@ -115,7 +159,7 @@ impl Manifests {
     /// stay. The snapshot shows it before this returns. Dropped half-way, the file is either as before or as asked.
     pub async fn put(&self, manifest: &Value, expect: impl Into<Expect>) -> Result<Written, WriteError> {
         let (content, expect) = (Content::from_value(manifest)?, expect.into());
-        self.shared.work(self.by.clone(), move |tree| tree.put(&content, &expect)).await?
+        self.write(move |tree| tree.put(&content, &expect)).await
     }
 
     /// Makes or replaces a manifest by this very text. Otherwise as [`Manifests::put`].
@@ -127,20 +171,36 @@ impl Manifests {
         expect: impl Into<Expect>,
     ) -> Result<Written, WriteError> {
         let (content, expect) = (Content::from_text(kind, name, toml)?, expect.into());
-        self.shared.work(self.by.clone(), move |tree| tree.put(&content, &expect)).await?
+        self.write(move |tree| tree.put(&content, &expect)).await
     }
 
     /// Removes a manifest. Whoever asks for this one by name has confirmed its removal. Dropped half-way, the file is
     /// there or gone.
     pub async fn delete(&self, kind: Kind, name: &str, expect: impl Into<Expect>) -> Result<(), WriteError> {
         let (name, expect) = (name.to_owned(), expect.into());
-        self.shared.work(self.by.clone(), move |tree| tree.delete(kind, &name, &expect)).await?
+        self.write(move |tree| tree.delete(kind, &name, &expect)).await
     }
 
     /// Puts these texts in place of all that is declared, if that is still what `base` says. Nobody sees a mixture: killed
     /// at any moment, all is as before or as asked. Files that can't be understood stay, and are not written over.
     pub async fn replace(&self, texts: Texts, base: Arc<Snapshot>) -> Result<(), WriteError> {
-        self.shared.work(self.by.clone(), move |tree| tree.replace(&texts, &base)).await?
+        self.write(move |tree| tree.replace(&texts, &base)).await
+    }
+
+    /// Tells whether a write of this handle may make one of the other.
+    ///
+    /// # Errors
+    /// Names the first manifest that it may not.
+    pub fn permits(&self, before: &Snapshot, after: &Snapshot) -> Result<(), WriteError> {
+        limit::changed(before, after).try_for_each(|it| limit::check(self.limit, it))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Tree) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let (terms, limit) = (self.within.map(|within| Terms { within, door: self.by.door }), self.limit);
+        self.shared.work(self.by.clone(), move |tree| tree.on_terms(terms, limit, write)).await?
     }
 
     /// Confirms removals that are held. A confirmation ends when its manifest is declared again.
@@ -166,6 +226,7 @@ impl Shared {
                 teller.tell(found, By::default());
             }
             teller.tell(tree.rescan(), by);
+            teller.tell_trials(&tree.trials);
             done
         });
         working.await.map_err(|_| WriteError::Stopping)

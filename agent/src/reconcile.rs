@@ -4,8 +4,10 @@
 //! second, empty plan is the proof.
 
 pub mod container;
+pub mod image;
 pub mod network;
 pub mod secret;
+pub mod source;
 pub mod volume;
 
 use std::{fmt::Display, future::Future};
@@ -72,6 +74,11 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
     /// Returns true if this step takes away something that no manifest asks for any more.
     fn is_removal(&self) -> bool {
         false
+    }
+
+    /// Returns what is lost with this step, so that manifests of before don't bring it back; none if they do.
+    fn loses(&self) -> Option<&'static str> {
+        None
     }
 
     /// Returns true if this step follows from a change of other kinds, from what a registry offers or from the end of the

@@ -93,7 +93,7 @@ struct Persisting {
 /// Files that can't be used at present, on a full disk for instance, are no error: everything is then kept in memory and
 /// tried again. Dropped half-way it leaves no store open for longer than it takes to open.
 pub async fn open(dir: &Path) -> Result<(Writer, Reader), StoreError> {
-    let lock = open::lock(dir)?;
+    let lock = open::lock(dir).await?;
     let (disk, contents, trouble) = match open::open(dir).await {
         Opened::Good(disk, contents) => (Some(disk), contents, None),
         Opened::Rebuilt(disk, aside, cause) => {

@@ -288,10 +288,43 @@ async fn what_a_container_prints() {
     assert_eq!(house.get(&log).await.text, "web starts\nweb is up\n");
     assert_eq!(house.get(&format!("{log}?tail=1")).await.text, "web is up\n");
     assert_eq!(house.get(&format!("{log}?tail=x")).await.status, 400);
+    let part = house.get(&format!("{log}?since=2026-01-01T06:30:00Z&timestamps=true")).await;
+    assert_eq!(part.text, "2026-01-01T07:00:00Z web is up\n");
+    assert_eq!(house.get(&format!("{log}?until=10m")).await.text.lines().count(), 2);
+    for wrong in ["since=soon", "until=2026", "since=1m&until=2m", "timestamps=perhaps"] {
+        assert_eq!(house.get(&format!("{log}?{wrong}")).await.status, 400, "{wrong}");
+    }
     assert_eq!(house.get(&format!("{CONTAINERS}/db/log")).await.status, 404);
     house.put(&format!("{CONTAINERS}/mute"), &manifest("mute", "a:1")).await;
     house.writer.report(Kind::Container, "mute", json!({ "containerId": "mute" }));
     assert_eq!(house.get(&format!("{CONTAINERS}/mute/log")).await.status, 502);
+}
+
+#[tokio::test]
+async fn what_containers_use() {
+    let house = House::open().await;
+    assert_eq!(house.get("/top").await.json(), json!({ "items": [] }));
+    for name in ["web", "mute", "ended", "absent"] {
+        house.put(&format!("{CONTAINERS}/{name}"), &manifest(name, "a:1")).await;
+    }
+    for (name, state) in [("web", "running"), ("mute", "running"), ("ended", "exited")] {
+        house.writer.report(Kind::Container, name, json!({ "state": state, "containerId": name }));
+    }
+    let top = house.get("/top").await.json();
+    let usage = json!({ "at": "2026-01-01T06:00:01Z", "processorNanoseconds": 250_000_000, "memoryBytes": 3 << 20,
+        "memoryLimitBytes": 1 << 30, "receivedBytes": 10, "sentBytes": 20, "readBytes": 30, "writtenBytes": 40,
+        "tasks": 5 });
+    let mute = json!({ "kind": "Container", "name": "mute", "error": "It does not run" });
+    assert_eq!(top["items"], json!([mute, { "kind": "Container", "name": "web", "usage": usage }]));
+    let metrics = house.get("/metrics").await.text;
+    for line in [
+        "# TYPE piccolo_container_cpu_seconds_total counter\npiccolo_container_cpu_seconds_total{container=\"web\"} 0.75\n",
+        "# TYPE piccolo_container_memory_bytes gauge\npiccolo_container_memory_bytes{container=\"web\"} 3145728\n",
+        "piccolo_container_network_receive_bytes_total{container=\"web\"} 10\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(!metrics.contains("\"mute\""), "{metrics}");
 }
 
 #[tokio::test]
@@ -372,7 +405,7 @@ async fn nothing_a_client_sends_is_an_error_of_ours() {
 async fn every_path_answers() {
     let house = House::open().await;
     let cases = [
-        ("GET", "/", 404, ""),
+        ("GET", "/nothing", 404, ""),
         ("GET", "/plann", 404, "did you mean `/plan`?"),
         ("GET", "/apis/piccolo.os/v1alpha1/container", 404, "did you mean `containers`?"),
         ("GET", "/apis/piccolo.os/v1alpha1/containrs", 404, "did you mean `containers`?"),
@@ -409,7 +442,7 @@ async fn a_rollback_is_planned_and_then_done() {
         }
     };
     assert_eq!(history["items"][0]["message"], "change container/web");
-    assert_eq!(history["items"][0]["author"], "api");
+    assert_eq!(history["items"][0]["author"], "root");
     let body = json!({ "revision": "main~1" }).to_string();
     let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
     assert_eq!(plan["kind"], "Plan");
@@ -418,4 +451,81 @@ async fn a_rollback_is_planned_and_then_done() {
     assert_eq!(house.read("containers/web.toml"), WEB);
     let unknown = json!({ "revision": "--all" }).to_string();
     assert_eq!(house.send("POST", "/history/rollback", &[], unknown).await.status, 404);
+}
+
+/// Waits until no change is on trial.
+async fn until_ended(house: &House) {
+    let mut trials = house.manifests.trials();
+    let ended = trials.wait_for(|trials| trials.pending.is_none());
+    tokio::time::timeout(std::time::Duration::from_secs(30), ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_confirms_is_put_back_and_says_why() {
+    let house = House::open().await;
+    house.put_web().await;
+    let other = json!({ "spec": { "image": "nginx:1.28" } }).to_string();
+    let path = format!("{}?confirmWithin=1s", web());
+    let merge = ("content-type", "application/merge-patch+json");
+    let tried = house.send("PATCH", &path, &[merge], other).await;
+    assert_eq!(tried.status, 200, "{}", tried.text);
+    let id = tried.header("piccolo-trial").to_owned();
+    let shown = house.get("/plan").await.json();
+    assert_eq!(shown["trial"]["id"], id);
+    assert_eq!(shown["trial"]["files"], json!(["containers/web.toml"]));
+    until_ended(&house).await;
+    assert_eq!(house.read("containers/web.toml"), WEB);
+    let latest = loop {
+        let history = house.get("/history").await.json();
+        if history["items"].as_array().unwrap().len() == 3 {
+            break history["items"][0].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let why = format!("Door: api\nWhy: {id} was not confirmed within 1s");
+    assert_eq!((&latest["author"], &latest["body"]), (&json!("piccolod"), &json!(why)));
+    assert_eq!(house.get("/plan").await.json().get("trial"), None);
+    let late = house.send("POST", "/confirm", &[JSON], json!({ "id": id }).to_string()).await;
+    assert_eq!(late.status, 404);
+}
+
+#[tokio::test]
+async fn a_change_on_trial_is_confirmed_by_its_name_and_never_by_a_dry_run() {
+    let house = House::open().await;
+    house.put_web().await;
+    let deleted = house.send("DELETE", &format!("{}?confirmWithin=1h", web()), &[], "").await;
+    let id = json!({ "id": deleted.header("piccolo-trial") }).to_string();
+    // Others wait, and those who join share its fate.
+    let db = format!("{CONTAINERS}/db");
+    let refused = house.put(&db, &manifest("db", "postgres:1")).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["type"].clone()), (409, json!("urn:piccolo:problem:OnTrial")));
+    let joined = house.put(&format!("{db}?confirmWithin=1h"), &manifest("db", "postgres:1")).await;
+    assert_eq!(joined.header("piccolo-trial"), deleted.header("piccolo-trial"));
+    for path in ["/confirm?dryRun=All", "/confirm?dryRun=All&confirmWithin=1s"] {
+        assert_eq!(house.send("POST", path, &[JSON], id.clone()).await.status, 200);
+        assert!(house.manifests.trial().is_some(), "a dry run confirms nothing");
+    }
+    let planned = house.put(&format!("{db}?dryRun=All&confirmWithin=1s"), &manifest("db", "postgres:2")).await;
+    assert_eq!(planned.json()["kind"], "Plan");
+    let done = house.send("POST", "/confirm", &[JSON], id.clone()).await.json();
+    assert_eq!(done["files"], json!(["containers/db.toml", "containers/web.toml"]));
+    assert!(house.manifests.trial().is_none());
+    assert!(!house.file("containers/web.toml").exists() && house.file("containers/db.toml").exists());
+}
+
+#[tokio::test]
+async fn a_change_on_trial_is_put_back_at_once_when_asked() {
+    let house = House::open().await;
+    house.put_web().await;
+    let db = format!("{CONTAINERS}/db?confirmWithin=1h");
+    let joined = house.put(&db, &manifest("db", "postgres:1")).await;
+    let body = json!({ "revision": joined.header("piccolo-trial") }).to_string();
+    assert_eq!(house.send("POST", "/history/rollback?dryRun=All", &[JSON], body.clone()).await.status, 400);
+    assert_eq!(house.send("POST", "/history/rollback", &[JSON], body.clone()).await.status, 200);
+    assert_eq!(house.send("POST", "/history/rollback", &[JSON], body).await.status, 404);
+    assert!(!house.file("containers/db.toml").exists() && house.manifests.trial().is_none());
+    for wrong in ["0s", "100h", "soon", "-1s"] {
+        let refused = house.put(&format!("{CONTAINERS}/db?confirmWithin={wrong}"), &manifest("db", "postgres:1")).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+    }
 }

@@ -12,10 +12,9 @@ mod support;
 
 use std::{fs, path::PathBuf, process::Output};
 
-use piccolo_agent::api;
+use piccolo_schema::Role;
 use serde_json::json;
-use tokio::{net::TcpListener, process::Command};
-use tokio_util::sync::CancellationToken;
+use tokio::process::Command;
 
 use support::House;
 
@@ -44,6 +43,10 @@ async fn clients_find_the_kinds() {
         [
             "secrets",
             "secrets/status",
+            "configsources",
+            "configsources/status",
+            "images",
+            "images/status",
             "networks",
             "networks/status",
             "volumes",
@@ -63,7 +66,7 @@ async fn clients_find_the_kinds() {
 
 struct Kubectl {
     house: House,
-    server: String,
+    access: [String; 3],
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -74,16 +77,21 @@ impl Kubectl {
             return None;
         }
         let house = House::open().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (server, stop) = (format!("http://{}", listener.local_addr().unwrap()), CancellationToken::new());
-        tokio::spawn(api::serve(house.router.clone(), None, Some(listener), stop.clone()));
-        Some(Self { house, server, _stop: stop.drop_guard() })
+        let (address, stop) = house.serve();
+        let authority = house.dir.path().join("ca.pem");
+        fs::write(&authority, house.plate.pem.as_bytes()).unwrap();
+        let access = [
+            format!("--server=https://{address}"),
+            format!("--certificate-authority={}", authority.display()),
+            format!("--token={}", house.token(Role::Operator)),
+        ];
+        Some(Self { house, access, _stop: stop })
     }
 
     async fn run(&self, args: &[&str]) -> Output {
         let home = self.house.dir.path();
         let mut command = Command::new("kubectl");
-        command.args(["--server", &self.server, "--cache-dir"]).arg(home.join("cache")).args(args);
+        command.args(&self.access).arg("--cache-dir").arg(home.join("cache")).args(args);
         command.env("HOME", home).env("KUBECONFIG", "/dev/null").env_remove("http_proxy").env("NO_PROXY", "*");
         command.output().await.unwrap()
     }
@@ -168,6 +176,36 @@ async fn kubectl_prints_conflicts_with_other_manifests() {
     let words = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.success(), "{words}");
     assert!(words.starts_with("Warning: PIC0043: ") && words.contains("containers/db.toml:"), "{words}");
+}
+
+#[tokio::test]
+async fn kubectl_edits_what_the_file_of_piccolo_leads_to() {
+    let Some(kubectl) = Kubectl::open().await else { return };
+    let dir = kubectl.house.dir.path();
+    let config = dir.join("kubeconfig");
+    let token = dir.join("token");
+    fs::write(&token, kubectl.house.token(Role::Operator)).unwrap();
+    let address = kubectl.house.plate.listen.unwrap().to_string();
+    let print = kubectl.house.plate.print.unwrap().to_string();
+    let piccolo = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
+        command.env("XDG_CONFIG_HOME", dir.join("settings")).env_remove("PICCOLO_HOST").args(args);
+        command
+    };
+    let add = ["context", "add", &address, "--fingerprint", &print, "--token-file", token.to_str().unwrap()];
+    let added = piccolo(&add).output().await.unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let written = piccolo(&["kubeconfig", "--out", config.to_str().unwrap()]).output().await.unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let again = piccolo(&["kubeconfig", "--out", config.to_str().unwrap()]).output().await.unwrap();
+    assert!(!again.status.success(), "nothing is written over");
+    kubectl.house.put_web().await;
+    let mut edit = Command::new("kubectl");
+    edit.arg("--kubeconfig").arg(&config).arg("--cache-dir").arg(dir.join("cache")).args(["edit", "container", "web"]);
+    edit.env("HOME", dir).env("KUBE_EDITOR", "sed -i s/1.27/1.29/").env_remove("http_proxy").env("NO_PROXY", "*");
+    let edited = edit.output().await.unwrap();
+    assert!(edited.status.success(), "{edited:?}");
+    assert_eq!(kubectl.house.read("containers/web.toml"), support::WEB.replace("1.27", "1.29"));
 }
 
 #[tokio::test]

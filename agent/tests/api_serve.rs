@@ -10,9 +10,10 @@ use std::{
 };
 
 use piccolo_agent::api;
+use piccolo_schema::Role;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpStream, UnixListener, UnixStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use support::House;
 struct Server {
     house: House,
     tcp: SocketAddr,
+    token: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -30,14 +32,15 @@ impl Server {
     async fn open() -> Self {
         let house = House::open().await;
         let unix = UnixListener::bind(house.dir.path().join("api.sock")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (tcp, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let task = tokio::spawn(api::serve(house.router.clone(), Some(unix), Some(listener), stop.clone()));
-        Self { house, tcp, stop, task }
+        let (tcp, stop) = (house.plate.listen.unwrap(), CancellationToken::new());
+        let token = house.token(Role::Admin);
+        let task = tokio::spawn(api::serve(house.door.clone(), Some(unix), house.gate(), stop.clone()));
+        Self { house, tcp, token, stop, task }
     }
 
     async fn over_tcp(&self, request: &str) -> String {
-        exchange(TcpStream::connect(self.tcp).await.unwrap(), request).await
+        let shown = format!("\r\nAuthorization: Bearer {}\r\n", self.token);
+        exchange(self.house.connect().await, &request.replacen("\r\n", &shown, 1)).await
     }
 
     async fn over_unix(&self, request: &str) -> String {
@@ -64,9 +67,9 @@ fn change(headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn only_a_loopback_host_is_answered_over_tcp() {
+async fn only_who_means_this_machine_is_answered_over_a_network() {
     let server = Server::open().await;
-    for host in ["localhost", "127.0.0.1:8080", "[::1]:1", "127.3.2.1"] {
+    for host in ["localhost", "127.0.0.1:8080", "[::1]:1", "127.3.2.1", "attic.local:8080"] {
         let answer = server.over_tcp(&get(host)).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
     }
@@ -80,19 +83,43 @@ async fn only_a_loopback_host_is_answered_over_tcp() {
     assert!(server.over_tcp(absolute).await.starts_with("HTTP/1.1 421"));
     let nameless = "GET /livez HTTP/1.0\r\n\r\n";
     assert!(server.over_tcp(nameless).await.starts_with("HTTP/1.0 421"));
+    let twice = "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert!(server.over_tcp(twice).await.starts_with("HTTP/1.1 421"));
+}
+
+#[tokio::test]
+async fn who_speaks_in_plain_is_sent_to_where_it_is_safe() {
+    let server = Server::open().await;
+    let plain = |request: String| {
+        let tcp = server.tcp;
+        async move { exchange(TcpStream::connect(tcp).await.unwrap(), &request).await.to_lowercase() }
+    };
+    for request in
+        [get("attic.local:8080"), change("Authorization: Bearer x\r\n").replace("localhost", "attic.local:8080")]
+    {
+        let answer = plain(request).await;
+        assert!(answer.starts_with("http/1.1 308") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(answer.contains("location: https://attic.local:8080/"), "{answer}");
+        assert!(!answer.contains("cookie"), "{answer}");
+    }
+    let answer = plain(get("evil.example")).await;
+    assert!(answer.starts_with("http/1.1 421") && !answer.contains("location"), "{answer}");
+    assert!(!plain("nonsense\r\n\r\n".to_owned()).await.contains("location"));
 }
 
 #[tokio::test]
 async fn pages_of_others_change_nothing() {
     let server = Server::open().await;
-    for own in ["", "Origin: http://localhost\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"] {
+    for own in ["", "Origin: https://localhost\r\n", "Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n"] {
         let answer = server.over_tcp(&change(own)).await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{own}: {answer}");
     }
     for foreign in [
         "Origin: https://evil.example\r\n",
         // Another port of this machine is another program's page.
-        "Origin: http://localhost:3000\r\n",
+        "Origin: https://localhost:3000\r\n",
+        // A page that came in plain may be anybody's.
+        "Origin: http://localhost\r\n",
         "Origin: null\r\n",
         "Origin: file://localhost\r\n",
         "Sec-Fetch-Site: cross-site\r\n",
@@ -106,8 +133,11 @@ async fn pages_of_others_change_nothing() {
 #[tokio::test]
 async fn an_end_is_quick_though_streams_are_open() {
     let server = Server::open().await;
-    let mut socket = TcpStream::connect(server.tcp).await.unwrap();
-    let follow = "GET /journal?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut socket = server.house.connect().await;
+    let follow = format!(
+        "GET /journal?follow=true HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.token
+    );
     socket.write_all(follow.as_bytes()).await.unwrap();
     let mut idle = TcpStream::connect(server.tcp).await.unwrap();
     idle.write_all(b"GET /li").await.unwrap();

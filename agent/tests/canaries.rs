@@ -82,6 +82,7 @@ impl Hunt {
         words.extend(flag("config-dir", self.path("etc")));
         words.extend(flag("state-dir", self.path("state")));
         words.extend(flag("socket", self.path("api.sock")));
+        words.extend(flag("issue", self.path("issue")));
         words.extend(flag("secrets-dir", self.memory.path().join("secrets")));
         words.extend(["--docker".to_owned(), format!("unix://{}", self.path("no-engine.sock").display())]);
         Options::parse_from(words)

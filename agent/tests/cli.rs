@@ -55,10 +55,13 @@ impl Machine {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // Commands that read nothing may have ended already.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
+        let write = async move {
+            // Commands that read nothing may have ended already.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        };
+        // Side by side: who prints while it reads would wait for us.
+        let (output, ()) = tokio::join!(child.wait_with_output(), write);
+        let output = output.unwrap();
         let clean = |bytes| {
             let text = String::from_utf8(bytes).unwrap().replace(dir.to_str().unwrap(), "DIR");
             // A busy machine takes a second.
@@ -163,7 +166,7 @@ async fn get_prints_tables_and_documents() {
     machine.run(&["get", "pod"]).await.is(
         2,
         "",
-        "error: there is no kind `pod`; there are: secret, network, volume, container\n",
+        "error: there is no kind `pod`; there are: secret, configsource, image, network, volume, container\n",
     );
 }
 
@@ -232,7 +235,8 @@ async fn the_plan_shows_danger_first_and_says_so_to_scripts() {
     let machine = Machine::open().await;
     machine.run(&["plan"]).await.is(0, "Nothing to change.\n", "");
     let removal = StepView { removal: true, disruption: "restarts db".into(), ..step("db", "remove container `db`") };
-    let restart = StepView { disruption: "restarts api".into(), ..step("api", "replace container `api`") };
+    let restart = StepView { disruption: "restarts api".into(), ..step("api", "stop api") };
+    let loss = StepView { loses: Some("what it wrote".into()), ..step("api", "remove api") };
     let waiting =
         WaitingView { subject: "job".into(), reason: "DependencyNotReady".into(), message: "`db` is not up".into() };
     machine.house.writer.plan(
@@ -240,7 +244,7 @@ async fn the_plan_shows_danger_first_and_says_so_to_scripts() {
         PlanView {
             unseen: None,
             kind: Kind::Container,
-            steps: vec![step("web", "create container `web`"), restart, removal],
+            steps: vec![step("web", "create container `web`"), restart, loss, removal],
             waiting: vec![waiting],
             held: Some(HeldView { id: "4f2a".into(), names: vec!["a".into(), "b".into()] }),
             complete: true,
@@ -248,12 +252,13 @@ async fn the_plan_shows_danger_first_and_says_so_to_scripts() {
     );
     let plan = "\
 - remove container `db`  [restarts db]
-~ replace container `api`  [restarts api]
+~ stop api  [restarts api]
+~ remove api  [can't be undone: loses what it wrote]
 + create container `web`
 … container job: `db` is not up (DependencyNotReady)
 ! held: the removal of 2 containers: a, b
   if that is meant: piccolo confirm 4f2a
-3 change(s), 1 waiting.
+4 change(s), 1 waiting.
 ";
     machine.run(&["plan"]).await.is(10, plan, "");
     machine.run(&["confirm", "4f2a"]).await.is(0, "container/a may be removed\ncontainer/b may be removed\n", "");
@@ -277,11 +282,13 @@ async fn status_fits_one_screen() {
 piccolod 0.0.0-test at unix://DIR/api.sock: not ready
   [-]engine: no engine answers
 
-KIND       DECLARED  READY  CHANGES  WAITING
-Secret     0         0      0        0
-Network    0         0      0        0
-Volume     0         0      0        0
-Container  1         1      0        0
+KIND          DECLARED  READY  CHANGES  WAITING
+Secret        0         0      0        0
+ConfigSource  0         0      0        0
+Image         0         0      0        0
+Network       0         0      0        0
+Volume        0         0      0        0
+Container     1         1      0        0
 
 ! db.toml:9:1: ";
     assert_eq!((status.code, status.err.as_str()), (0, ""));
@@ -325,6 +332,37 @@ async fn what_does_not_settle_in_time_is_told_apart() {
 }
 
 #[tokio::test]
+async fn what_containers_use_is_shown_once_to_a_pipe() {
+    let machine = Machine::open().await;
+    machine.run(&["top"]).await.is(0, "", "no container runs\n");
+    machine.house.put_web().await;
+    machine.house.writer.report(Kind::Container, "web", json!({ "state": "running", "containerId": "web" }));
+    let table = "NAME  CPU    MEMORY  LIMIT  IN   OUT  READ  WRITTEN  TASKS\n\
+                 web   25.0%  3.0M    1.0G   10B  20B  30B   40B      5\n";
+    machine.run(&["top"]).await.is(0, table, "");
+    machine.run(&["top", "--once"]).await.is(0, table, "");
+    machine.run(&["top", "-o", "name"]).await.is(0, "container/web\n", "");
+    let counted: Value = serde_json::from_str(&machine.run(&["top", "-o", "json"]).await.out).unwrap();
+    assert_eq!(counted["items"][0]["usage"]["tasks"], 5);
+}
+
+#[tokio::test]
+async fn a_program_runs_as_if_it_were_here() {
+    let machine = Machine::open().await;
+    machine.house.put_web().await;
+    machine.house.writer.report(Kind::Container, "web", json!({ "state": "running", "containerId": "web" }));
+    machine.run_with(&["exec", "-i", "web", "--", "cat"], &[], "to and fro\n").await.is(0, "to and fro\n", "");
+    let long = "0123456789abcde\n".repeat(1 << 16);
+    let ran = machine.run_with(&["exec", "-i", "container/web", "--", "cat"], &[], &long).await;
+    assert!(ran.code == 0 && ran.out == long && ran.err.is_empty(), "{} {}", ran.code, ran.err);
+    machine.run(&["exec", "web", "--", "fail", "--so", "it is"]).await.is(3, "", "--so it is");
+    machine.run(&["exec", "web", "--", "refused"]).await.is(1, "", "error: It is frozen\n");
+    let nobody = machine.run(&["exec", "db", "--", "cat"]).await;
+    assert!(nobody.code == 3 && nobody.err.contains("\"db\" not found"), "{}", nobody.err);
+    assert_eq!(machine.run(&["exec", "web"]).await.code, 2);
+}
+
+#[tokio::test]
 async fn logs_come_through_as_they_are() {
     let machine = Machine::open().await;
     machine.house.put_web().await;
@@ -332,6 +370,13 @@ async fn logs_come_through_as_they_are() {
     machine.run(&["logs", "web"]).await.is(0, "web starts\nweb is up\n", "");
     machine.run(&["logs", "web", "--tail", "1"]).await.is(0, "web is up\n", "");
     assert_eq!(machine.run(&["logs", "db"]).await.code, 3);
+    let since = "2026-01-01T07:30:00+01:00";
+    machine.run(&["logs", "web", "--since", since]).await.is(0, "web is up\n", "");
+    machine.run(&["logs", "web", "--since", "10m"]).await.is(0, "", "");
+    let until = machine.run(&["logs", "web", "--until", since, "--timestamps"]).await;
+    until.is(0, "2026-01-01T06:00:00Z web starts\n", "");
+    let wrong = machine.run(&["logs", "web", "--since", "lately"]).await;
+    assert!(wrong.code == 2 && wrong.err.contains("write a duration like `10m`"), "{}", wrong.err);
 }
 
 #[tokio::test]
@@ -402,9 +447,39 @@ async fn without_a_daemon() {
     machine.run(&["explain", "container.spec.port"]).await.is(3, "", near);
     let schema: Value = serde_json::from_str(&machine.run(&["schema", "container"]).await.out).unwrap();
     assert_eq!(schema["title"], "Container");
-    let files = "s/secret.json\ns/network.json\ns/volume.json\ns/container.json\n";
+    let files = "s/secret.json\ns/configsource.json\ns/image.json\ns/network.json\ns/volume.json\ns/container.json\n";
     machine.run(&["schema", "--dir", "s"]).await.is(0, files, "");
     assert!(machine.run(&["completion", "bash"]).await.out.contains("_piccolo()"));
+}
+
+#[tokio::test]
+async fn images_go_and_come_as_files() {
+    let machine = Machine::open().await;
+    let app =
+        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Image\"\nmetadata.name = \"app\"\nspec.reference = \"app:1\"\n";
+    machine.write("app.toml", app);
+    machine.run(&["apply", "-f", "app.toml"]).await.is(0, "image/app created\n", "");
+    let told = "app exported, 7B, sha256:a\n";
+    machine.run(&["image", "export", "image/app", "saved.tar"]).await.is(0, "", told);
+    assert_eq!(fs::read_to_string(machine.house.dir.path().join("saved.tar")).unwrap(), "archive");
+    machine.run(&["image", "export", "app:1", "-"]).await.is(0, "archive", &told.replace("app ", "app:1 "));
+    let missing = machine.run(&["image", "export", "app:2", "none.tar"]).await;
+    assert_eq!((missing.code, missing.out.as_str()), (3, ""), "{}", missing.err);
+    assert!(missing.err.starts_with("error: there is no image app:2 on this machine\n help: "), "{}", missing.err);
+    assert!(
+        !machine.house.dir.path().join("none.tar").exists() && !machine.house.dir.path().join("none.tar.part").exists()
+    );
+
+    machine.run(&["image", "import", "saved.tar"]).await.is(0, "app:7 imported, sha256:b\n", "");
+    machine.run(&["image", "import", "saved.tar", "--as", "a/b:1"]).await.is(0, "a/b:1 imported, sha256:b\n", "");
+    // More than the other paths take.
+    let large = format!("archive{}", " ".repeat(3 << 20));
+    let piped = machine.run_with(&["image", "import", "-"], &[], &large).await;
+    piped.is(0, &format!("app:{} imported, sha256:b\n", large.len()), "");
+    let refused = machine.run_with(&["image", "import", "-"], &[], "junk").await;
+    refused.is(1, "", "error: The archive can't be used: it is no tar\n");
+    let none = machine.run(&["image", "import", "none.tar"]).await;
+    assert_eq!(none.code, 1, "{}", none.err);
 }
 
 #[tokio::test]
@@ -543,4 +618,32 @@ async fn a_container_goes_back_or_it_is_told_why_not() {
     machine.run(&["rollback", "ct/updated"]).await.is(0, "container/updated goes back to sha256:old\n", "");
     let network = "error: one by one only containers go back: container/NAME\n";
     machine.run(&["rollback", "network/front"]).await.is(2, "", network);
+}
+
+#[tokio::test]
+async fn a_change_on_trial_says_how_to_confirm_it() {
+    let machine = Machine::open().await;
+    machine.write("web.toml", WEB);
+    let apply = ["apply", "-f", "web.toml", "--confirm-within", "90s"];
+    let tried = machine.run(&apply).await;
+    let id = machine.house.manifests.trial().unwrap().id.clone();
+    let ways = format!(
+        "on trial: it is put back in 1m30s, unless\n  it is meant to stay: piccolo confirm {id}\n  put it back at once: piccolo rollback {id}\n"
+    );
+    tried.is(0, &format!("container/web created\n{ways}"), "");
+    let status = machine.run(&["status"]).await;
+    let shown = format!("\n  if it is meant to stay: piccolo confirm {id}\n");
+    assert!(status.out.contains("! on trial: containers/web.toml: put back in 1m"), "{}", status.out);
+    assert!(status.out.ends_with(&shown), "{}", status.out);
+    let other = machine.run(&["delete", "container/web"]).await;
+    assert!(other.code == 5 && other.err.contains("only what joins it"), "{}", other.err);
+    machine.run(&["confirm", &id]).await.is(0, &format!("{id} stays\n"), "");
+    let nothing = "container/web unchanged\nnothing was changed, so nothing is on trial\n";
+    machine.run(&apply).await.is(0, nothing, "");
+    let deleted = machine.run(&["delete", "container/web", "--confirm-within", "90s"]).await;
+    assert!(deleted.code == 0 && deleted.out.contains("on trial"), "{}", deleted.out);
+    let id = machine.house.manifests.trial().unwrap().id.clone();
+    machine.run(&["rollback", &id]).await.is(0, &format!("{id} is put back\n"), "");
+    assert_eq!(machine.house.read("containers/web.toml"), WEB);
+    assert_eq!(machine.run(&["apply", "-f", "web.toml", "--confirm-within", "1s", "--dry-run"]).await.code, 2);
 }

@@ -17,17 +17,19 @@ use piccolo_agent::{
         State, Volumes as _, place,
     },
     reconcile::{
-        Plan, Reconciler, Waiting, container::Containers, network::Networks, secret::Secrets, volume::Volumes,
+        Plan, Reconciler, Waiting, container::Containers, image::Images, network::Networks, secret::Secrets,
+        volume::Volumes,
     },
 };
 use piccolo_schema::{
-    ContainerSpec, NetworkSpec, SecretSpec, VolumeSpec,
+    ContainerSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
     container::{Exposure, Restart},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::containers;
 use support::scenes::{
-    Drift, Files, a_name, a_network, a_secret, a_volume, drift, files, network_spec, secret_spec, spec, volume_spec,
+    Drift, Files, a_name, a_network, a_secret, a_volume, an_image, drift, files, image_spec, network_spec, secret_spec,
+    spec, volume_spec,
 };
 
 /// Passes after which everything has to be in place once it is quiet.
@@ -52,6 +54,8 @@ enum Happening {
     DeleteVolume(&'static str),
     WriteSecret(&'static str, SecretSpec),
     DeleteSecret(&'static str),
+    WriteImage(&'static str, ImageSpec),
+    DeleteImage(&'static str),
     /// A file can't be read for a while.
     Break(bool),
     Drift(Drift),
@@ -83,6 +87,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_volume().prop_map(Happening::DeleteVolume),
         2 => (a_secret(), secret_spec()).prop_map(|(name, spec)| Happening::WriteSecret(name, spec)),
         1 => a_secret().prop_map(Happening::DeleteSecret),
+        2 => (an_image(), image_spec()).prop_map(|(name, spec)| Happening::WriteImage(name, spec)),
+        1 => an_image().prop_map(Happening::DeleteImage),
         1 => any::<bool>().prop_map(Happening::Break),
         4 => drift().prop_map(Happening::Drift),
         1 => any::<bool>().prop_map(Happening::BreakFirewall),
@@ -104,7 +110,12 @@ fn verb() -> impl Strategy<Value = Verb> {
     select(vec![
         Verb::Containers,
         Verb::Networks,
+        Verb::Images,
         Verb::Pull,
+        Verb::PullDeclared,
+        Verb::Build,
+        Verb::Push,
+        Verb::GiveBack,
         Verb::Create,
         Verb::Start,
         Verb::Stop,
@@ -159,6 +170,8 @@ impl Scene {
             Happening::DeleteVolume(name) => drop(self.files.volumes.remove(name)),
             Happening::WriteSecret(name, spec) => drop(self.files.secrets.insert(name, spec)),
             Happening::DeleteSecret(name) => drop(self.files.secrets.remove(name)),
+            Happening::WriteImage(name, spec) => drop(self.files.images.insert(name, spec)),
+            Happening::DeleteImage(name) => drop(self.files.images.remove(name)),
             Happening::Break(broken) => self.files.broken = broken,
             Happening::Drift(drift) => {
                 drift.happen(&self.engine);
@@ -186,11 +199,13 @@ impl Scene {
 
     /// One pass of all kinds. Returns true if there was nothing to do.
     fn pass(&self) -> bool {
+        self.engine.declare_images(&self.files.images());
         let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
+        let images = support::pass(&Images(Arc::clone(&self.engine)), &self.files.images());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&containers(&self.engine), &self.files.containers());
-        secrets && networks && volumes && containers
+        secrets && images && networks && volumes && containers
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.

@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use piccolo_agent::{
-    history::{History, Revision},
+    history::{History, Hooks, Revision},
     manifests::{By, Door, Expect, Manifests, Who},
 };
 use piccolo_schema::Kind;
@@ -36,7 +36,9 @@ impl House {
         let (tell, told) = watch::channel((0, true, String::new()));
         let report = move |well, words| tell.send_modify(|it| *it = (it.0 + 1, well, words));
         let root = dir.path().join("piccolo");
-        let (history, recorder) = History::open(dir.path().join("config.git"), root.clone(), queue, Box::new(report));
+        let hooks = Hooks { program: "/bin/false".into(), socket: dir.path().join("api.sock") };
+        let (history, recorder) =
+            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, Box::new(report));
         let stop = CancellationToken::new();
         let recording = tokio::spawn(recorder.run(stop.clone()));
         let manifests = Manifests::open_recorded(root, changes).await;

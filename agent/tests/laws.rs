@@ -9,13 +9,14 @@ use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, When},
     reconcile::{
-        Disruption, Reconciler, Step, container::Containers, network::Networks, secret::Secrets, volume::Volumes,
+        Disruption, Reconciler, Step, container::Containers, image::Images, network::Networks, secret::Secrets,
+        source::Sources, volume::Volumes,
     },
 };
-use piccolo_schema::{Container, Desired};
+use piccolo_schema::{ConfigSource, Container, Desired};
 use proptest::prelude::*;
 use support::containers;
-use support::scenes::{Drift, Files, drifts, files};
+use support::scenes::{CLOSED, Drift, Files, drifts, files, sources};
 
 /// Passes after which everything has to be in place.
 const PATIENCE: usize = 12;
@@ -177,12 +178,14 @@ fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
     let engine = Arc::new(FakeEngine::new());
     for _ in 0..3 {
         support::pass(&Secrets(Arc::clone(&engine)), &earlier.secrets());
+        support::pass(&Images(Arc::clone(&engine)), &earlier.images());
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
         support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
         support::pass(&containers(&engine), &earlier.containers());
         engine.let_time_pass();
     }
     drifts.iter().for_each(|drift| drift.happen(&engine));
+    engine.close(CLOSED);
     engine
 }
 
@@ -241,6 +244,23 @@ proptest! {
     fn networks_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Networks<FakeEngine>> { engine: machine(&earlier, &drifts), start: Networks };
         laws(world, &today.networks());
+    }
+
+    #[test]
+    fn images_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
+        let world = || Fake::<Images<FakeEngine>> { engine: machine(&earlier, &drifts), start: Images };
+        laws(world, &today.images());
+    }
+
+    #[test]
+    fn sources_keep_the_laws(sources in sources()) {
+        let world = || {
+            let engine = Arc::new(FakeEngine::new());
+            sources.iter().for_each(|(name, seen)| engine.hear_of_source(name, seen.clone()));
+            Fake::<Sources<FakeEngine>> { engine, start: Sources }
+        };
+        let manifests = sources.iter().map(|(name, seen)| ConfigSource::new(name, seen.asked.clone())).collect();
+        laws(world, &Desired::complete(manifests));
     }
 
     #[test]

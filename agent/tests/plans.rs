@@ -11,16 +11,21 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{EngineView, NetworkView, SecretsView, VolumeSeen, fake::FakeEngine},
+    host::{EngineView, ImagesView, NetworkView, SecretsView, SourcesView, VolumeSeen, fake::FakeEngine},
     reconcile::{
         Disruption, Plan, Reconciler, Step,
         container::Containers,
+        image::Images,
         network::{Act, NetworkStep, Networks},
         secret::Secrets,
+        source::Sources,
         volume::Volumes,
     },
 };
-use piccolo_schema::{Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec};
+use piccolo_schema::{
+    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Image, ImageSpec, Network, NetworkSpec, Secret,
+    SecretSpec, Volume, VolumeSpec,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
@@ -92,6 +97,26 @@ fn secret_plans_are_as_written_down() {
         let desired = read_desired::<SecretSpec, Secret>(desired, Secret::new);
         let observed = toml::from_str::<SecretsView>(observed).unwrap();
         describe(&Secrets::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 12, "{cases} cases are too few");
+}
+
+#[test]
+fn image_plans_are_as_written_down() {
+    let cases = each_case("image", |desired, observed| {
+        let desired = read_desired::<ImageSpec, Image>(desired, Image::new);
+        let observed = toml::from_str::<ImagesView>(observed).unwrap();
+        describe(&Images::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 20, "{cases} cases are too few");
+}
+
+#[test]
+fn source_plans_are_as_written_down() {
+    let cases = each_case("source", |desired, observed| {
+        let desired = read_desired::<ConfigSourceSpec, ConfigSource>(desired, ConfigSource::new);
+        let observed = toml::from_str::<SourcesView>(observed).unwrap();
+        describe(&Sources::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 12, "{cases} cases are too few");
 }

@@ -15,31 +15,46 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "access",
             "api",
+            "archive",
             "capture",
+            "console",
             "clock",
             "controller",
             "daemon",
+            "file",
             "history",
             "host",
             "manifests",
             "reconcile",
             "secrets",
+            "sources",
             "store",
         ],
     ),
     ("clock", &[]),
-    ("api", &["api", "capture", "clock", "foreign", "history", "manifests", "store"]),
-    ("history", &["clock", "history", "manifests"]),
+    ("file", &[]),
+    ("access", &["access", "file"]),
+    ("console", &["console"]),
+    ("archive", &["archive"]),
+    ("api", &["access", "api", "archive", "capture", "clock", "console", "foreign", "history", "manifests", "store"]),
+    ("history", &["clock", "git", "history", "manifests"]),
+    ("git", &["git"]),
+    ("sources", &["clock", "git", "host", "manifests", "sources"]),
     ("foreign", &["foreign"]),
     ("compose", &["compose", "foreign"]),
     ("capture", &["capture", "foreign"]),
     (
         "cli",
         &[
+            "access",
+            "archive::Arrived",
             "cli",
             "clock",
             "compose",
+            "console",
+            "file",
             "foreign",
             "manifests::save",
             "manifests::WriteError",
@@ -50,26 +65,38 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
+    ("reconcile/image", &["reconcile::image", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
     ("reconcile/secret", &["reconcile::secret", "reconcile", "host"]),
+    ("reconcile/source", &["reconcile::source", "reconcile", "host"]),
     ("reconcile/volume", &["reconcile::volume", "reconcile", "host"]),
     ("reconcile.rs", &["host::HostError"]),
-    ("host/linux", &["capture", "clock", "foreign", "host", "secrets"]),
-    ("host", &["capture", "clock", "host"]),
+    ("host/linux", &["archive", "capture", "clock", "console", "file", "foreign", "host", "secrets"]),
+    ("host", &["capture", "clock", "console", "host"]),
     ("secrets", &["secrets"]),
     ("manifests", &["clock", "manifests"]),
     ("store", &["clock", "store"]),
 ];
 
-/// A package, and where alone it may be named.
+/// A package, and where alone it may be named: a room, or several with a `|` between them.
 const PACKAGES: &[(&str, &str)] = &[
     ("bollard", "host/linux"),
-    ("rustix", "host/linux"),
+    ("rustix", "host/linux|cli/terminal|api/gate|manifests/swap"),
+    ("rustls", "access|api/serve|cli/trust"),
+    ("tokio_rustls", "api/serve|cli/trust"),
+    ("rcgen", "access"),
+    ("governor", "access"),
+    ("getrandom", "access"),
+    ("subtle", "access"),
+    ("qrcode", "daemon"),
+    ("if_addrs", "host/linux"),
     ("sled", "store"),
     ("axum", "api"),
     ("notify", "manifests"),
     ("toml_edit", "manifests"),
     ("granit_parser", "compose"),
+    ("globset", "host/linux"),
+    ("tar", "host/linux|archive"),
     ("clap", "cli"),
     ("sd_notify", "daemon"),
     ("age", "secrets"),
@@ -111,8 +138,9 @@ fn packages_stay_in_their_rooms() {
     for (file, text) in sources() {
         for (package, room) in PACKAGES {
             let named = text.lines().any(|line| !line.trim_start().starts_with("//") && names(line, package));
+            let within = room.split('|').any(|room| file.starts_with(room));
             let entry = ENTRIES.iter().any(|entry| file.starts_with(entry));
-            assert!(!named || file.starts_with(room) || entry, "{file} names {package}, which belongs in {room}");
+            assert!(!named || within || entry, "{file} names {package}, which belongs in {room}");
         }
     }
 }
@@ -185,7 +213,7 @@ fn within(import: &str, room: &str) -> bool {
 fn is_sibling_reconciler(file: &str, import: &str) -> bool {
     let own = file.strip_prefix("reconcile/").and_then(|rest| rest.split(['/', '.']).next());
     let other = import.strip_prefix("reconcile::").and_then(|rest| rest.split("::").next());
-    let kinds = ["container", "network", "secret", "volume"];
+    let kinds = ["container", "image", "network", "secret", "volume"];
     matches!((own, other), (Some(own), Some(other)) if own != other && kinds.contains(&other))
 }
 

@@ -63,14 +63,8 @@ async fn what_is_not_closed_is_written_soon() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     drop(writer);
-    // The last write goes on after the drop; the lock is free when it is done.
-    let reader = loop {
-        match store::open(&dir.path().join("store")).await {
-            Ok((_, reader)) => break reader,
-            Err(StoreError::Busy(_)) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-            Err(error) => panic!("{error}"),
-        }
-    };
+    // The last write goes on after the drop; the lock is free when it is done, and who opens waits for that.
+    let (_, reader) = open(dir.path()).await;
     assert!(reader.get(Kind::Container, "web").is_some());
 }
 

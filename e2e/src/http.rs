@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
+use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -27,7 +27,27 @@ pub async fn confirm(socket: &Path, id: &str) -> anyhow::Result<bool> {
     Ok(request(socket, "POST", "/confirm", &body).await?.status().is_success())
 }
 
+/// Puts a document in the place of another and returns its status once the answer is there.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn put(socket: &Path, path: &str, document: &Value) -> anyhow::Result<StatusCode> {
+    Ok(typed(socket, "PUT", path, "application/json", &document.to_string()).await?.status())
+}
+
+/// Merges this into a document and returns its status once the answer is there.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn patch(socket: &Path, path: &str, change: &Value) -> anyhow::Result<StatusCode> {
+    Ok(typed(socket, "PATCH", path, "application/merge-patch+json", &change.to_string()).await?.status())
+}
+
 async fn request(socket: &Path, method: &str, path: &str, body: &str) -> anyhow::Result<Response<Incoming>> {
+    typed(socket, method, path, "application/json", body).await
+}
+
+async fn typed(socket: &Path, method: &str, path: &str, media: &str, body: &str) -> anyhow::Result<Response<Incoming>> {
     let stream = UnixStream::connect(socket).await.context("nobody answers at the socket")?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -35,7 +55,7 @@ async fn request(socket: &Path, method: &str, path: &str, body: &str) -> anyhow:
         .method(method)
         .uri(path)
         .header("host", "localhost")
-        .header("content-type", "application/json")
+        .header("content-type", media)
         .body(Full::new(Bytes::from(body.to_owned())))?;
     Ok(sender.send_request(request).await?)
 }

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod floor;
 pub mod http;
 pub mod machine;
+pub mod pushes;
 pub mod traffic;
 
 pub use engine::{Engine, Inspected};

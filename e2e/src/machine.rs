@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     sync::watch,
     task::JoinHandle,
@@ -104,6 +105,30 @@ impl Machine {
         Ok(fs::remove_file(self.path(file))?)
     }
 
+    /// Prepares the command line of a person at this machine. Killed when it is dropped.
+    ///
+    /// # Errors
+    /// When it was not built.
+    pub fn piccolo(&self, words: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(program()?.with_file_name("piccolo"));
+        command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(words).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    /// Sets a value of a secret as a person does.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub async fn set_secret(&self, secret: &str, key: &str, value: &str) -> anyhow::Result<()> {
+        let mut child = self.piccolo(&["secret", "set", secret, key])?.stdout(Stdio::null()).spawn()?;
+        child.stdin.take().context("stdin")?.write_all(format!("{value}\n").as_bytes()).await?;
+        if !child.wait().await?.success() {
+            bail!("secret set {secret} {key} failed");
+        }
+        Ok(())
+    }
+
     /// Starts the daemon, waits until it answers, and listens to what it says.
     ///
     /// # Errors
@@ -128,6 +153,7 @@ impl Machine {
             .args(["--config-dir".as_ref(), self.path("").as_os_str()])
             .args(["--state-dir".as_ref(), self.state().as_os_str()])
             .args(["--socket".as_ref(), self.socket().as_os_str()])
+            .args(["--issue".as_ref(), self.dir.path().join("issue").as_os_str()])
             .args(["--secrets-dir".as_ref(), self.memory.path().as_os_str()])
             .args(["--listen", "127.0.0.1:0", "--docker", &self.docker])
             .stdin(Stdio::null())
@@ -264,6 +290,20 @@ async fn listen(socket: PathBuf, path: &'static str, heard: watch::Sender<u64>) 
     while let Some(Ok(_)) = body.frame().await {
         heard.send_modify(|count| *count += 1);
     }
+}
+
+/// Returns all that stands in the files below a directory.
+///
+/// # Errors
+/// When one can't be read.
+pub fn all_files(directory: &Path) -> anyhow::Result<String> {
+    let mut all = String::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let part = if path.is_dir() { all_files(&path)? } else { String::from_utf8_lossy(&fs::read(&path)?).into() };
+        all.push_str(&part);
+    }
+    Ok(all)
 }
 
 /// Returns the daemon's program.

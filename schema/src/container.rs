@@ -28,7 +28,7 @@ pub use self::{
     secrets::SecretUse,
     update::{Update, UpdatePolicy, Window},
 };
-use crate::{Condition, duration::Duration, quantity::Bytes};
+use crate::{Condition, Progress, duration::Duration, quantity::Bytes};
 
 /// Networks that every engine has and no manifest makes.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -330,6 +330,9 @@ pub struct ContainerStatus {
     /// The digest that its image has at the registry by now, if that is another one and may be updated to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_available: Option<String>,
+    /// How far the pull of its image has come, while one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// The exit code of its last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,

@@ -1,162 +1,118 @@
-//! References to images: `nginx`, `nginx:1.27`, `registry.lan:5000/app@sha256:…`.
+//! `Image`: an image that is on the machine before a container needs it. References to images.
 
-use std::fmt;
+mod build;
+mod push;
+mod reference;
+mod rules;
 
-const DEFAULT_DOMAIN: &str = "docker.io";
-const OFFICIAL: &str = "library/";
+use std::collections::BTreeMap;
 
-/// The longest name, domain and path together.
-const LONGEST_NAME: usize = 255;
-/// The longest tag.
-const LONGEST_TAG: usize = 128;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// A reference to an image, taken apart.
+pub use self::{
+    build::{Build, Repository},
+    push::Push,
+    reference::Reference,
+};
+use crate::{Condition, Progress, quantity::Bytes};
+
+/// An image that is brought to this machine before a container needs it.
 ///
-/// `Display` is the familiar form by which the engine lists an image: `docker.io/library/nginx` is `nginx:latest`, and a
-/// reference by digest does without the tag.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Reference {
-    domain: String,
-    path: String,
-    tag: Option<String>,
-    digest: Option<String>,
+/// A container that names the same `image` waits until it is here, and does not pull it by itself.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "piccolo.os",
+    version = "v1alpha1",
+    kind = "Image",
+    plural = "images",
+    singular = "image",
+    shortname = "img",
+    category = "all",
+    derive = "PartialEq",
+    status = "ImageStatus",
+    doc = "An image that is brought to this machine before a container needs it.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reference", type_ = "string", json_path = ".spec.reference"),
+    printcolumn(name = "Size", type_ = "string", json_path = ".status.size"),
+    printcolumn(name = "Percent", type_ = "integer", json_path = ".status.progress.percent"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageSpec {
+    /// The name of the image as a container writes it, `registry.lan:5000/app:1`. It is pulled from there, unless
+    /// something below says where it comes from.
+    #[schemars(extend("examples" = ["nginx:1.27", "registry.lan:5000/app:1"]))]
+    pub reference: String,
+    /// The login for its registry. It is used for whatever is asked about the repository of `reference`: this pull, the
+    /// pulls of containers on other tags of it, and the search for updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// A file of this machine from which the image is loaded instead of being pulled, `/srv/images/app.tar`: an OCI archive
+    /// or what `docker save` writes, not compressed as a whole. The image gets the name `reference`, whatever it is called
+    /// in the archive; of several images there that of this name is taken. Where `reference` has a digest, it has to be that
+    /// of the manifest in the archive. A file that is put in place of this one is loaded again; containers that were made
+    /// before keep what they were made from. Once it is loaded the file may go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/srv/images/app.tar"]))]
+    pub archive: Option<String>,
+    /// Builds the image on this machine instead of pulling it. Images that its `FROM` lines name are pulled by the engine
+    /// if they are not here, with the login of `credentials` where they come from the registry of `reference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+    /// Registries that are given the image, each time that there is another one here. They are not watched: what somebody
+    /// puts in its place there stays until then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub push: Vec<Push>,
 }
 
-impl Reference {
-    /// Takes a reference apart.
-    ///
-    /// # Errors
-    /// One sentence that says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(check_digest(digest)?)),
-            None => (text, None),
-        };
-        // A colon after the last slash begins a tag; one before it belongs to the port of the registry.
-        let slash = rest.rfind('/').map_or(0, |at| at + 1);
-        let (name, tag) = match rest[slash..].find(':') {
-            Some(colon) => (&rest[..slash + colon], Some(check_tag(&rest[slash + colon + 1..])?)),
-            None => (rest, None),
-        };
-        let (domain, path) = split_name(name);
-        check_domain(&domain)?;
-        path.split('/').try_for_each(check_component)?;
-        if domain.len() + 1 + path.len() > LONGEST_NAME {
-            return Err(format!("the name has more than {LONGEST_NAME} characters"));
-        }
-        if domain == DEFAULT_DOMAIN && path.strip_prefix(OFFICIAL).is_some_and(|it| it.len() == 64 && is_hex(it)) {
-            return Err("64 hex digits are the identifier of an image, not its name".to_owned());
-        }
-        Ok(Self { domain, path, tag, digest })
-    }
-
-    /// Returns the registry, `docker.io` when the reference names none.
-    pub fn domain(&self) -> &str {
-        &self.domain
-    }
-
-    /// Returns the path in the registry, `library/nginx`.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Returns the tag as it was written.
-    pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
-    }
-
-    /// Returns the same name with this digest, whatever its tag.
-    ///
-    /// # Errors
-    /// One sentence when it is no digest.
-    pub fn at(&self, digest: &str) -> Result<Self, String> {
-        Ok(Self { tag: None, digest: Some(check_digest(digest)?), ..self.clone() })
-    }
-
-    /// Returns the digest, `sha256:…`.
-    pub fn digest(&self) -> Option<&str> {
-        self.digest.as_deref()
-    }
+/// Where a login comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credentials {
+    /// The name of a Secret manifest with the values `username` and `password`, or with `config.json` as `docker login`
+    /// writes it, of which the entry of the registry is taken. Who already has a Kubernetes secret may call that
+    /// `.dockerconfigjson`.
+    #[schemars(
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
+    pub secret: String,
 }
 
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.domain == DEFAULT_DOMAIN {
-            // `docker.io/library/a/b` keeps its prefix: without it another image would be meant.
-            let short = self.path.strip_prefix(OFFICIAL).filter(|it| !it.contains('/'));
-            f.write_str(short.unwrap_or(&self.path))?;
-        } else {
-            write!(f, "{}/{}", self.domain, self.path)?;
-        }
-        match (&self.digest, &self.tag) {
-            (Some(digest), _) => write!(f, "@{digest}"),
-            (None, tag) => write!(f, ":{}", tag.as_deref().unwrap_or("latest")),
-        }
-    }
-}
-
-/// Splits a name into registry and path and fills in what the engine would.
-fn split_name(name: &str) -> (String, String) {
-    let is_domain =
-        |it: &str| it.contains(['.', ':']) || it == "localhost" || it.chars().any(|c| c.is_ascii_uppercase());
-    let (domain, path) = match name.split_once('/') {
-        Some((first, rest)) if is_domain(first) => (first, rest),
-        _ => (DEFAULT_DOMAIN, name),
-    };
-    let domain = if domain == "index.docker.io" { DEFAULT_DOMAIN } else { domain };
-    let official = domain == DEFAULT_DOMAIN && !path.contains('/');
-    (domain.to_owned(), if official { format!("{OFFICIAL}{path}") } else { path.to_owned() })
-}
-
-fn check_domain(domain: &str) -> Result<(), String> {
-    let bad = || format!("`{domain}` is not a registry like `registry.lan:5000`");
-    let (host, port) = match domain.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (domain, None),
-    };
-    let good_port = port.is_none_or(|it| it.parse::<u16>().is_ok_and(|port| port > 0));
-    let good_part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    if good_port && host.split('.').all(good_part) { Ok(()) } else { Err(bad()) }
-}
-
-/// Words of lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
-fn check_component(part: &str) -> Result<(), String> {
-    if part.is_empty() {
-        return Err("a part of the name is empty".to_owned());
-    }
-    if part.chars().any(|c| c.is_ascii_uppercase()) {
-        return Err(format!("`{part}` has upper-case letters"));
-    }
-    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let good_joint = |joint: &str| matches!(joint, "" | "." | "_" | "__") || joint.chars().all(|c| c == '-');
-    let ends = part.starts_with(is_word) && part.ends_with(is_word);
-    if ends && part.split(is_word).all(good_joint) {
-        Ok(())
-    } else {
-        Err(format!("`{part}` is not a part of a name like `my-app`"))
-    }
-}
-
-fn check_tag(tag: &str) -> Result<String, String> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let good = tag.starts_with(is_word) && tag.chars().all(|c| is_word(c) || matches!(c, '.' | '-'));
-    if good && tag.len() <= LONGEST_TAG { Ok(tag.to_owned()) } else { Err(format!("`{tag}` is not a tag like `1.27`")) }
-}
-
-fn check_digest(digest: &str) -> Result<String, String> {
-    let good = match digest.split_once(':') {
-        Some(("sha256", hex)) => hex.len() == 64 && is_hex(hex),
-        Some(("sha512", hex)) => hex.len() == 128 && is_hex(hex),
-        _ => false,
-    };
-    if good { Ok(digest.to_owned()) } else { Err("the digest is not `sha256:` and 64 hex digits".to_owned()) }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+/// How an image stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageStatus {
+    /// The engine's identifier of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The digest that its registry gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What it was built from, where it was built here: the digest of a directory, or the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_from: Option<String>,
+    /// The digests under which it was pushed, by the name that it has there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushed: BTreeMap<String, String>,
+    /// How much of the disk it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    /// How far its pull has come, while one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How it stands in the words of the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }

@@ -5,7 +5,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    API_VERSION, Container, ContainerSpec, Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Image, ImageSpec, Kind, Mode, Network,
+    NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -18,6 +19,8 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Network => Network::crd(),
         Kind::Volume => Volume::crd(),
         Kind::Secret => Secret::crd(),
+        Kind::Image => Image::crd(),
+        Kind::ConfigSource => ConfigSource::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -31,6 +34,8 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Network => root_of::<NetworkSpec>(),
         Kind::Volume => root_of::<VolumeSpec>(),
         Kind::Secret => root_of::<SecretSpec>(),
+        Kind::Image => root_of::<ImageSpec>(),
+        Kind::ConfigSource => root_of::<ConfigSourceSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -13,6 +13,10 @@ pub enum Kind {
     Volume,
     /// Values that only this machine can read.
     Secret,
+    /// An image that containers are made from.
+    Image,
+    /// A git repository that manifests come from.
+    ConfigSource,
 }
 
 /// A word that names no kind.
@@ -21,7 +25,8 @@ pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
-    pub const ALL: &'static [Self] = &[Self::Secret, Self::Network, Self::Volume, Self::Container];
+    pub const ALL: &'static [Self] =
+        &[Self::Secret, Self::ConfigSource, Self::Image, Self::Network, Self::Volume, Self::Container];
 
     /// Returns the kind as a manifest writes it, `Container`.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +35,8 @@ impl Kind {
             Self::Network => "Network",
             Self::Volume => "Volume",
             Self::Secret => "Secret",
+            Self::Image => "Image",
+            Self::ConfigSource => "ConfigSource",
         }
     }
 
@@ -40,6 +47,8 @@ impl Kind {
             Self::Network => "networks",
             Self::Volume => "volumes",
             Self::Secret => "secrets",
+            Self::Image => "images",
+            Self::ConfigSource => "configsources",
         }
     }
 
@@ -50,6 +59,8 @@ impl Kind {
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Secret => "secret",
+            Self::Image => "image",
+            Self::ConfigSource => "configsource",
         }
     }
 
@@ -60,6 +71,8 @@ impl Kind {
             Self::Network => "net",
             Self::Volume => "vol",
             Self::Secret => "sec",
+            Self::Image => "img",
+            Self::ConfigSource => "cs",
         }
     }
 

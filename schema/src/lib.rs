@@ -20,20 +20,27 @@ mod mode;
 pub mod network;
 pub mod order;
 pub mod parse;
+mod progress;
 pub mod quantity;
+mod role;
 pub mod secret;
 pub mod set;
+pub mod source;
 pub mod subnet;
 pub mod volume;
 
 pub use condition::{Condition, Truth};
 pub use container::{Container, ContainerSpec, ContainerStatus};
 pub use desired::Desired;
+pub use image::{Image, ImageSpec, ImageStatus};
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Declared, Manifest};
 pub use mode::{Mode, UnknownMode};
 pub use network::{Network, NetworkSpec, NetworkStatus};
+pub use progress::Progress;
+pub use role::{Role, UnknownRole};
 pub use secret::{Secret, SecretSpec, SecretStatus};
+pub use source::{ConfigSource, ConfigSourceSpec, ConfigSourceStatus};
 pub use volume::{Volume, VolumeSpec, VolumeStatus};
 
 /// The API group of every kind.

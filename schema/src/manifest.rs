@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::{Container, Kind, Mode, Network, Secret, Volume, parse::Violation};
+use crate::{ConfigSource, Container, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,6 +16,10 @@ pub enum Manifest {
     Volume(Box<Volume>),
     /// A secret.
     Secret(Box<Secret>),
+    /// An image.
+    Image(Box<Image>),
+    /// A source of manifests.
+    ConfigSource(Box<ConfigSource>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -44,6 +48,8 @@ impl Manifest {
             Self::Network(_) => Kind::Network,
             Self::Volume(_) => Kind::Volume,
             Self::Secret(_) => Kind::Secret,
+            Self::Image(_) => Kind::Image,
+            Self::ConfigSource(_) => Kind::ConfigSource,
         }
     }
 
@@ -54,6 +60,8 @@ impl Manifest {
             Self::Network(it) => &it.metadata,
             Self::Volume(it) => &it.metadata,
             Self::Secret(it) => &it.metadata,
+            Self::Image(it) => &it.metadata,
+            Self::ConfigSource(it) => &it.metadata,
         }
     }
 
@@ -69,6 +77,8 @@ impl Manifest {
             Self::Network(it) => it.validate(),
             Self::Volume(it) => it.validate(),
             Self::Secret(it) => it.validate(),
+            Self::Image(it) => it.validate(),
+            Self::ConfigSource(it) => it.validate(),
         };
         violations.extend(Mode::validate(self.metadata()));
         violations
@@ -114,6 +124,28 @@ impl Declared for Secret {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Secret(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Image {
+    const KIND: Kind = Kind::Image;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Image(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for ConfigSource {
+    const KIND: Kind = Kind::ConfigSource;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::ConfigSource(it) => Some(it),
             _ => None,
         }
     }

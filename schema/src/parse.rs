@@ -22,7 +22,7 @@ use toml::de::DeTable;
 pub(crate) use self::spell::nearest;
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
-use crate::{Container, Kind, Manifest, Network, Secret, Volume};
+use crate::{ConfigSource, Container, Image, Kind, Manifest, Network, Secret, Volume};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -102,6 +102,7 @@ pub(crate) fn locate(text: Option<&str>, code: Code, path: &Path, reason: &str, 
     if hide::declares_a_secret(&places) {
         hide::values(&mut found, &places);
     }
+    hide::logins(&mut found);
     let [found] = found;
     found
 }
@@ -125,6 +126,7 @@ impl Checked {
                 if let Some(text) = text.filter(|text| self.secret || hide::declares_a_secret(text)) {
                     hide::values(&mut diagnostics, text);
                 }
+                hide::logins(&mut diagnostics);
                 Err(Rejected { kind: self.kind, name: self.name, diagnostics })
             }
         }
@@ -157,6 +159,10 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
         Kind::Network => serde_json::from_value::<Network>(json).map(|it| Manifest::Network(Box::new(it))),
         Kind::Volume => serde_json::from_value::<Volume>(json).map(|it| Manifest::Volume(Box::new(it))),
         Kind::Secret => serde_json::from_value::<Secret>(json).map(|it| Manifest::Secret(Box::new(it))),
+        Kind::Image => serde_json::from_value::<Image>(json).map(|it| Manifest::Image(Box::new(it))),
+        Kind::ConfigSource => {
+            serde_json::from_value::<ConfigSource>(json).map(|it| Manifest::ConfigSource(Box::new(it)))
+        }
     };
     match result {
         Ok(manifest) => {

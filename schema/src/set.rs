@@ -58,6 +58,7 @@ pub fn check(manifests: &[&Manifest], extent: Extent) -> Vec<Conflict> {
     rivals::names(&set, &mut out);
     rivals::ports(&set, &mut out);
     rivals::subnets(&set, &mut out);
+    rivals::references(&set, &mut out);
     waits::cycles(&set, &mut out);
     if extent == Extent::Whole {
         missing::check(&set, &mut out);

@@ -1,18 +1,18 @@
 //! Taking over a container that others began. It does not notice.
 
-use axum::{Json, extract::State as Extract, http::StatusCode};
+use axum::{Json, http::StatusCode};
 use bytes::Bytes;
 use piccolo_schema::{Container, ContainerSpec, Declared, Kind, Mode, parse};
 use serde_json::{Value, json};
 
-use super::{State, body, fault::Fault, object};
+use super::{State, authored::Authored, body, fault::Fault, object};
 use crate::{capture::Captured, foreign::Written, manifests::Expect};
 
 /// Adopts a container: gives it the name of its manifest, writes the manifest, then writes down that it is ours.
 ///
 /// In this order nothing bad comes of an end in between: a manifest whose name a container of others has waits, and the
 /// next try goes on; a stamp without a manifest would have the container removed.
-pub(super) async fn adopt(Extract(state): Extract<State>, bytes: Bytes) -> Result<Json<Value>, Fault> {
+pub(super) async fn adopt(Authored(state): Authored, bytes: Bytes) -> Result<Json<Value>, Fault> {
     let request = body::json(&bytes)?;
     let Some(container) = request["container"].as_str() else {
         return Err(Fault::bad_request("an adoption is `{ \"container\": \"…\", \"acceptLoss\": false }`"));

@@ -4,8 +4,13 @@ use std::convert::Infallible;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
+use piccolo_schema::Role;
+
 use super::State;
-use crate::manifests::{By, Door, Who};
+use crate::{
+    access::Caller,
+    manifests::{By, Door, Who},
+};
 
 /// What the routes stand on, with the client as the author of what it writes.
 pub(super) struct Authored(pub(super) State);
@@ -16,6 +21,8 @@ impl FromRequestParts<State> for Authored {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
         let unknown = By { door: Door::Api, who: Who::Unknown };
         let by = parts.extensions.get::<By>().cloned().unwrap_or(unknown);
-        Ok(Self(State { manifests: state.manifests.by(by), ..state.clone() }))
+        // Nobody knows who came by no door.
+        let role = parts.extensions.get::<Caller>().map_or(Role::Reader, |it| it.role);
+        Ok(Self(State { manifests: state.manifests.by(by).limited(role), ..state.clone() }))
     }
 }

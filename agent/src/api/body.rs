@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use piccolo_schema::{Kind, Manifest, parse};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
@@ -59,6 +60,15 @@ pub(super) fn from_tree(mut tree: Value) -> Result<Wanted, Fault> {
     let version = tree["metadata"]["resourceVersion"].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
     let manifest = parse::parse_value(&tree).map_err(Fault::invalid)?;
     Ok(Wanted { manifest, content: Content::Tree(own_part(&tree)), version })
+}
+
+/// Reads a document of a known form. It must say that it is JSON: a page of others can't have a browser say so unasked.
+pub(super) fn parsed<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Fault> {
+    if media(headers) != "application/json" {
+        let detail = "this is sent as application/json";
+        return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", detail));
+    }
+    serde_json::from_slice(body).map_err(|error| Fault::bad_request(format!("this is not what is asked for: {error}")))
 }
 
 pub(super) fn json(body: &[u8]) -> Result<Value, Fault> {

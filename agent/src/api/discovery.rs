@@ -1,15 +1,16 @@
 //! What a Kubernetes client asks before anything else: which groups, versions and kinds there are.
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State as Extract,
     http::StatusCode,
     routing::{get, post},
 };
-use piccolo_schema::{API_VERSION, GROUP, Kind, VERSION};
+use piccolo_schema::{API_VERSION, GROUP, Kind, Role, VERSION};
 use serde_json::{Value, json};
 
 use super::{BASE, State, kinds};
+use crate::access::Caller;
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
@@ -28,6 +29,7 @@ async fn version(Extract(state): Extract<State>) -> Json<Value> {
     // Clients compare these two numbers with their own: they name the version of the Kubernetes API that is spoken.
     Json(json!({
         "major": "1", "minor": "32", "gitVersion": "v1.32.0+piccolo", "piccoloVersion": state.version, "mode": state.mode,
+        "listen": state.plate.listen,
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     }))
 }
@@ -70,12 +72,12 @@ fn status_resource(kind: Kind) -> Value {
     })
 }
 
-/// Answers `kubectl auth can-i`: who reaches this API may do everything that it offers. The question is not read, as
-/// kubectl asks it in protobuf.
-async fn access_review() -> (StatusCode, Json<Value>) {
+/// Answers `kubectl auth can-i`: operators may do whatever Kubernetes clients ask for. The question is not read, as kubectl
+/// asks it in protobuf.
+async fn access_review(Extension(caller): Extension<Caller>) -> (StatusCode, Json<Value>) {
     let review = json!({
         "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {},
-        "status": { "allowed": true },
+        "status": { "allowed": caller.role >= Role::Operator },
     });
     (StatusCode::CREATED, Json(review))
 }

@@ -24,15 +24,22 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let status = response.status();
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
-        let allow = response.headers_mut().remove(header::ALLOW);
-        response = fault.render(dialect);
-        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        response = in_words(&fault, dialect, response.headers());
     } else if is_foreign_error(status, response.headers()) {
-        let allow = response.headers_mut().remove(header::ALLOW);
-        response = Fault::of_status(status).render(dialect);
-        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        response = in_words(&Fault::of_status(status), dialect, response.headers());
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Renders a refusal, with those headers that say how to ask.
+fn in_words(fault: &Fault, dialect: Dialect, headers: &HeaderMap) -> Response {
+    let mut response = fault.render(dialect);
+    for name in [header::ALLOW, header::WWW_AUTHENTICATE] {
+        for value in headers.get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
     response
 }
 

@@ -74,6 +74,10 @@ impl Fault {
         fault
     }
 
+    pub(super) fn stopping() -> Self {
+        WriteError::Stopping.into()
+    }
+
     /// Returns what is said of a status that something beneath the routes answered with.
     pub(super) fn of_status(status: StatusCode) -> Self {
         let (reason, detail) = match status {
@@ -167,6 +171,7 @@ impl From<WriteError> for Fault {
         };
         match error {
             WriteError::Invalid(rejected) => Self::invalid(rejected),
+            WriteError::Mistakes(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", detail),
             WriteError::NotFound { kind, name } => Self::not_found(kind, &name),
             WriteError::Conflict { current } => Self {
                 etag: current.map(Into::into),
@@ -177,6 +182,13 @@ impl From<WriteError> for Fault {
             WriteError::Misdirected { .. } => Self::bad_request(detail),
             WriteError::Io { .. } => Self::new(StatusCode::INSUFFICIENT_STORAGE, "WriteFailed", detail),
             WriteError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", detail),
+            WriteError::OnTrial { id } => Self::new(StatusCode::CONFLICT, "OnTrial", detail)
+                .help(format!("`piccolo confirm {id}` first, or join it by `confirmWithin` (--confirm-within)")),
+            WriteError::Forbidden { kind, ref name, .. } => {
+                let name = name.clone();
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", detail).about(kind, name)
+            }
+            WriteError::NoTrial { .. } => Self::new(StatusCode::NOT_FOUND, "NotFound", detail),
             WriteError::Duplicate { .. }
             | WriteError::Broken { .. }
             | WriteError::Occupied { .. }

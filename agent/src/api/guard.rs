@@ -1,86 +1,102 @@
-//! Keeps web pages of others out, until there is authentication.
+//! Keeps web pages of others out.
 //!
-//! A browser on this machine reaches the loopback address for any page that it shows. Such a page betrays itself: by its
-//! own name in `Host` when its name was made to point here, by its `Origin` when it sends something.
+//! A browser sends requests for any page that it shows. Such a page betrays itself: by its own name in `Host` when its name
+//! was made to point here, by its `Origin` when it sends something.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, Method, StatusCode, header, uri::Authority},
+    extract::{Request, State as Extract},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use tokio::sync::watch;
 
-use super::fault::{Dialect, Fault};
+use super::{
+    fault::{Dialect, Fault},
+    serve::Peer,
+};
+use crate::access::Names;
 
-/// Refuses requests that are meant for another host. For TCP only: a unix socket has no name that could be stolen.
-pub(super) async fn loopback_host(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).map(|host| host.to_str().is_ok_and(is_loopback));
-    let uri = request.uri().authority().map(|authority| is_loopback(authority.as_str()));
-    let named = [host, uri].into_iter().flatten().collect::<Vec<_>>();
-    if !named.is_empty() && named.iter().all(|loopback| *loopback) {
+/// Refuses requests that are meant for another host. For networks only: a unix socket has no name that could be stolen.
+pub(super) async fn addressed(
+    Extract(names): Extract<watch::Receiver<Arc<Names>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_addressed(&request, &Arc::clone(&names.borrow())) {
         return next.run(request).await;
     }
-    let fault =
-        Fault::new(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest", "this door answers to localhost only");
+    let fault = Fault::new(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest", "this machine is not called so");
     let dialect = Dialect::of(request.uri().path(), request.headers());
-    fault.help("ask for 127.0.0.1, [::1] or localhost; from afar, use an ssh tunnel").render(dialect)
+    fault.help("ask for its name or address; other names that it has: piccolod --name NAME").render(dialect)
 }
 
-/// Refuses changes that a page of another origin asks for.
+fn is_addressed(request: &Request, names: &Names) -> bool {
+    let holds = |value: &header::HeaderValue| value.to_str().is_ok_and(|host| names.holds(host));
+    let mut hosts = request.headers().get_all(header::HOST).iter().map(holds);
+    // With two of them, whoever stands between may have read the other one.
+    let is_one = hosts.next() == Some(true) && hosts.next().is_none();
+    let uri = request.uri().authority().is_none_or(|authority| names.holds(authority.as_str()));
+    is_one && uri
+}
+
+/// Refuses changes that a page of another origin asks for. A browser opens web sockets to any origin and lets the page
+/// read and write them, so none is safe.
 pub(super) async fn same_origin(request: Request, next: Next) -> Response {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if safe || !is_foreign(request.headers()) {
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let safe = reads && !request.headers().contains_key(header::UPGRADE);
+    let scheme = if matches!(request.extensions().get(), Some(Peer::Remote(_))) { "https://" } else { "http://" };
+    if safe || !is_foreign(request.headers(), scheme) {
         return next.run(request).await;
     }
     Fault::new(StatusCode::FORBIDDEN, "Forbidden", "pages of other origins may not change this machine").into_response()
 }
 
-fn is_foreign(headers: &HeaderMap) -> bool {
+fn is_foreign(headers: &HeaderMap, scheme: &str) -> bool {
     let is_foreign_site = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
     // Another port is another program, whose pages are no friends of ours.
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let is_foreign_origin = headers.get_all(header::ORIGIN).iter().any(|origin| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix(scheme));
         origin.is_none() || origin != own
     });
     is_foreign_site || is_foreign_origin
 }
 
-/// Returns true for a host, with or without a port, that is this machine's own loopback.
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if host.contains('@') {
-        return false;
-    }
-    let name = authority.host().trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
-    #[test]
-    fn only_loopback_is_loopback() {
-        for yes in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:8080"] {
-            assert!(is_loopback(yes), "{yes}");
+    fn request(uri: &str, hosts: &[&str]) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = uri.parse().unwrap();
+        for host in hosts {
+            request.headers_mut().append(header::HOST, host.parse().unwrap());
         }
-        for no in [
-            "",
-            "piccolo.lan",
-            "localhost.evil.example",
-            "127.0.0.1.nip.io",
-            "127.1",
-            "a@localhost",
-            "10.0.0.1",
-            "[::2]",
-            "0.0.0.0",
-            "localhost/",
-            ":80",
+        request
+    }
+
+    #[test]
+    fn a_request_is_addressed_to_this_machine_and_no_other() {
+        let names = Names::new("attic", [], &[]);
+        assert!(is_addressed(&request("/", &["attic:8080"]), &names));
+        assert!(is_addressed(&request("https://attic/", &["attic"]), &names));
+        for (uri, hosts) in [
+            ("/", &[][..]),
+            ("/", &["evil.example"]),
+            ("/", &["attic", "evil.example"]),
+            ("/", &["evil.example", "attic"]),
+            ("/", &["attic", "attic"]),
+            ("https://evil.example/", &["attic"]),
+            ("https://attic/", &["evil.example"]),
+            ("https://attic/", &[]),
+            ("https://attic@evil.example/", &["attic"]),
         ] {
-            assert!(!is_loopback(no), "{no}");
+            assert!(!is_addressed(&request(uri, hosts), &names), "{uri} {hosts:?}");
         }
     }
 }

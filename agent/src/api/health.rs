@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use axum::{
+    Extension,
     extract::State as Extract,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use super::{State, fault::Fault, params::Params};
+use crate::access::Caller;
 
 /// Answers as long as the server runs.
 pub(super) async fn live() -> &'static str {
@@ -16,11 +18,17 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// Answers 200 when every part works and 503 otherwise; `?verbose` names the parts.
-pub(super) async fn ready(Extract(state): Extract<State>, params: Params) -> Result<Response, Fault> {
+pub(super) async fn ready(
+    Extract(state): Extract<State>,
+    caller: Option<Extension<Caller>>,
+    params: Params,
+) -> Result<Response, Fault> {
+    // What the parts say is for those who may read.
+    let is_told = params.flag("verbose")? && caller.is_some();
     let healths = state.store.healths();
     let ok = healths.values().all(|health| health.ok);
     let mut text = String::new();
-    if params.flag("verbose")? {
+    if is_told {
         for (component, health) in &healths {
             let sign = if health.ok { "[+]" } else { "[-]" };
             // Writing to a string can't fail.

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use piccolo_schema::API_VERSION;
 use serde_json::{Value, json};
 
-use super::{State, authored::Authored, body, fault::Fault, params::Params, plan};
-use crate::history::HistoryError;
+use super::{State, authored::Authored, body, fault::Fault, params::Params, plan, trial};
+use crate::{history::HistoryError, manifests::CHANGE};
 
 /// How many revisions are told when nobody says how many.
 const FEW: u32 = 20;
@@ -34,20 +34,29 @@ pub(super) async fn diff(Extract(state): Extract<State>, params: Params) -> Resu
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], diff).into_response())
 }
 
-/// Writes what a revision held, as a new change, or with `dryRun` says what that would do.
+/// Writes what a revision held, as a new change, or with `dryRun` says what that would do. A change on trial is put back.
 pub(super) async fn rollback(Authored(state): Authored, params: Params, bytes: Bytes) -> Result<Response, Fault> {
     let request = body::json(&bytes)?;
     let Some(revision) = request["revision"].as_str() else {
         return Err(Fault::bad_request("a rollback is `{ \"revision\": \"…\" }`").help("see /history for revisions"));
     };
+    let (dry_run, within) = (params.dry_run()?, params.confirm_within()?);
+    if revision.starts_with(CHANGE) {
+        if dry_run || within.is_some() {
+            return Err(Fault::bad_request("a change on trial is put back at once and for good"));
+        }
+        state.manifests.put_back(revision).await?;
+        return Ok(Json(json!({ "putBack": revision })).into_response());
+    }
     let (revision, texts) = state.history.texts(revision).await?;
     let base = state.manifests.snapshot();
     let wanted = base.replaced(&texts)?;
-    if params.dry_run()? {
+    if dry_run {
         return Ok(plan::preview(&state, &wanted));
     }
-    state.manifests.replace(texts, base).await?;
-    Ok(Json(json!({ "revision": revision, "manifests": wanted.declared.len() })).into_response())
+    trial::writer(&state, within).replace(texts, base).await?;
+    let answer = Json(json!({ "revision": revision, "manifests": wanted.declared.len() }));
+    Ok(trial::named(answer.into_response(), &state, within))
 }
 
 impl From<HistoryError> for Fault {
@@ -57,9 +66,11 @@ impl From<HistoryError> for Fault {
             HistoryError::NoSuch(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", detail).help("see `piccolo history`")
             }
-            HistoryError::Git(_) | HistoryError::Garbled(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", detail)
-            }
+            HistoryError::Git(_)
+            | HistoryError::Garbled(_)
+            | HistoryError::Behind
+            | HistoryError::Stopping
+            | HistoryError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", detail),
         }
     }
 }

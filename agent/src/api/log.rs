@@ -12,6 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream::Peekable};
 use piccolo_schema::Kind;
 
 use super::{State, fault::Fault, lookup, params::Params, stream::Ending};
+use crate::{clock, console::Excerpt};
 
 /// How long an engine may take to refuse before the answer begins.
 const REFUSAL: Duration = Duration::from_millis(300);
@@ -22,26 +23,28 @@ pub(super) async fn read(
     params: Params,
     ending: Ending,
 ) -> Result<Response, Fault> {
-    let kind = lookup::kind(&plural)?;
-    if kind != Kind::Container {
-        let detail = format!("a {} prints nothing", kind.singular());
-        return Err(Fault::new(StatusCode::NOT_FOUND, "NotFound", detail));
-    }
-    let object = state.store.get(kind, &name).ok_or_else(|| lookup::no_such(&state, kind, &name))?;
-    // By identifier: another's container may have the name.
-    let Some(id) = object["status"]["containerId"].as_str() else {
-        return Err(
-            Fault::new(StatusCode::BAD_GATEWAY, "LogUnavailable", "it has no container at present").about(kind, name)
-        );
-    };
-    let tail = params.number("tail")?;
-    let mut printed = state.logs.follow(id, params.flag("follow")?, tail).peekable();
+    let id = lookup::container(&state, &plural, &name)?;
+    let mut printed = state.logs.read(&id, &excerpt(&params)?).peekable();
     if let Some(refusal) = refusal(&mut printed).await {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, "LogUnavailable", refusal);
-        return Err(fault.about(kind, name));
+        return Err(fault.about(Kind::Container, name));
     }
-    let printed = printed.map_err(std::io::Error::other).take_until(ending.0.cancelled_owned());
+    let printed = printed.map_err(std::io::Error::other).take_until(ending.stopped());
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(printed)).into_response())
+}
+
+fn excerpt(params: &Params) -> Result<Excerpt, Fault> {
+    let now = clock::now();
+    let moment = |key| {
+        let read = params.text(key).map(|text| clock::moment(text, now)).transpose();
+        read.map_err(|wrong| Fault::bad_request(format!("{key}: {wrong}")))
+    };
+    let (since, until) = (moment("since")?, moment("until")?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(Fault::bad_request("since is later than until"));
+    }
+    let (follow, timestamps) = (params.flag("follow")?, params.flag("timestamps")?);
+    Ok(Excerpt { follow, tail: params.number("tail")?, since, until, timestamps })
 }
 
 /// Returns the error that the stream begins with, if it does so at once.

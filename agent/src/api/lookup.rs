@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, Uri};
 use piccolo_schema::Kind;
 
-use super::{BASE, PATHS, State, fault::Fault};
+use super::{BASE, State, fault::Fault, operations};
 
 /// Returns the kind that a path names.
 pub(super) fn kind(plural: &str) -> Result<Kind, Fault> {
@@ -26,11 +26,26 @@ pub(super) fn no_such(state: &State, kind: Kind, name: &str) -> Fault {
     }
 }
 
+/// Returns the engine's identifier of the container that a manifest has: another's container may have its name.
+pub(super) fn container(state: &State, plural: &str, name: &str) -> Result<String, Fault> {
+    let kind = kind(plural)?;
+    if kind != Kind::Container {
+        let detail = format!("only a container has this, a {} does not", kind.singular());
+        return Err(Fault::new(StatusCode::NOT_FOUND, "NotFound", detail));
+    }
+    let object = state.store.get(kind, name).ok_or_else(|| no_such(state, kind, name))?;
+    object["status"]["containerId"].as_str().map(str::to_owned).ok_or_else(|| {
+        let fault = Fault::new(StatusCode::BAD_GATEWAY, "ContainerMissing", "it has no container at present");
+        fault.help(format!("`piccolo describe container {name}` says why")).about(kind, name)
+    })
+}
+
 /// Answers every path that nothing else answers.
 pub(super) async fn unknown_path(uri: Uri) -> Fault {
     let path = uri.path();
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| format!("{BASE}/{}", kind.plural())).collect();
-    let known = PATHS.iter().copied().chain(kinds.iter().map(String::as_str));
+    let paths = operations::TABLE.iter().filter(|it| it.method == "GET" && !it.path.contains('{')).map(|it| it.path);
+    let known = paths.chain(kinds.iter().map(String::as_str));
     let fault = Fault::new(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path");
     match nearest(path, known) {
         Some(meant) => fault.help(did_you_mean(meant)),

@@ -5,7 +5,8 @@ use std::fmt::{Display, Write};
 use axum::{extract::State as Extract, http::header, response::IntoResponse};
 use piccolo_schema::Kind;
 
-use super::{State, table};
+use super::{State, table, top};
+use crate::console::Usage;
 
 pub(super) async fn show(Extract(state): Extract<State>) -> impl IntoResponse {
     let mut page = Page::default();
@@ -14,6 +15,7 @@ pub(super) async fn show(Extract(state): Extract<State>) -> impl IntoResponse {
     objects(&mut page, &state);
     plans(&mut page, &state);
     remembered(&mut page, &state);
+    containers(&mut page, &top::usages(&state).await);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0)
 }
 
@@ -70,6 +72,40 @@ fn remembered(page: &mut Page, state: &State) {
     page.plain("piccolo_store_syncs_total", counters.syncs);
     page.counter("piccolo_store_sync_failures_total", "Times that the store could not be written to disk.");
     page.plain("piccolo_store_sync_failures_total", counters.sync_failures);
+}
+
+type Figure = fn(&Usage) -> u64;
+
+const HELD: &[(&str, &str, Figure)] = &[
+    ("piccolo_container_memory_bytes", "Memory that a container holds.", |it| it.memory_bytes),
+    ("piccolo_container_memory_limit_bytes", "Memory that a container may hold.", |it| it.memory_limit_bytes),
+    ("piccolo_container_tasks", "Processes and threads of a container.", |it| it.tasks),
+];
+
+const USED: &[(&str, &str, Figure)] = &[
+    ("piccolo_container_network_receive_bytes_total", "What came in over its networks.", |it| it.received_bytes),
+    ("piccolo_container_network_transmit_bytes_total", "What went out over its networks.", |it| it.sent_bytes),
+    ("piccolo_container_disk_read_bytes_total", "What a container read from disks.", |it| it.read_bytes),
+    ("piccolo_container_disk_written_bytes_total", "What a container wrote to disks.", |it| it.written_bytes),
+];
+
+/// Writes what running containers use. One that could not be asked has no samples.
+fn containers(page: &mut Page, counted: &[(String, Result<Usage, String>)]) {
+    let counted: Vec<_> =
+        counted.iter().filter_map(|(name, usage)| usage.as_ref().ok().map(|usage| (name, usage))).collect();
+    page.counter("piccolo_container_cpu_seconds_total", "Time of processors that a container used.");
+    for (name, usage) in &counted {
+        let nanoseconds = std::time::Duration::from_nanos(usage.processor_nanoseconds);
+        page.sample("piccolo_container_cpu_seconds_total", "container", name, nanoseconds.as_secs_f64());
+    }
+    for (metric, help, figure) in HELD {
+        page.gauge(metric, help);
+        counted.iter().for_each(|(name, usage)| page.sample(metric, "container", name, figure(usage)));
+    }
+    for (metric, help, figure) in USED {
+        page.counter(metric, help);
+        counted.iter().for_each(|(name, usage)| page.sample(metric, "container", name, figure(usage)));
+    }
 }
 
 /// Text being written. Writing to a string can't fail, so the results are let go.

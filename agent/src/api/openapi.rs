@@ -4,14 +4,22 @@ use axum::{Json, Router, extract::State as Extract, http::header, response::Into
 use piccolo_schema::{API_VERSION, GROUP, Kind, VERSION};
 use serde_json::{Map, Value, json};
 
-use super::{BASE, PATHS, State, kinds};
+use super::{
+    BASE, State, kinds,
+    operations::{Needs, TABLE},
+};
 
 /// An OpenAPI v2 document that says nothing, as protobuf: kubectl before 1.27 wants one before it applies anything, and
 /// reads nothing from it.
 const EMPTY_V2: &[u8] = b"\x0a\x032.0\x12\x0f\x0a\x07Piccolo\x12\x041.32\x42\x00";
 
-const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
-const FORCED: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
+/// The name of the one way to prove oneself.
+const TOKEN: &str = "token";
+/// What stands for a kind in a path.
+const PLURAL: &str = "{plural}";
+
+const WRITE: &[&str] = &["confirmWithin", "dryRun", "fieldManager", "fieldValidation"];
+const FORCED: &[&str] = &["confirmWithin", "dryRun", "fieldManager", "fieldValidation", "force"];
 const LIST: &[&str] = &["watch", "labelSelector", "fieldSelector", "resourceVersion", "timeoutSeconds"];
 
 pub(super) fn routes() -> Router<State> {
@@ -29,13 +37,65 @@ async fn index(Extract(state): Extract<State>) -> impl IntoResponse {
 
 async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     let mut paths = kind_paths();
-    for path in PATHS.iter().filter(|path| !["/adopt", "/confirm", "/update"].contains(path)) {
-        paths.insert((*path).to_owned(), json!({ "get": { "responses": { "200": { "description": "OK" } } } }));
-    }
     paths.insert("/adopt".to_owned(), consent("Takes over a container that runs.", &["container"]));
-    paths.insert("/confirm".to_owned(), consent("Confirms removals that are held.", &["id"]));
+    paths.insert("/images/import".to_owned(), upload("Takes in the images of an archive, or one of them `as` a name."));
+    paths.insert("/confirm".to_owned(), consent("Confirms removals that are held, or a change on trial.", &["id"]));
     paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
-    Json(document(&paths, state.version))
+    paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
+    paths.insert("/tokens".to_owned(), consent("Makes a token.", &["label", "role"]));
+    paths.insert("/webhooks/{source}".to_owned(), webhook());
+    guard(&mut paths);
+    let mut document = document(&paths, state.version);
+    document["components"]["securitySchemes"] = json!({ TOKEN: { "type": "http", "scheme": "bearer" } });
+    Json(document)
+}
+
+/// Says of every operation what it takes, from the table of the checks, and names those that nobody described.
+fn guard(paths: &mut Map<String, Value>) {
+    for operation in TABLE.iter().filter(|it| !it.path.starts_with("/git/")) {
+        for path in expanded(operation.path) {
+            let place = paths.entry(path).or_insert_with(|| json!({}));
+            let described = &mut place[operation.method.to_ascii_lowercase()];
+            if described.is_null() {
+                *described = json!({ "responses": { "200": { "description": "OK" } } });
+            }
+            let role = match operation.needs {
+                Needs::Nothing | Needs::Claimed => None,
+                Needs::Role(role) => Some(role.as_str()),
+                Needs::Root => Some("root"),
+            };
+            described["security"] = role.map_or_else(|| json!([]), |_| json!([{ TOKEN: [] }]));
+            described["x-piccolo-role"] = json!(role);
+            if place["parameters"].is_null() && operation.path.contains('{') {
+                place["parameters"] = parameters(operation.path);
+            }
+        }
+    }
+}
+
+/// Returns the paths of the kinds that a path stands for, or itself.
+fn expanded(path: &str) -> Vec<String> {
+    let is_container = ["log", "exec", "rollback"].iter().any(|word| path.ends_with(&format!("{{name}}/{word}")));
+    let kinds = if is_container { &[Kind::Container] } else { Kind::ALL };
+    match path.contains(PLURAL) {
+        true => kinds.iter().map(|kind| path.replace(PLURAL, kind.plural())).collect(),
+        false => vec![path.to_owned()],
+    }
+}
+
+/// Describes what varies in a path.
+fn parameters(path: &str) -> Value {
+    let names = path.split(['{', '}']).skip(1).step_by(2).filter(|name| *name != "plural");
+    let all = names.map(|it| json!({ "name": it, "in": "path", "required": true, "schema": { "type": "string" } }));
+    all.collect()
+}
+
+/// Describes the word that a repository has something new.
+fn webhook() -> Value {
+    json!({ "post": {
+        "summary": "Has the repository of a ConfigSource asked soon.",
+        "responses": { "202": { "description": "It is asked" }, "404": { "description": "There is no such source" } },
+    } })
 }
 
 /// Describes a request that holds these texts.
@@ -45,6 +105,16 @@ fn consent(summary: &str, fields: &[&str]) -> Value {
     json!({ "post": {
         "summary": summary,
         "requestBody": { "content": { "application/json": { "schema": body } } },
+        "responses": { "200": { "description": "Done" } },
+    } })
+}
+
+/// Describes a request whose body is an archive.
+fn upload(summary: &str) -> Value {
+    let schema = json!({ "type": "string", "format": "binary" });
+    json!({ "post": {
+        "summary": summary,
+        "requestBody": { "content": { "application/x-tar": { "schema": schema } } },
         "responses": { "200": { "description": "Done" } },
     } })
 }
@@ -84,7 +154,7 @@ fn kind_paths() -> Map<String, Value> {
         let all = json!({ "get": operation(kind, "list", LIST), "post": operation(kind, "post", WRITE) });
         let one = json!({
             "get": operation(kind, "get", &[]), "put": operation(kind, "put", WRITE),
-            "patch": operation(kind, "patch", FORCED), "delete": operation(kind, "delete", &["dryRun"]),
+            "patch": operation(kind, "patch", FORCED), "delete": operation(kind, "delete", &["confirmWithin", "dryRun"]),
             "parameters": [{ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }],
         });
         paths.insert(format!("{BASE}/{}", kind.plural()), all);

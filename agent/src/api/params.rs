@@ -1,13 +1,20 @@
 //! The parameters behind the question mark.
 
-use std::{collections::BTreeMap, convert::Infallible, str::FromStr};
+use std::{collections::BTreeMap, convert::Infallible, str::FromStr, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, Query},
     http::request::Parts,
 };
 
+use piccolo_schema::duration;
+
 use super::fault::Fault;
+
+/// The shortest time in which anybody can confirm a change.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest that a change waits for its confirmation.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The parameters of a request. Unknown ones are ignored, as the Kubernetes API does.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,11 @@ impl Params {
         self.text(key).map(|value| value.parse().map_err(|_| refuse(value))).transpose()
     }
 
+    /// Returns how long a write waits for its confirmation, none if it needs none.
+    pub(super) fn confirm_within(&self) -> Result<Option<Duration>, Fault> {
+        self.text("confirmWithin").map(|text| within("confirmWithin", text)).transpose()
+    }
+
     /// Returns true if nothing shall be written.
     pub(super) fn dry_run(&self) -> Result<bool, Fault> {
         match self.text("dryRun") {
@@ -42,6 +54,13 @@ impl Params {
             Some(other) => Err(Fault::bad_request(format!("dryRun is `All` or absent, not `{other}`"))),
         }
     }
+}
+
+/// Reads how long a write waits for its confirmation.
+pub(super) fn within(key: &str, text: &str) -> Result<Duration, Fault> {
+    let within = text.parse::<duration::Duration>().map(duration::Duration::get);
+    let refuse = || Fault::bad_request(format!("{key} is a time like `120s`, from 1s to 24h, not `{text}`"));
+    within.ok().filter(|within| (SHORTEST..=LONGEST).contains(within)).ok_or_else(refuse)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {

@@ -11,17 +11,21 @@ use piccolo_schema::{API_VERSION, Kind, Manifest};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{State, fault};
+use super::{State, fault, trial};
 use crate::{
     manifests::{Declaration, Identity, Problem, Snapshot},
     store::PlanView,
 };
 
-/// Answers with the latest plan of every kind and the files that can't be used.
+/// Answers with the latest plan of every kind, the files that can't be used, and the change on trial.
 pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
     let plans = state.store.plans();
     let in_order: Vec<_> = Kind::ALL.iter().filter_map(|kind| plans.get(kind)).map(AsRef::as_ref).collect();
-    Json(document(&in_order, &state.manifests.snapshot()))
+    let mut document = document(&in_order, &state.manifests.snapshot());
+    if let Some(pending) = state.manifests.trial() {
+        document["trial"] = trial::show(&pending);
+    }
+    Json(document)
 }
 
 /// Answers with the files that can't be used.
@@ -58,7 +62,8 @@ pub(super) fn preview(state: &State, snapshot: &Snapshot) -> Response {
     Json(document(&state.preview.plan(snapshot), snapshot)).into_response()
 }
 
-fn document<P: std::borrow::Borrow<PlanView> + Serialize>(plans: &[P], snapshot: &Snapshot) -> Value {
+/// Renders plans and the files that can't be used.
+pub(super) fn document<P: std::borrow::Borrow<PlanView> + Serialize>(plans: &[P], snapshot: &Snapshot) -> Value {
     json!({ "apiVersion": API_VERSION, "kind": "Plan", "plans": plans, "problems": all_problems(snapshot) })
 }
 

@@ -1,52 +1,72 @@
 //! The server beneath the routes: listeners, limits and an end.
 
-use std::{io, sync::Arc, time::Duration};
+mod crowd;
+mod tls;
 
-use axum::{Extension, Router, middleware::from_fn};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Extension, Router, middleware::from_fn_with_state};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::Semaphore,
+    net::{TcpListener, TcpStream, UnixListener},
+    sync::{Semaphore, watch},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer;
 
+use self::crowd::Crowd;
 use super::{guard, stream::Ending};
-use crate::manifests::{By, Door, Who};
+use crate::access::Names;
 
 /// The most connections of one listener.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 /// How long a client may take to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The largest head of a request.
-const HEAD_SIZE: usize = 64 << 10;
+const HEAD_SIZE: usize = 16 << 10;
 /// How long requests under way may go on once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The other end of a connection, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A program on this machine, by the number of its user.
+    User(u32),
+    /// Whoever is at this address of a network. An address proves nothing, not even one of the loopback.
+    Remote(IpAddr),
+}
+
+/// The door to networks.
+pub struct Gate {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// How TLS is spoken.
+    pub tls: Arc<ServerConfig>,
+    /// What the machine is called, to which requests must be addressed.
+    pub names: watch::Receiver<Arc<Names>>,
+}
 
 /// Serves until asked to stop, then lets requests under way end for at most two seconds. Streams end at once.
 ///
 /// Dropped, it takes no more connections, and those that are open go on until the token is cancelled.
-pub async fn serve(router: Router, unix: Option<UnixListener>, tcp: Option<TcpListener>, shutdown: CancellationToken) {
-    let router = router.layer(Extension(Ending(shutdown.clone())));
+pub async fn serve(router: Router, unix: Option<UnixListener>, gate: Option<Gate>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
+    let router = router.layer(Extension(Ending::new(shutdown.clone(), connections.clone())));
     let cut = CancellationToken::new();
     let server = Server { connections: connections.clone(), stop: shutdown, cut: cut.clone() };
-    let on_unix = async {
-        if let Some(unix) = &unix {
-            server.accept(unix, &router).await;
-        }
-    };
-    let on_tcp = async {
-        if let Some(tcp) = &tcp {
-            server.accept(tcp, &router.clone().layer(from_fn(guard::loopback_host))).await;
-        }
-    };
-    tokio::join!(on_unix, on_tcp);
+    tokio::join!(server.on_socket(unix, &router), server.on_network(gate, &router));
     connections.close();
     if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
         cut.cancel();
@@ -54,31 +74,7 @@ pub async fn serve(router: Router, unix: Option<UnixListener>, tcp: Option<TcpLi
     }
 }
 
-/// A place where connections come in.
-trait Listener: Sync {
-    type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Socket, Who)>> + Send;
-}
-
-impl Listener for TcpListener {
-    type Socket = TcpStream;
-
-    async fn next(&self) -> io::Result<(TcpStream, Who)> {
-        self.accept().await.map(|(socket, _)| (socket, Who::Unknown))
-    }
-}
-
-impl Listener for UnixListener {
-    type Socket = UnixStream;
-
-    async fn next(&self) -> io::Result<(UnixStream, Who)> {
-        let (socket, _) = self.accept().await?;
-        let who = socket.peer_cred().map_or(Who::Unknown, |peer| Who::User(peer.uid()));
-        Ok((socket, who))
-    }
-}
-
+#[derive(Clone)]
 struct Server {
     connections: TaskTracker,
     /// Asks connections to end.
@@ -88,20 +84,61 @@ struct Server {
 }
 
 impl Server {
-    async fn accept(&self, listener: &impl Listener, router: &Router) {
+    async fn on_socket(&self, listener: Option<UnixListener>, router: &Router) {
+        let Some(listener) = listener else { return };
+        let listener = &listener;
+        let next = || async move {
+            let (socket, _) = listener.accept().await?;
+            Ok((socket.peer_cred()?.uid(), socket))
+        };
+        self.accept(next, |(user, socket)| self.connection(socket, Peer::User(user), router.clone())).await;
+    }
+
+    async fn on_network(&self, gate: Option<Gate>, router: &Router) {
+        let Some(Gate { listener, tls, names }) = gate else { return };
+        let (acceptor, crowd) = (TlsAcceptor::from(tls), Crowd::default());
+        // Before any route is looked for.
+        let addressed = from_fn_with_state(names.clone(), guard::addressed).layer(router.clone());
+        let router = Router::new().fallback_service(addressed);
+        let welcome = |(socket, address): (TcpStream, SocketAddr)| {
+            let peer = Peer::Remote(address.ip().to_canonical());
+            let (server, router, acceptor) = (self.clone(), router.clone(), acceptor.clone());
+            let (names, place) = (Arc::clone(&names.borrow()), crowd.enter(address.ip()));
+            async move {
+                let Some(_place) = place else { return };
+                let greeted = tokio::select! {
+                    greeted = tls::greet(socket, &acceptor, &names) => greeted,
+                    () = server.stop.cancelled() => return,
+                };
+                match greeted {
+                    Ok(Some(socket)) => server.connection(socket, peer, router).await,
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%address, %error, "a connection did not become one"),
+                }
+            }
+        };
+        self.accept(|| listener.accept(), welcome).await;
+    }
+
+    /// Takes connections, as many as there are places.
+    async fn accept<S, N, W>(&self, next: impl Fn() -> N, welcome: impl Fn(S) -> W)
+    where
+        N: Future<Output = io::Result<S>>,
+        W: Future<Output = ()> + Send + 'static,
+    {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let accepted = async {
                 let place = Arc::clone(&places).acquire_owned().await;
-                (place, listener.next().await)
+                (place, next().await)
             };
             let (place, socket) = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = accepted => accepted,
             };
             match socket {
-                Ok((socket, who)) => {
-                    let connection = self.connection(socket, By { door: Door::Api, who }, router.clone());
+                Ok(socket) => {
+                    let connection = welcome(socket);
                     self.connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -119,15 +156,15 @@ impl Server {
     fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         socket: S,
-        by: By,
+        peer: Peer,
         router: Router,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let service = TowerToHyperService::new(Extension(by).layer(router));
+        let service = TowerToHyperService::new(Extension(peer).layer(router));
         let (stop, cut) = (self.stop.clone(), self.cut.clone());
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
         async move {
-            let mut connection = Box::pin(http.serve_connection(TokioIo::new(socket), service));
+            let mut connection = Box::pin(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
             let ended = tokio::select! {
                 ended = connection.as_mut() => Some(ended),
                 () = stop.cancelled() => None,

@@ -11,11 +11,46 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
-/// Tells streams when the server stops.
+/// Tells streams when the server stops, and the server which of those that outlive their request still go on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ending(pub(super) CancellationToken);
+pub(super) struct Ending {
+    stop: CancellationToken,
+    /// Ends what goes on in the name of somebody who may no more.
+    barred: CancellationToken,
+    streams: TaskTracker,
+}
+
+impl Ending {
+    pub(super) fn new(stop: CancellationToken, streams: TaskTracker) -> Self {
+        Self { stop, barred: CancellationToken::new(), streams }
+    }
+
+    /// Returns it for somebody for whom all ends with this.
+    pub(super) fn of(&self, barred: CancellationToken) -> Self {
+        Self { barred, ..self.clone() }
+    }
+
+    /// Waits until the server stops, or this client may no more.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (stop, barred) = (self.stop.clone(), self.barred.clone());
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = barred.cancelled() => {}
+            }
+        }
+    }
+
+    /// Lets the end of the server wait until this is dropped.
+    pub(super) fn hold(&self) -> TaskTrackerToken {
+        self.streams.token()
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Ending {
     type Rejection = Infallible;
@@ -34,7 +69,7 @@ pub(super) fn lines(
 ) -> Response {
     let over = async move {
         tokio::select! {
-            () = ending.0.cancelled_owned() => {}
+            () = ending.stopped() => {}
             () = sleep(time) => {}
         }
     };

@@ -13,7 +13,6 @@ use piccolo_schema::{
     set::{self, Conflict, Extent, Source},
 };
 
-use super::State;
 use crate::manifests::{Identity, Snapshot};
 
 /// More of them help nobody.
@@ -22,14 +21,8 @@ const MOST: usize = 8;
 const LONGEST: usize = 1000;
 
 /// Puts a `Warning` header on an answer for each conflict that this manifest is a part of, or that was not there before.
-pub(super) async fn attach(
-    response: &mut Response,
-    state: &State,
-    before: &Snapshot,
-    after: &Snapshot,
-    about: &Identity,
-) {
-    for text in warnings(state, before, after, about).await {
+pub(super) fn attach(response: &mut Response, before: &Snapshot, after: &Snapshot, about: &Identity) {
+    for text in warnings(before, after, Some(about)) {
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         // Kubernetes clients show the text of this code; they read UTF-8.
         let value = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes());
@@ -39,18 +32,16 @@ pub(super) async fn attach(
     }
 }
 
-async fn warnings(state: &State, before: &Snapshot, after: &Snapshot, about: &Identity) -> Vec<String> {
+/// Says what conflicts after a change that did not before; what has to do with the manifest that it is about in any case.
+pub(super) fn warnings(before: &Snapshot, after: &Snapshot, about: Option<&Identity>) -> Vec<String> {
     let known: BTreeSet<_> = conflicts(before).iter().map(|it| key(before, it)).collect();
-    let place = after.declared.keys().position(|it| it == about);
+    let place = about.and_then(|about| after.declared.keys().position(|it| it == about));
     let concerns = |it: &Conflict| place.is_some_and(|place| it.manifests().contains(&place));
     let mut found = conflicts(after);
     found.retain(|it| concerns(it) || !known.contains(&key(after, it)));
     let more = found.len().saturating_sub(MOST);
     found.truncate(MOST);
-    let mut warnings = Vec::new();
-    for conflict in &found {
-        warnings.push(shorten(sentence(state, after, conflict).await));
-    }
+    let mut warnings: Vec<_> = found.iter().map(|it| shorten(sentence(after, it))).collect();
     if more > 0 {
         warnings.push(format!("{more} more are not shown; `piccolo validate` on the directory shows all"));
     }
@@ -70,22 +61,12 @@ fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
     set::check(&manifests, extent)
 }
 
-/// Says it with the places in the files as they are now.
-async fn sentence(state: &State, snapshot: &Snapshot, conflict: &Conflict) -> String {
-    let concerned = conflict.manifests();
-    let mut places: Vec<(String, Option<String>)> = Vec::new();
-    for (index, (identity, declaration)) in snapshot.declared.iter().enumerate() {
-        let file = declaration.path.display().to_string();
-        let text = if concerned.contains(&index) { text(state, identity, &declaration.etag).await } else { None };
-        places.push((file, text));
-    }
-    let sources: Vec<_> = places.iter().map(|(file, text)| Source { file, text: text.as_deref() }).collect();
+/// Says it with the places in the files, where there are some.
+fn sentence(snapshot: &Snapshot, conflict: &Conflict) -> String {
+    let files: Vec<_> = snapshot.declared.values().map(|it| it.path.display().to_string()).collect();
+    let texts = snapshot.declared.values().map(|it| Some(&*it.text).filter(|text| !text.is_empty()));
+    let sources: Vec<_> = files.iter().zip(texts).map(|(file, text)| Source { file, text }).collect();
     conflict.sentence(&sources)
-}
-
-/// Returns the text that this manifest was read from. There is none for one that is not written.
-async fn text(state: &State, (kind, name): &Identity, etag: &str) -> Option<String> {
-    state.manifests.text(*kind, name).await.ok().filter(|(_, now)| now == etag).map(|(text, _)| text)
 }
 
 fn shorten(mut text: String) -> String {

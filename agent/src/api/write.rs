@@ -17,7 +17,7 @@ use super::{
     fault::Fault,
     lookup, object,
     params::Params,
-    plan, warning,
+    plan, trial, warning,
 };
 use crate::manifests::{Expect, WriteError};
 
@@ -73,18 +73,18 @@ pub(super) async fn delete(
     // kubectl says so in the body, everybody else in the query.
     let asked_in_body = options["dryRun"].as_array().is_some_and(|stages| !stages.is_empty());
     let (before, identity) = (state.manifests.snapshot(), (kind, name.clone()));
-    let dry_run = params.dry_run()?;
+    let (dry_run, within) = (params.dry_run()?, params.confirm_within()?);
     let after = plan::without(&before, identity.clone());
     let mut response = match (asked_in_body, dry_run) {
         (false, true) => plan::preview(&state, &after),
         (true, _) => removed(kind, &name, &old),
         (false, false) => {
-            state.manifests.delete(kind, &name, expect).await?;
+            trial::writer(&state, within).delete(kind, &name, expect).await?;
             object::caught_up(&state, kind, &name).await;
-            removed(kind, &name, &old)
+            trial::named(removed(kind, &name, &old), &state, within)
         }
     };
-    warning::attach(&mut response, &state, &before, &after, &identity).await;
+    warning::attach(&mut response, &before, &after, &identity);
     Ok(response)
 }
 
@@ -102,6 +102,7 @@ pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expec
     let (kind, name) = (wanted.manifest.kind(), wanted.manifest.name().to_owned());
     check(state, kind, &name, &expect)?;
     let (before, identity) = (state.manifests.snapshot(), (kind, name.clone()));
+    let within = params.confirm_within()?;
     if params.dry_run()? {
         let after = plan::with(&before, wanted.manifest.clone());
         let mut response = match params.text("fieldManager") {
@@ -109,26 +110,27 @@ pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expec
             Some(_) => would_be(state, kind, &name, &wanted),
             None => plan::preview(state, &after),
         };
-        warning::attach(&mut response, state, &before, &after, &identity).await;
+        warning::attach(&mut response, &before, &after, &identity);
         return Ok(response);
     }
     let created_only = expect == Expect::Absent;
+    let manifests = trial::writer(state, within);
     let written = match &wanted.content {
-        Content::Tree(tree) => state.manifests.put(tree, expect).await,
-        Content::Text(text) => state.manifests.put_text(kind, &name, text, expect).await,
+        Content::Tree(tree) => manifests.put(tree, expect).await,
+        Content::Text(text) => manifests.put_text(kind, &name, text, expect).await,
     };
     let written = written.map_err(|error| match error {
         WriteError::Conflict { current: Some(_) } if created_only => exists(kind, &name),
         other => other.into(),
     })?;
     let shown = object::caught_up(state, kind, &name).await.ok_or_else(|| lookup::no_such(state, kind, &name))?;
-    let mut response = object::answer(&shown, Some(written.etag));
+    let mut response = trial::named(object::answer(&shown, Some(written.etag)), state, within);
     if written.created {
         *response.status_mut() = StatusCode::CREATED;
         let location = HeaderValue::try_from(format!("{BASE}/{}/{name}", kind.plural()));
         response.headers_mut().extend(location.ok().map(|location| (header::LOCATION, location)));
     }
-    warning::attach(&mut response, state, &before, &state.manifests.snapshot(), &identity).await;
+    warning::attach(&mut response, &before, &state.manifests.snapshot(), &identity);
     Ok(response)
 }
 

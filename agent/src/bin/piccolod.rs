@@ -1,12 +1,22 @@
-//! `piccolod`, the daemon: reads its options, listens for signals, runs.
+//! `piccolod`, the daemon: reads its options, listens for signals, runs. The hooks of its repository run it as well, as
+//! `piccolod hook`: then it asks the daemon.
+
+use std::process::ExitCode;
 
 use clap::Parser;
-use piccolo_agent::daemon::{self, Options};
+use piccolo_agent::{
+    cli,
+    daemon::{self, Options},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "hook") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return Ok(runtime.block_on(cli::run(std::env::args_os())));
+    }
     let options = Options::parse();
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -26,7 +36,7 @@ fn main() -> anyhow::Result<()> {
             }
             ended.cancel();
         });
-        daemon::run(options, shutdown).await
+        daemon::run(options, shutdown).await.map(|()| ExitCode::SUCCESS)
     })
 }
 

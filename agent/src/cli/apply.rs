@@ -13,17 +13,20 @@ use super::{
     plan,
     screen::Screen,
     subject,
+    trial::Trial,
+    wait,
 };
 
 /// Makes or replaces manifests. TOML is kept as it is, with its comments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  piccolo apply -f web.toml --wait\n  piccolo apply -f manifests/ --dry-run")]
+#[command(after_help = "Examples:\n  piccolo apply -f web.toml --wait\n  piccolo apply -f manifests/ --dry-run\n  \
+                        piccolo apply -f front.toml --confirm-within 120s")]
 pub(super) struct Args {
     /// Files or directories of manifests, or `-` for standard input. One manifest a file.
     #[arg(short, long = "file", required = true)]
     files: Vec<PathBuf>,
     /// Shows what would be changed and changes nothing.
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, conflicts_with_all = ["wait", "confirm_within"])]
     dry_run: bool,
     /// Waits until what was applied does what was asked.
     #[arg(long)]
@@ -31,6 +34,8 @@ pub(super) struct Args {
     /// How many seconds to wait.
     #[arg(long, default_value_t = 60, requires = "wait")]
     timeout: u32,
+    #[command(flatten)]
+    trial: Trial,
 }
 
 /// What became of a manifest that was sent.
@@ -39,6 +44,8 @@ struct Sent {
     generation: i64,
     /// What the daemon warned of.
     warnings: Vec<String>,
+    /// The change on trial that it is a part of.
+    trial: Option<String>,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -53,16 +60,17 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
             // What else is in the files is not there yet: of several this would be told wrongly.
             screen.warn(if manifests.len() == 1 { &warnings } else { &[] });
         } else {
-            sent.push(send(manifest, client, screen).await?);
+            sent.push(send(manifest, args.trial, client, screen).await?);
         }
     }
     warn(&manifests, &sent, client, screen).await?;
+    args.trial.say(sent.iter().find_map(|it| it.trial.as_deref()), screen)?;
     if !args.wait {
         return Ok(());
     }
     let all = async {
         for (manifest, sent) in manifests.iter().zip(sent) {
-            settle(manifest, sent.generation, client).await?;
+            settle(manifest, sent.generation, client, screen).await?;
             screen.line(format!("{}/{} ready", manifest.kind.singular(), manifest.name))?;
         }
         Ok(())
@@ -104,11 +112,11 @@ async fn preview(manifest: &Local, client: &Client, screen: &Screen) -> Result<V
 }
 
 /// Sends a manifest.
-async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<Sent, Failure> {
+async fn send(manifest: &Local, trial: Trial, client: &Client, screen: &Screen) -> Result<Sent, Failure> {
     let path = subject::path(manifest.kind, &manifest.name);
     let before = client.ask(&path).await?.etag;
     let headers = [(header::CONTENT_TYPE, manifest.media)];
-    let answer = client.send(Method::PUT, &path, &headers, manifest.text.clone()).await?;
+    let answer = client.send(Method::PUT, &trial.path(&path), &headers, manifest.text.clone()).await?;
     let word = match answer.status {
         StatusCode::CREATED => "created",
         _ if before.is_some() && before == answer.etag => "unchanged",
@@ -116,36 +124,28 @@ async fn send(manifest: &Local, client: &Client, screen: &Screen) -> Result<Sent
     };
     screen.line(format!("{}/{} {word}", manifest.kind.singular(), manifest.name))?;
     let generation = client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0);
-    Ok(Sent { generation, warnings: answer.warnings })
+    Ok(Sent { generation, warnings: answer.warnings, trial: answer.trial })
 }
 
 /// Waits until the object does what this generation asks. Cut by the caller.
-async fn settle(manifest: &Local, generation: i64, client: &Client) -> Result<(), Failure> {
-    let selector = format!("fieldSelector=metadata.name%3D{}", subject::escape(&manifest.name));
-    let path = format!("{}?watch=true&{selector}", subject::list_path(manifest.kind));
-    let mut changes = client.follow(&path, &[]).await?;
-    while let Some(change) = changes.document().await? {
-        if ready(&change["object"]).is_some_and(|it| it["status"] == "True" && speaks_of(it, &change, generation)) {
-            return Ok(());
-        }
-    }
-    Err(Failure::Unsettled("the daemon stopped before it was ready".to_owned()))
+async fn settle(manifest: &Local, generation: i64, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let done = |object: &Value| {
+        let is_done = |it: &Value| it["status"] == "True" && speaks_of(it, object, generation);
+        wait::ready(object).is_some_and(is_done).then_some(())
+    };
+    wait::until(manifest.kind, &manifest.name, client, screen, done).await
 }
 
-fn speaks_of(condition: &Value, change: &Value, generation: i64) -> bool {
+fn speaks_of(condition: &Value, object: &Value, generation: i64) -> bool {
     let observed = condition["observedGeneration"].as_i64();
-    observed.or_else(|| change["object"]["status"]["observedGeneration"].as_i64()).is_some_and(|it| it >= generation)
-}
-
-fn ready(object: &Value) -> Option<&Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == "Ready")
+    observed.or_else(|| object["status"]["observedGeneration"].as_i64()).is_some_and(|it| it >= generation)
 }
 
 async fn unsettled(manifests: &[Local], seconds: u32, client: &Client) -> Failure {
     let mut words = format!("not ready within {seconds} s");
     for manifest in manifests {
         let Ok(object) = client.get(&subject::path(manifest.kind, &manifest.name)).await else { continue };
-        if let Some(condition) = ready(&object).filter(|it| it["status"] != "True") {
+        if let Some(condition) = wait::ready(&object).filter(|it| it["status"] != "True") {
             let text = |key: &str| condition[key].as_str().unwrap_or_default();
             let name = format!("{}/{}", manifest.kind.singular(), manifest.name);
             words.push_str(&format!("\n  {name}: {} ({})", text("message"), text("reason")));

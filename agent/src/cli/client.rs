@@ -1,21 +1,35 @@
 //! A small HTTP client: one connection a request, over a unix socket or TCP.
 
-use std::{io, path::PathBuf, str::FromStr, time::Duration};
+use std::{io, net::Ipv6Addr, path::PathBuf, str::FromStr, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures_util::{Stream, TryStreamExt};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
     Method, Request, StatusCode,
-    body::Incoming,
+    body::{Body, Frame, Incoming},
     client::conn::http1,
     header::{self, HeaderMap, HeaderName, HeaderValue},
+    upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::Role,
+    },
+};
 
-use super::failure::Failure;
+use zeroize::Zeroizing;
 
+use super::{contexts::Context, failure::Failure, trust};
+use crate::access::Print;
+
+/// The port of a machine if nobody says another.
+const PORT: u16 = 8080;
 /// How long a connection or the beginning of an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Both forms of answers; with the second named, refusals are problem documents.
@@ -23,20 +37,30 @@ const ACCEPT: &str = "application/json, application/problem+json";
 
 /// The header that names the file of a manifest.
 const FILE: &str = "piccolo-file";
+/// The header with the digest of the image in an archive.
+const DIGEST: &str = "piccolo-digest";
+/// The header that names the change on trial.
+const TRIAL: &str = "piccolo-trial";
 
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     /// At a unix socket.
     Unix(PathBuf),
-    /// At a host and port.
-    Tcp(String),
+    /// At a host and port, over TLS.
+    Tls(String),
 }
 
 /// The daemon, seen from here.
 pub(super) struct Client {
     host: Host,
+    /// What is known of the machine there; nothing of this very one.
+    known: Option<Context>,
+    patience: Duration,
 }
+
+/// A web socket to the daemon.
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -46,19 +70,48 @@ pub(super) struct Answer {
     pub(super) warnings: Vec<String>,
     /// The file of the manifest that is answered with.
     pub(super) file: Option<String>,
+    /// The change on trial that it became a part of.
+    pub(super) trial: Option<String>,
     pub(super) body: Bytes,
 }
 
 /// An answer that goes on.
 pub(super) struct Flow {
+    /// How many bytes it will have, if that is known.
+    pub(super) size: Option<u64>,
+    /// The digest of what comes, if there is one.
+    pub(super) digest: Option<String>,
     host: String,
     body: Incoming,
     rest: Vec<u8>,
 }
 
 impl Client {
-    pub(super) const fn new(host: Host) -> Self {
-        Self { host }
+    pub(super) const fn new(host: Host, known: Option<Context>) -> Self {
+        Self { host, known, patience: PATIENCE }
+    }
+
+    /// Returns it with another time for the beginning of an answer.
+    pub(super) fn patient(&self, patience: Duration) -> Self {
+        Self { host: self.host.clone(), known: self.known.clone(), patience }
+    }
+
+    pub(super) const fn place(&self) -> &Host {
+        &self.host
+    }
+
+    /// Returns what is known of the machine.
+    pub(super) const fn known(&self) -> Option<&Context> {
+        self.known.as_ref()
+    }
+
+    /// Asks the machine for its authority, and sends nothing.
+    pub(super) async fn look(&self) -> Result<(String, Print), Failure> {
+        let Host::Tls(at) = &self.host else {
+            return Err(Failure::Usage("only over a network is a machine known by its fingerprint".to_owned()));
+        };
+        let looked = async { trust::look(TcpStream::connect(at).await.map_err(|it| self.unreachable(it))?, at).await };
+        tokio::time::timeout(self.patience, looked).await.map_err(|_| self.late())?
     }
 
     pub(super) fn host(&self) -> String {
@@ -78,25 +131,64 @@ impl Client {
         headers: &[(HeaderName, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, Failure> {
-        let response = self.begin(method, path, headers, body.into()).await?;
+        let response = self.begin(method, path, headers, Full::new(body.into())).await?;
         let answer = self.whole(response).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
     pub(super) async fn ask(&self, path: &str) -> Result<Answer, Failure> {
-        let response = self.begin(Method::GET, path, &[], Bytes::new()).await?;
+        let response = self.begin(Method::GET, path, &[], Full::default()).await?;
         self.whole(response).await
     }
 
     /// Reads an answer as it comes.
     pub(super) async fn follow(&self, path: &str, headers: &[(HeaderName, &str)]) -> Result<Flow, Failure> {
-        let response = self.begin(Method::GET, path, headers, Bytes::new()).await?;
+        let response = self.begin(Method::GET, path, headers, Full::default()).await?;
         if !response.status().is_success() {
             let answer = self.whole(response).await?;
             return Err(self.refused(&answer));
         }
-        Ok(Flow { host: self.host(), body: response.into_body(), rest: Vec::new() })
+        let text = |name| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let size = text(header::CONTENT_LENGTH.as_str()).and_then(|it| it.parse().ok());
+        let digest = text(DIGEST);
+        Ok(Flow { size, digest, host: self.host(), body: response.into_body(), rest: Vec::new() })
+    }
+
+    /// Sends what comes of a stream, and reads the whole answer.
+    pub(super) async fn upload<S>(&self, path: &str, size: Option<u64>, bytes: S) -> Result<Answer, Failure>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let body = StreamBody::new(Box::pin(bytes.map_ok(Frame::data)));
+        let size = size.map(|size| size.to_string());
+        let headers = size.iter().map(|size| (header::CONTENT_LENGTH, size.as_str())).collect::<Vec<_>>();
+        let response = self.begin(Method::POST, path, &headers, body).await?;
+        let answer = self.whole(response).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
+    }
+
+    /// Opens a web socket that speaks this protocol.
+    pub(super) async fn open(&self, path: &str, protocol: &str) -> Result<Socket, Failure> {
+        let key = generate_key();
+        let headers = [
+            (header::CONNECTION, "Upgrade"),
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+            (header::SEC_WEBSOCKET_PROTOCOL, protocol),
+            (header::SEC_WEBSOCKET_KEY, &key),
+        ];
+        let response = self.begin(Method::GET, path, &headers, Full::default()).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let answer = self.whole(response).await?;
+            return Err(self.refused(&answer));
+        }
+        let accepted = derive_accept_key(key.as_bytes());
+        if response.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|it| *it != *accepted) {
+            return Err(self.garbled(&"it is no web socket"));
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| self.garbled(&error))?;
+        Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await)
     }
 
     /// Reads an answer's body as JSON.
@@ -104,55 +196,81 @@ impl Client {
         serde_json::from_slice(&answer.body).map_err(|error| self.garbled(&error))
     }
 
-    async fn begin(
+    async fn begin<B>(
         &self,
         method: Method,
         path: &str,
         headers: &[(HeaderName, &str)],
-        body: Bytes,
-    ) -> Result<hyper::Response<Incoming>, Failure> {
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 30 s");
-        let unreachable = |source| Failure::Unreachable { host: self.host(), source };
+        body: B,
+    ) -> Result<hyper::Response<Incoming>, Failure>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    {
         let host = match &self.host {
             Host::Unix(_) => "localhost",
-            Host::Tcp(authority) => authority,
+            Host::Tls(authority) => authority,
         };
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|error| self.garbled(&error))?;
         let mut all = HeaderMap::new();
         for (name, value) in [(header::HOST, host), (header::ACCEPT, ACCEPT)].iter().chain(headers) {
             all.insert(name, value.parse().map_err(|error| self.garbled(&error))?);
         }
+        if let Some(token) = self.known.as_ref().map(|it| &it.token).filter(|it| !it.is_empty()) {
+            let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
+            let mut value: HeaderValue = value.parse().map_err(|_| self.garbled(&"the token for it is none"))?;
+            value.set_sensitive(true);
+            all.insert(header::AUTHORIZATION, value);
+        }
         *request.headers_mut() = all;
         let answered = async {
             match &self.host {
-                Host::Unix(path) => self.exchange(UnixStream::connect(path).await.map_err(unreachable)?, request).await,
-                Host::Tcp(at) => self.exchange(TcpStream::connect(at).await.map_err(unreachable)?, request).await,
+                Host::Unix(path) => {
+                    let socket = UnixStream::connect(path).await.map_err(|error| self.unreachable(error))?;
+                    self.exchange(socket, request).await
+                }
+                Host::Tls(at) => {
+                    let known = self.known.as_ref().ok_or_else(|| Failure::Stranger(at.clone()))?;
+                    let socket = TcpStream::connect(at).await.map_err(|error| self.unreachable(error))?;
+                    self.exchange(trust::connect(socket, at, &known.authority).await?, request).await
+                }
             }
         };
-        tokio::time::timeout(PATIENCE, answered).await.map_err(|_| unreachable(late()))?
+        tokio::time::timeout(self.patience, answered).await.map_err(|_| self.late())?
     }
 
-    async fn exchange<S>(&self, socket: S, request: Request<Full<Bytes>>) -> Result<hyper::Response<Incoming>, Failure>
+    fn unreachable(&self, source: io::Error) -> Failure {
+        Failure::Unreachable { host: self.host(), source }
+    }
+
+    fn late(&self) -> Failure {
+        let late = format!("no answer within {:?}", self.patience);
+        self.unreachable(io::Error::new(io::ErrorKind::TimedOut, late))
+    }
+
+    async fn exchange<S, B>(&self, socket: S, request: Request<B>) -> Result<hyper::Response<Incoming>, Failure>
     where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(socket)).await.map_err(|error| self.garbled(&error))?;
         // Ends with the last body that it carries; its errors show there.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.map_err(|error| self.garbled(&error))
     }
 
     async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Answer, Failure> {
         let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let warnings = response.headers().get_all(header::WARNING).iter().filter_map(warning).collect();
-        let file = response.headers().get(FILE).map(|file| String::from_utf8_lossy(file.as_bytes()).into_owned());
+        let text =
+            |header| response.headers().get(header).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+        let (file, trial) = (text(FILE), text(TRIAL));
         let status = response.status();
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
         let body = body.map_err(|_| self.garbled(&"it does not end"))?.map_err(|error| self.garbled(&error))?;
-        Ok(Answer { status, etag, warnings, file, body: body.to_bytes() })
+        Ok(Answer { status, etag, warnings, file, trial, body: body.to_bytes() })
     }
 
     fn refused(&self, answer: &Answer) -> Failure {
@@ -162,7 +280,8 @@ impl Client {
         }
     }
 
-    fn garbled(&self, cause: &dyn std::fmt::Display) -> Failure {
+    /// Says that the connection broke, or that what came over it makes no sense.
+    pub(super) fn garbled(&self, cause: &dyn std::fmt::Display) -> Failure {
         Failure::Garbled { host: self.host(), cause: cause.to_string() }
     }
 }
@@ -215,12 +334,37 @@ impl FromStr for Host {
         if let Some(path) = text.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
             return Ok(Self::Unix(path.into()));
         }
-        match text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) {
-            Some(host) if !host.is_empty() && !host.contains('/') => {
-                let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                Ok(Self::Tcp(if has_port { host.to_owned() } else { format!("{host}:8080") }))
+        match text.strip_prefix("https://") {
+            Some(machine) => Self::machine(machine),
+            None => Err("write unix:///path/to.sock or https://attic.local:8080".to_owned()),
+        }
+    }
+}
+
+impl Host {
+    /// Reads a name or an address, with or without a port.
+    pub(super) fn machine(text: &str) -> Result<Self, String> {
+        let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
+        if let Ok(address) = host.parse::<Ipv6Addr>() {
+            return Ok(Self::Tls(format!("[{address}]:{PORT}")));
+        }
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        let has_port = host.rsplit_once(':').is_some_and(|(name, port)| is_port(port) && !name.is_empty());
+        let is_host = !host.is_empty() && !host.contains(['/', '@', ' ', '?', '#']);
+        match (is_host, has_port) {
+            (true, true) => Ok(Self::Tls(host.to_owned())),
+            (true, false) if !host.contains(':') || host.ends_with(']') => Ok(Self::Tls(format!("{host}:{PORT}"))),
+            _ => {
+                Err(format!("`{text}` is no machine: write a name or an address, like attic.local or 192.168.1.5:8080"))
             }
-            _ => Err("write unix:///path/to.sock or http://127.0.0.1:8080".to_owned()),
+        }
+    }
+
+    /// Returns `host:port`, or the path of the socket.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Unix(path) => path.display().to_string(),
+            Self::Tls(authority) => authority.clone(),
         }
     }
 }
@@ -229,7 +373,7 @@ impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::{client::Client, failure::Failure, screen::Screen, subject};
+use super::{client::Client, failure::Failure, screen::Screen, subject, trial::Trial};
 
 /// Removes manifests, and what they declare from the machine. Volumes and data stay.
 #[derive(Debug, clap::Args)]
@@ -11,13 +11,18 @@ pub(super) struct Args {
     /// `KIND NAME…` or `KIND/NAME…`.
     #[arg(required = true)]
     what: Vec<String>,
+    #[command(flatten)]
+    trial: Trial,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let mut trial = None;
     for (kind, name) in subject::subjects(&args.what)? {
-        let answer = client.send(Method::DELETE, &subject::path(kind, &name), &[], "").await?;
+        let path = args.trial.path(&subject::path(kind, &name));
+        let answer = client.send(Method::DELETE, &path, &[], "").await?;
         screen.line(format!("{}/{name} deleted", kind.singular()))?;
         screen.warn(&answer.warnings);
+        trial = answer.trial.or(trial);
     }
-    Ok(())
+    args.trial.say(trial.as_deref(), screen)
 }

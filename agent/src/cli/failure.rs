@@ -25,6 +25,17 @@ pub(super) enum Failure {
         /// What is wrong with it.
         cause: String,
     },
+    /// Whoever answers is not the machine that is meant. Nothing was sent.
+    #[error("{host} is not the machine that you mean: {why}; nothing was sent to it")]
+    Untrusted {
+        /// Where it answers.
+        host: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing is known of a machine.
+    #[error("nothing is known of the machine at {0}; nothing was sent to it")]
+    Stranger(String),
     /// The daemon refused, with a problem document.
     #[error("{}", words(.0))]
     Refused(Value),
@@ -73,6 +84,9 @@ pub(super) enum Failure {
     /// A key file can't be used.
     #[error(transparent)]
     Key(IdentityError),
+    /// A program in a container did not end by itself.
+    #[error("{0}")]
+    Program(String),
     /// The editor failed.
     #[error("the editor `{0}` failed; nothing was changed")]
     Editor(String),
@@ -89,9 +103,11 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
+            Self::Untrusted { .. } | Self::Stranger(_) => 4,
             Self::Overtaken(_) => 5,
             Self::Unsettled(_) => 6,
             Self::Refused(problem) => match problem["status"].as_u64() {
+                Some(401 | 403) => 4,
                 Some(404) => 3,
                 Some(409 | 412) => 5,
                 _ => 1,
@@ -105,6 +121,10 @@ impl Failure {
         match self {
             Self::Unreachable { host, source } => Some(reach(host, source)),
             Self::Refused(problem) => problem["help"].as_str().map(str::to_owned),
+            Self::Untrusted { .. } => {
+                Some("compare with what its own screen shows; if it was made anew, `piccolo claim` it again".to_owned())
+            }
+            Self::Stranger(_) => Some("`piccolo claim HOST` or `piccolo context add HOST` first".to_owned()),
             Self::Overtaken(_) => Some("edit again, and take over from the kept text what you still want".to_owned()),
             _ => None,
         }
@@ -117,7 +137,7 @@ fn reach(host: &str, source: &io::Error) -> String {
         _ if host.starts_with("unix:") => {
             "start it with `systemctl start piccolod`, or say where it is: --host unix:///path/to.sock".to_owned()
         }
-        _ => "is piccolod running there? It answers on loopback only: from afar use `ssh -L`".to_owned(),
+        _ => "is piccolod running there, and does a firewall let it answer?".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{client::Client, failure::Failure, output, output::Format, screen::Screen, screen::Tone};
+use super::{client::Client, failure::Failure, output, output::Format, screen::Screen, screen::Tone, trial};
 use crate::store::{PlanView, StepView};
 
 /// Exit code when there is something to change.
@@ -27,6 +27,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     if !output::document(screen, args.output, &document)? {
         show(&plans, screen, |_, _| true)?;
         problems(&document, screen)?;
+        trial::pending(&document, screen)?;
     }
     if plans.iter().any(|plan| plan.unseen.is_some()) {
         return Ok(UNSEEN);
@@ -116,7 +117,10 @@ fn line(step: &StepView, screen: &Screen) -> String {
         Danger::None if step.text.starts_with("create") => ("+", Some(Tone::Good)),
         Danger::None => ("~", None),
     };
-    let cost = if step.disruption == "none" { String::new() } else { format!("  [{}]", step.disruption) };
+    let cost = Some(step.disruption.clone()).filter(|it| it != "none");
+    let loss = step.loses.as_ref().map(|what| format!("can't be undone: loses {what}"));
+    let costs: Vec<_> = cost.into_iter().chain(loss).collect();
+    let cost = if costs.is_empty() { String::new() } else { format!("  [{}]", costs.join("; ")) };
     let mode = if step.observed { "  (only observed: not done)" } else { "" };
     let text = format!("{sign} {}{cost}{mode}", step.text);
     tone.map_or_else(|| text.clone(), |tone| screen.paint(tone, &text))
@@ -134,7 +138,7 @@ fn danger(step: &StepView) -> Danger {
     match step.disruption.as_str() {
         erases if erases.starts_with("erases") => Danger::Erases,
         _ if step.removal => Danger::Removes,
-        "none" => Danger::None,
+        "none" if step.loses.is_none() => Danger::None,
         _ => Danger::Disrupts,
     }
 }

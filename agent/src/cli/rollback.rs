@@ -4,7 +4,12 @@ use hyper::{Method, header};
 use piccolo_schema::Kind;
 use serde_json::json;
 
-use super::{client::Client, failure::Failure, plan, screen::Screen, subject};
+use super::{client::Client, failure::Failure, plan, screen::Screen, subject, trial::Trial};
+
+/// Where all manifests go back.
+const ROLLBACK: &str = "/history/rollback";
+/// The same, without going.
+const ROLLBACK_DRY: &str = "/history/rollback?dryRun=All";
 
 /// Goes back to what was before.
 ///
@@ -16,35 +21,41 @@ use super::{client::Client, failure::Failure, plan, screen::Screen, subject};
 #[command(after_help = "Examples:\n  piccolo rollback main~1 --dry-run\n  piccolo rollback 4f2c01d\n  \
                         piccolo rollback container/db")]
 pub(super) struct Args {
-    /// What goes back: a revision as `piccolo history` names it, or `container/NAME`.
-    #[arg(value_name = "REVISION|container/NAME")]
+    /// What goes back: a revision as `piccolo history` names it, `container/NAME`, or a change on trial.
+    #[arg(value_name = "REVISION|container/NAME|change-ID")]
     what: String,
     /// Shows what a revision would do, and changes nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "confirm_within")]
     dry_run: bool,
+    #[command(flatten)]
+    trial: Trial,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     match args.what.split_once('/').and_then(|(word, name)| Some((Kind::from_word(word)?, name))) {
-        None => manifests(&args.what, args.dry_run, client, screen).await,
-        Some((Kind::Container, _)) if args.dry_run => {
-            Err(Failure::Usage("`--dry-run` is for revisions; see `piccolo describe` for a container".to_owned()))
-        }
+        None => manifests(args, client, screen).await,
+        Some((Kind::Container, _)) if args.dry_run || args.trial.is_wanted() => Err(Failure::Usage(
+            "`--dry-run` and `--confirm-within` are for revisions; see `piccolo describe` for a container".to_owned(),
+        )),
         Some((Kind::Container, name)) => container(name, client, screen).await,
         Some(_) => Err(Failure::Usage("one by one only containers go back: container/NAME".to_owned())),
     }
 }
 
-async fn manifests(revision: &str, dry_run: bool, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let path = if dry_run { "/history/rollback?dryRun=All" } else { "/history/rollback" };
-    let body = json!({ "revision": revision }).to_string();
-    let answer = client.send(Method::POST, path, &[(header::CONTENT_TYPE, "application/json")], body).await?;
+async fn manifests(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let path = if args.dry_run { ROLLBACK_DRY.to_owned() } else { args.trial.path(ROLLBACK) };
+    let body = json!({ "revision": args.what }).to_string();
+    let answer = client.send(Method::POST, &path, &[(header::CONTENT_TYPE, "application/json")], body).await?;
     let document = client.json(&answer)?;
-    if dry_run {
+    if args.dry_run {
         return plan::show(&plan::read(&document)?, screen, |_, _| true);
     }
+    if let Some(id) = document["putBack"].as_str() {
+        return screen.line(format!("{id} is put back"));
+    }
     let revision: String = document["revision"].as_str().unwrap_or_default().chars().take(10).collect();
-    screen.line(format!("the manifests are those of {revision} again"))
+    screen.line(format!("the manifests are those of {revision} again"))?;
+    args.trial.say(answer.trial.as_deref(), screen)
 }
 
 async fn container(name: &str, client: &Client, screen: &Screen) -> Result<(), Failure> {

@@ -5,12 +5,15 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, terminal};
 
 /// The terminal, or the pipes in its place.
 pub(super) struct Screen {
     colour: bool,
     width: Option<usize>,
+    rows: usize,
+    /// The columns of the terminal that notes go to, if they go to one that can rewrite a line.
+    drawing: Option<usize>,
 }
 
 /// How a word looks.
@@ -30,10 +33,14 @@ impl Screen {
     /// Returns the screen as it is: colours and a width only for a terminal.
     pub(super) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80);
-        Self { colour: terminal && !plain, width: terminal.then_some(columns) }
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let plain = is_dumb || std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+        let size = terminal::size().filter(|_| terminal);
+        let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let columns = asked.or_else(|| size.map(|size| size.columns.into())).unwrap_or(80);
+        let rows = size.map_or(24, |size| size.rows.into());
+        let drawing = (io::stderr().is_terminal() && !is_dumb).then_some(columns);
+        Self { colour: terminal && !plain, width: terminal.then_some(columns), rows, drawing }
     }
 
     /// Returns the columns that a line may take, none when nobody looks.
@@ -47,15 +54,44 @@ impl Screen {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
     }
 
+    /// Writes what a program has to say beside its data, as it is.
+    pub(super) fn complaint(&self, bytes: &[u8]) -> Result<(), Failure> {
+        io::stderr().lock().write_all(bytes).map_err(Failure::Output)
+    }
+
     /// Writes one line of data.
     pub(super) fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.data(format!("{}\n", text.as_ref()).as_bytes())
+    }
+
+    /// Shows lines in place of all that the terminal showed, as many as it has room for.
+    pub(super) fn picture(&self, lines: &[String]) -> Result<(), Failure> {
+        let shown: String =
+            lines.iter().take(self.rows.saturating_sub(1)).map(|line| format!("{line}\x1b[K\n")).collect();
+        // To the upper left corner, and at the end away with what is left below.
+        self.data(format!("\x1b[H{shown}\x1b[J").as_bytes())
     }
 
     /// Writes a word to the person, not to the pipe.
     pub(super) fn note(&self, text: impl AsRef<str>) {
         // Nobody to talk to is fine.
         let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    }
+
+    /// Returns true if a line to the person can be rewritten.
+    pub(super) const fn redraws(&self) -> bool {
+        self.drawing.is_some()
+    }
+
+    /// Writes a line to the person in place of the one that was written so before, for a terminal only. It is cut where
+    /// the terminal would break it; an empty one takes the line away.
+    pub(super) fn redraw(&self, text: &str) {
+        let Some(columns) = self.drawing else { return };
+        let shown: String =
+            text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(columns.saturating_sub(1)).collect();
+        let mut err = io::stderr().lock();
+        // Nobody to talk to is fine.
+        let _ = write!(err, "\r{shown}\x1b[K").and_then(|()| err.flush());
     }
 
     /// Says what the daemon warned of.

@@ -68,6 +68,7 @@ pub(super) fn view<S: Step>(
         text: step.to_string(),
         disruption: step.disruption().to_string(),
         removal: step.is_removal(),
+        loses: step.loses().map(str::to_owned),
         observed: only_observed.has(step.subject()),
     };
     let waiting = plan.waiting.iter().map(|it| WaitingView {

@@ -1,22 +1,26 @@
 //! What the API needs of rooms that it may not see.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use piccolo_schema::{Container, ContainerSpec, Declared, Desired, Volume};
-use tokio::sync::watch;
+use piccolo_schema::{Container, ContainerSpec, Declared as _, Desired, Image, Volume, image::Reference};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::{
-    api::{Approvals, Logs, Preview, Strangers},
+    api::{Approvals, Archives, Gauges, Logs, Preview, Shells, Strangers, Wakes},
+    archive::{Arrived, Outgoing},
     capture::{self, Capture, Captured},
+    console::{Excerpt, Input, Output, Program, Usage},
     controller::KindPreview,
     host::{
         self, Engine, Stamp,
-        linux::{Followed, Updater},
+        linux::{Declared, DeclaredImage, Docker, Followed, Updater, Vault},
     },
     manifests::Snapshot,
+    sources::{Logins, Puller},
     store::PlanView,
 };
 
@@ -33,8 +37,46 @@ impl Preview for Previews {
 pub(super) struct EngineLogs<E>(pub(super) Arc<E>);
 
 impl<E: Engine> Logs for EngineLogs<E> {
-    fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>> {
-        self.0.logs(container, follow, tail).map(|part| part.map_err(|error| error.message)).boxed()
+    fn read(&self, container: &str, excerpt: &Excerpt) -> BoxStream<'static, Result<Bytes, String>> {
+        self.0.logs(container, excerpt).map(|part| part.map_err(|error| error.message)).boxed()
+    }
+}
+
+/// Programs in containers.
+pub(super) struct EngineShells<E>(pub(super) Arc<E>);
+
+impl<E: host::Shells> Shells for EngineShells<E> {
+    fn run(
+        &self,
+        container: &str,
+        program: Program,
+        input: mpsc::Receiver<Input>,
+    ) -> BoxStream<'static, Result<Output, String>> {
+        self.0.run(container, program, input).map(|output| output.map_err(|error| error.message)).boxed()
+    }
+}
+
+/// What containers use. The engine is asked a few questions at a time, however many people ask.
+pub(super) struct EngineGauges<E> {
+    engine: Arc<E>,
+    places: Semaphore,
+}
+
+/// Questions to the engine side by side.
+const QUESTIONS: usize = 8;
+
+impl<E> EngineGauges<E> {
+    pub(super) fn new(engine: Arc<E>) -> Self {
+        Self { engine, places: Semaphore::new(QUESTIONS) }
+    }
+}
+
+impl<E: host::Gauges> Gauges for EngineGauges<E> {
+    fn usage<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
+        Box::pin(async move {
+            let _place = self.places.acquire().await;
+            self.engine.usage(container).await.map_err(|error| error.message)
+        })
     }
 }
 
@@ -45,6 +87,35 @@ impl Approvals for Updater {
 
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
         Box::pin(self.go_back(container))
+    }
+}
+
+/// Logins for repositories.
+pub(super) struct VaultLogins(pub(super) Vault);
+
+impl Logins for VaultLogins {
+    fn authorization<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>> {
+        Box::pin(async move { self.0.authorization(secret).await.map_err(|error| error.message) })
+    }
+}
+
+impl Wakes for Puller {
+    fn wake(&self, source: &str) -> bool {
+        self.wake(source)
+    }
+}
+
+impl Archives for Docker {
+    fn export<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Outgoing>, String>> {
+        Box::pin(async move { self.export_image(reference).await.map_err(|error| error.message) })
+    }
+
+    fn import<'a>(
+        &'a self,
+        bytes: BoxStream<'a, io::Result<Bytes>>,
+        name: Option<String>,
+    ) -> BoxFuture<'a, Result<Vec<Arrived>, String>> {
+        Box::pin(async move { self.import_images(bytes, name).await.map_err(|error| error.message) })
     }
 }
 
@@ -78,18 +149,53 @@ impl<E: host::Strangers + Engine> Strangers for EngineStrangers<E> {
 
 /// Says what the manifests say of updates, whenever that changes, until the shutdown.
 pub(super) async fn follow(
-    mut manifests: watch::Receiver<Arc<Snapshot>>,
+    manifests: watch::Receiver<Arc<Snapshot>>,
     followed: watch::Sender<Followed>,
     shutdown: CancellationToken,
 ) {
+    pass_on(manifests, of_updates, followed, shutdown).await;
+}
+
+/// Says what the manifests say of images, whenever that changes, until the shutdown.
+pub(super) async fn declare(
+    manifests: watch::Receiver<Arc<Snapshot>>,
+    declared: watch::Sender<Declared>,
+    shutdown: CancellationToken,
+) {
+    pass_on(manifests, of_images, declared, shutdown).await;
+}
+
+async fn pass_on<T: Clone + PartialEq>(
+    mut manifests: watch::Receiver<Arc<Snapshot>>,
+    read: fn(&Snapshot) -> T,
+    told: watch::Sender<T>,
+    shutdown: CancellationToken,
+) {
     loop {
-        let now = of_updates(&manifests.borrow_and_update());
-        followed.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
+        let now = read(&manifests.borrow_and_update());
+        told.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
         match shutdown.run_until_cancelled(manifests.changed()).await {
             Some(Ok(())) => {}
             Some(Err(_)) | None => return,
         }
     }
+}
+
+fn of_images(snapshot: &Snapshot) -> Declared {
+    let images: Desired<Image> = snapshot.desired();
+    let mut declared = Declared::new();
+    for image in &images.manifests {
+        let Ok(reference) = Reference::parse(&image.spec.reference) else { continue };
+        let secret = image.spec.credentials.as_ref().map(|it| it.secret.clone());
+        let manifest = image.name().to_owned();
+        declared.entry(reference.to_string()).or_insert(DeclaredImage {
+            manifest,
+            secret,
+            build: image.spec.build.clone(),
+            archive: image.spec.archive.clone(),
+        });
+    }
+    declared
 }
 
 fn of_updates(snapshot: &Snapshot) -> Followed {

@@ -9,8 +9,11 @@ use crate::manifests::{By, Door, Who};
 pub(super) fn name(by: &By, root: &Path, changes: &[Changed]) -> String {
     match (by.door, &by.who) {
         (_, Who::User(user)) => user_name(*user),
+        (_, Who::Named(name)) => name.to_string(),
+        (_, Who::Agent(_)) => "piccolod".to_owned(),
+        (_, Who::Committer { author, .. }) => author.to_string(),
         (Door::File, Who::Unknown) => owner(root, changes),
-        (Door::Api | Door::Git, Who::Unknown) => by.door.as_str().to_owned(),
+        (Door::Api | Door::Git | Door::Pull, Who::Unknown) => by.door.as_str().to_owned(),
     }
 }
 

@@ -1,16 +1,11 @@
 //! What the history says.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
-
 use serde::Serialize;
 
-use crate::manifests::Texts;
-
-use super::{
-    BRANCH, History, HistoryError,
-    files::Files,
-    git::{Git, GitError},
-    record,
+use super::{BRANCH, History, HistoryError, files::Files};
+use crate::{
+    git::{Git, read},
+    manifests::Texts,
 };
 
 /// A commit.
@@ -62,57 +57,19 @@ impl History {
 /// Returns the commit that a person calls this.
 pub(super) async fn resolve(git: &Git, revision: &str) -> Result<String, HistoryError> {
     let no_such = || HistoryError::NoSuch(revision.chars().take(100).collect());
-    let known = |c: char| c.is_ascii_alphanumeric() || "~^/._-".contains(c);
-    if revision.is_empty()
-        || revision.len() > 100
-        || revision.starts_with('-')
-        || !revision.chars().all(known)
-        || !git.is_there()
-    {
-        return Err(no_such());
-    }
-    let commit = format!("{revision}^{{commit}}");
-    match git.line(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await {
-        Ok(commit) => Ok(commit),
-        Err(GitError::Failed { complaint, .. }) if complaint.is_empty() => Err(no_such()),
-        Err(error) => Err(error.into()),
-    }
+    read::resolve(git, revision).await?.ok_or_else(no_such)
 }
 
 /// Returns the texts that a commit holds.
 pub(super) async fn files(git: &Git, commit: &str) -> Result<Files, HistoryError> {
-    let listed = git.run(&["ls-tree", "-r", "-z", "--full-tree", commit], b"").await?;
-    let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    let entries: Option<Vec<_>> = entries.map(entry).collect();
-    let entries = entries.ok_or(HistoryError::Garbled("a tree"))?;
-    let wanted: String = entries.iter().map(|(object, _)| format!("{object}\n")).collect();
-    let contents = git.run(&["cat-file", "--batch", "--buffer"], wanted.as_bytes()).await?;
-    let mut rest = &*contents;
-    let mut files = Files::new();
-    for (_, path) in entries {
-        let (bytes, after) = object(rest).ok_or(HistoryError::Garbled("an object"))?;
-        files.insert(path, record::text(bytes).ok_or(HistoryError::Garbled("a text"))?);
-        rest = after;
-    }
-    Ok(files)
+    let contents = read::contents(git, commit, usize::MAX, usize::MAX).await?.into_iter();
+    let texts = contents.map(|(path, bytes)| Some((path, read::text(&bytes)?)));
+    texts.collect::<Option<_>>().ok_or(HistoryError::Garbled("a text"))
 }
 
-/// Reads `100644 blob <object>\t<path>`.
-fn entry(line: &[u8]) -> Option<(String, PathBuf)> {
-    let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let object = std::str::from_utf8(&line[..tab]).ok()?.rsplit(' ').next()?.to_owned();
-    Some((object, PathBuf::from(OsStr::from_bytes(&line[tab + 1..]))))
-}
-
-/// Reads `<object> blob <size>\n<bytes>\n` and returns the bytes and what follows.
-fn object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = answer.iter().position(|byte| *byte == b'\n')?;
-    let size: usize = std::str::from_utf8(&answer[..end]).ok()?.rsplit(' ').next()?.parse().ok()?;
-    let (bytes, rest) = answer.get(end + 1..)?.split_at_checked(size)?;
-    Some((bytes, rest.strip_prefix(b"\n")?))
-}
-
+/// Reads a commit. What others wrote into theirs is shown to people, so that nothing in it may move a terminal.
 fn revision(text: &str) -> Option<Revision> {
+    let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     let mut lines = text.trim_start_matches('\n').splitn(5, '\n');
     let mut next = || lines.next().map(str::to_owned);
     let (revision, time, author, message, body) = (next()?, next()?, next()?, next()?, next()?);

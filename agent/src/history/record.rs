@@ -1,24 +1,25 @@
 //! The one writer of the history.
 
-use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BRANCH, HistoryError, author,
+    BRANCH, HistoryError, PUSHED, author,
     files::{self, Files},
-    git::{Git, GitError},
     message, read,
+    repository::{self, Hooks},
     stream::{self, Signature},
 };
-use crate::{clock, manifests::Change};
+use crate::{
+    clock,
+    git::{Git, GitError, read::is_ancestor},
+    manifests::Change,
+};
 
 /// How soon a change is tried again that could not be recorded.
 const RETRY: Duration = Duration::from_secs(60);
@@ -28,10 +29,14 @@ const PACK_EVERY: u32 = 200;
 /// Hears whether the history is well, and in words how.
 pub type Report = dyn Fn(bool, String) + Send + Sync;
 
+/// Somebody waits for the latest commit once everything is recorded that is known.
+pub(super) type Asked = oneshot::Sender<Result<Option<String>, HistoryError>>;
+
 /// Turns changes of the directory into commits.
 pub struct Recorder {
     recorded: Recorded,
     changes: mpsc::Receiver<Change>,
+    asked: mpsc::Receiver<Asked>,
     /// The latest change that could not be recorded.
     missed: Option<Change>,
     report: Box<Report>,
@@ -40,6 +45,7 @@ pub struct Recorder {
 /// What is recorded already.
 pub(super) struct Recorded {
     git: Git,
+    hooks: Hooks,
     root: PathBuf,
     /// The latest commit and what it holds; none until the repository was opened.
     now: Option<(Option<String>, Files)>,
@@ -48,8 +54,13 @@ pub(super) struct Recorded {
 }
 
 impl Recorder {
-    pub(super) fn new(recorded: Recorded, changes: mpsc::Receiver<Change>, report: Box<Report>) -> Self {
-        Self { recorded, changes, missed: None, report }
+    pub(super) fn new(
+        recorded: Recorded,
+        changes: mpsc::Receiver<Change>,
+        asked: mpsc::Receiver<Asked>,
+        report: Box<Report>,
+    ) -> Self {
+        Self { recorded, changes, asked, missed: None, report }
     }
 
     /// Records every change until the shutdown, and then those that are known already. Dropping the future loses at most
@@ -57,11 +68,17 @@ impl Recorder {
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let change = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 change = self.changes.recv() => match change {
                     Some(change) => change,
                     None => break,
                 },
+                Some(asked) = self.asked.recv() => {
+                    // Nobody waits any more: fine.
+                    let _ = asked.send(self.settle().await);
+                    continue;
+                }
                 () = tokio::time::sleep(RETRY), if self.missed.is_some() => match self.missed.take() {
                     Some(change) => change,
                     None => continue,
@@ -74,29 +91,40 @@ impl Recorder {
         }
     }
 
+    /// Tries again what was missed, and returns the latest commit.
+    async fn settle(&mut self) -> Result<Option<String>, HistoryError> {
+        if let Some(change) = self.missed.take() {
+            self.record(change).await;
+        }
+        if self.missed.is_some() { Err(HistoryError::Behind) } else { self.recorded.settle().await }
+    }
+
     async fn record(&mut self, change: Change) {
-        match self.recorded.record(&change).await {
-            Ok(()) => {
-                self.missed = None;
-                (self.report)(true, "every accepted change is recorded".to_owned());
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a change of the manifests is not in the history");
-                // A machine without git is meant to be one: the rest of the agent is as ready as with it.
-                let is_meant = matches!(error, HistoryError::Git(GitError::NotInstalled));
-                (self.report)(is_meant, format!("changes are not recorded: {error}"));
-                // The latest change holds all before it, so a queue behind trouble does not grow.
-                let latest = std::iter::from_fn(|| self.changes.try_recv().ok()).last();
-                self.missed = Some(latest.unwrap_or(change));
-                self.recorded.now = None;
+        let mut next = Some(change);
+        while let Some(change) = next.take() {
+            match self.recorded.record(&change).await {
+                Ok(()) => {
+                    self.missed = None;
+                    (self.report)(true, "every accepted change is recorded".to_owned());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a change of the manifests is not in the history");
+                    // A machine without git is meant to be one: the rest of the agent is as ready as with it.
+                    let is_meant = matches!(error, HistoryError::Git(GitError::NotInstalled));
+                    (self.report)(is_meant, format!("changes are not recorded: {error}"));
+                    self.recorded.now = None;
+                    self.missed = Some(change);
+                    // The latest change holds all before it, so a queue behind trouble does not grow.
+                    next = std::iter::from_fn(|| self.changes.try_recv().ok()).last();
+                }
             }
         }
     }
 }
 
 impl Recorded {
-    pub(super) const fn new(git: Git, root: PathBuf) -> Self {
-        Self { git, root, now: None, loose: 0 }
+    pub(super) const fn new(git: Git, hooks: Hooks, root: PathBuf) -> Self {
+        Self { git, hooks, root, now: None, loose: 0 }
     }
 
     /// Records what a change made of the directory; nothing if the history holds it already.
@@ -109,8 +137,10 @@ impl Recorded {
         let changes = files::changes(&before, &after);
         let commit = if changes.is_empty() {
             head
+        } else if let Some(pushed) = self.pushed(head.as_deref(), &after).await? {
+            Some(pushed)
         } else {
-            let message = message::message(&changes, change.by.door);
+            let message = message::message(&changes, &change.by);
             let (by, root) = (change.by.clone(), self.root.clone());
             let name = spawn_blocking(move || author::name(&by, &root, &changes)).await;
             let name = name.unwrap_or_else(|_| "unknown".to_owned());
@@ -124,11 +154,38 @@ impl Recorded {
         Ok(())
     }
 
+    /// Moves the branch to what was pushed, if that follows the head and holds just this: its author made the change.
+    async fn pushed(&mut self, head: Option<&str>, files: &Files) -> Result<Option<String>, HistoryError> {
+        let pushed = match read::resolve(&self.git, PUSHED).await {
+            Err(HistoryError::NoSuch(_)) => return Ok(None),
+            pushed => pushed?,
+        };
+        let follows = match head {
+            Some(head) => head != pushed && is_ancestor(&self.git, head, &pushed).await?,
+            None => true,
+        };
+        if !follows || read::files(&self.git, &pushed).await? != *files {
+            return Ok(None);
+        }
+        self.git.run(&["update-ref", BRANCH, &pushed, head.unwrap_or_default()], b"").await?;
+        self.pack().await;
+        Ok(Some(pushed))
+    }
+
+    /// Returns the latest commit: what was pushed, if it holds the same.
+    async fn settle(&mut self) -> Result<Option<String>, HistoryError> {
+        let (head, files) = match self.now.take() {
+            Some(now) => now,
+            None => self.open().await?,
+        };
+        let head = self.pushed(head.as_deref(), &files).await?.or(head);
+        self.now = Some((head.clone(), files));
+        Ok(head)
+    }
+
     /// Makes the repository if it is missing and reads what it holds.
     async fn open(&self) -> Result<(Option<String>, Files), HistoryError> {
-        if !self.git.is_there() {
-            self.make().await?;
-        }
+        repository::open(&self.git, &self.hooks).await?;
         let head = read::resolve(&self.git, BRANCH).await;
         match head {
             Ok(head) => {
@@ -140,38 +197,12 @@ impl Recorded {
         }
     }
 
-    /// Makes an empty repository, which is there whole or not at all.
-    async fn make(&self) -> Result<(), HistoryError> {
-        let directory = self.git.directory().to_owned();
-        let new = directory.with_extension("git.new");
-        let not_made = |source| GitError::NotRun { command: "init".to_owned(), source };
-        if new.exists() {
-            // Left behind by an agent that was killed.
-            fs::remove_dir_all(&new).map_err(not_made)?;
-        }
-        DirBuilder::new().recursive(true).mode(0o700).create(&new).map_err(not_made)?;
-        let arguments = ["init", "--quiet", "--bare", "--template=", "--initial-branch=main"];
-        Git::new(new.clone()).run(&arguments, b"").await?;
-        fs::rename(&new, &directory).map_err(not_made)?;
-        Ok(())
-    }
-
-    /// Packs loose objects now and then. That it fails is no reason to record nothing.
+    /// Packs loose objects now and then.
     async fn pack(&mut self) {
         self.loose += 1;
         if self.loose >= PACK_EVERY {
             self.loose = 0;
-            if let Err(error) = self.git.run(&["repack", "-d", "-q", "--geometric=2"], b"").await {
-                tracing::warn!(%error, "the history can't be packed");
-            }
-            if let Err(error) = self.git.run(&["prune-packed", "-q"], b"").await {
-                tracing::warn!(%error, "what is packed can't be pruned");
-            }
+            self.git.pack().await;
         }
     }
-}
-
-/// A text that may be shared.
-pub(super) fn text(bytes: &[u8]) -> Option<Arc<str>> {
-    std::str::from_utf8(bytes).ok().map(Arc::from)
 }

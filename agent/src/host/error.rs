@@ -33,6 +33,12 @@ pub enum Reason {
     Gone,
     /// It is in use.
     InUse,
+    /// The builder did not come to its end.
+    BuildFailed,
+    /// A registry did not take an image.
+    PushFailed,
+    /// What an image is built from can't be read.
+    SourceUnavailable,
     /// The engine refused what the manifest asks.
     Refused,
     /// It took too long.
@@ -62,6 +68,9 @@ impl Reason {
             Self::Undecryptable => "Undecryptable",
             Self::Gone => "Gone",
             Self::InUse => "InUse",
+            Self::BuildFailed => "BuildFailed",
+            Self::PushFailed => "PushFailed",
+            Self::SourceUnavailable => "SourceUnavailable",
             Self::Refused => "Refused",
             Self::TimedOut => "TimedOut",
             Self::Failed => "Failed",

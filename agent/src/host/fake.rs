@@ -9,9 +9,11 @@
 mod drift;
 mod engine;
 mod faults;
+mod images;
 mod networks;
 mod secrets;
 mod snapshots;
+mod sources;
 mod strangers;
 mod updates;
 mod volumes;
@@ -36,7 +38,9 @@ use world::World;
 pub struct FakeEngine {
     inner: Mutex<Inner>,
     containers_changed: Notify,
+    images_changed: Notify,
     networks_changed: Notify,
+    sources_changed: Notify,
     volumes_changed: Notify,
 }
 
@@ -168,7 +172,9 @@ impl FakeEngine {
     fn tell(&self) {
         if !self.lock().muted {
             self.containers_changed.notify_one();
+            self.images_changed.notify_one();
             self.networks_changed.notify_one();
+            self.sources_changed.notify_one();
             self.volumes_changed.notify_one();
         }
     }

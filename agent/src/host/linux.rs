@@ -1,8 +1,14 @@
 //! The real machine.
 
 mod adopted;
+mod archives;
+mod attach;
 mod book;
+mod brought;
+mod builds;
 mod cache;
+mod calling;
+mod context;
 mod copy;
 mod create;
 mod directory;
@@ -10,20 +16,30 @@ mod docker;
 mod ending;
 mod error;
 mod events;
-mod file;
+mod family;
+mod gauges;
+mod git;
 mod guard;
+mod hangup;
 mod hint;
+mod images;
+mod logs;
 mod members;
 mod networks;
 mod nft;
 mod options;
+mod pace;
 mod probe;
 mod program;
+mod pulls;
 mod pulse;
+mod pushes;
 mod quota;
 mod seen;
 mod shelf;
+mod shells;
 mod snapshots;
+mod sources;
 mod strangers;
 mod updates;
 mod uptime;
@@ -33,13 +49,23 @@ mod watch;
 
 pub use self::{
     adopted::Adopted,
+    book::Book,
+    brought::Arrivals,
+    calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
     ending::goes_down,
+    images::{Declared, DeclaredImage},
     snapshots::SnapshotStore,
     updates::{Followed, Updater},
     vault::Vault,
 };
 
+/// The label with the digest of what a manifest says of how an image is built.
+const BUILD_LABEL: &str = "piccolo.os/build";
+/// The label that names the manifest of an image that was built here.
+const IMAGE_LABEL: &str = "piccolo.os/image";
+/// The label with the fingerprint of what an image was built from.
+const SOURCE_LABEL: &str = "piccolo.os/source";
 /// The label that names the manifest of a container.
 const CONTAINER_LABEL: &str = "piccolo.os/container";
 /// The label that names the manifest of a network.

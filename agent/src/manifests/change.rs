@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::snapshot::Snapshot;
 
 /// What the directory says after a change.
@@ -23,7 +25,8 @@ pub struct By {
 }
 
 /// A way in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Door {
     /// An editor, or whatever else writes files.
     #[default]
@@ -32,6 +35,8 @@ pub enum Door {
     Api,
     /// A push.
     Git,
+    /// A repository that this machine follows.
+    Pull,
 }
 
 /// An author, as far as a door knows them.
@@ -42,6 +47,17 @@ pub enum Who {
     Unknown,
     /// A user of this machine, by number.
     User(u32),
+    /// Somebody who was let in, by name.
+    Named(Arc<str>),
+    /// The agent itself, which says why.
+    Agent(Arc<str>),
+    /// Whoever a revision of a repository names.
+    Committer {
+        /// The name.
+        author: Arc<str>,
+        /// The source and the revision.
+        revision: Arc<str>,
+    },
 }
 
 impl Door {
@@ -51,6 +67,7 @@ impl Door {
             Self::File => "file",
             Self::Api => "api",
             Self::Git => "git",
+            Self::Pull => "pull",
         }
     }
 }

@@ -16,7 +16,9 @@ use super::{
     error::{Expect, WriteError, Written},
     merge, read,
     snapshot::{Declaration, reason},
+    swap,
     tree::Tree,
+    trial::Tried,
     walk::Stamp,
     write,
 };
@@ -78,7 +80,8 @@ impl Tree {
         let (kind, name) = (manifest.kind(), manifest.name());
         let declared = self.writable(kind, name)?;
         check(expect, declared.as_ref())?;
-        let (path, text) = match &declared {
+        declared.iter().map(|it| &*it.manifest).chain([manifest]).try_for_each(|it| self.allow(it))?;
+        let (relative, path, text, before) = match &declared {
             Some(Declaration { path, manifest, etag, .. }) => {
                 let real = self.real(path)?;
                 let bytes = fs::read(&real).map_err(|source| WriteError::Io { path: real.clone(), source })?;
@@ -91,11 +94,16 @@ impl Tree {
                 if text == now {
                     return Ok(Written { created: false, etag: read::etag(text.as_bytes()) });
                 }
-                (real, text)
+                (path.clone(), real, text, Some(now.into()))
             }
-            None => (self.new_file(kind, name)?, content.text(None)?),
+            None => (file_of(kind, name), self.new_file(kind, name)?, content.text(None)?, None),
         };
-        write::replace(&path, text.as_bytes()).map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        self.try_out([(relative, Tried::new(before, Some(&text)))])?;
+        let was = declared.as_ref().map(|it| &*it.etag);
+        let put = swap::replace(&path, text.as_bytes(), was);
+        if !put.map_err(|source| WriteError::Io { path: path.clone(), source })? {
+            return Err(overtaken(&path));
+        }
         self.written = fs::metadata(path).ok().as_ref().map(Stamp::of);
         Ok(Written { created: declared.is_none(), etag: read::etag(text.as_bytes()) })
     }
@@ -115,9 +123,14 @@ impl Tree {
         let declared = self.writable(kind, name)?;
         check(expect, declared.as_ref())?;
         let declared = declared.ok_or_else(|| WriteError::NotFound { kind, name: name.to_owned() })?;
+        self.allow(&declared.manifest)?;
+        self.try_out([(declared.path.clone(), Tried::new(Some(Arc::clone(&declared.text)), None))])?;
         // A link is removed itself, not what it leads to.
         let path = self.root.join(&declared.path);
-        write::remove(&path).map_err(|source| WriteError::Io { path, source })?;
+        let gone = swap::remove(&path, &declared.etag);
+        if !gone.map_err(|source| WriteError::Io { path: path.clone(), source })? {
+            return Err(overtaken(&path));
+        }
         self.consented.insert((kind, name.to_owned()));
         Ok(())
     }
@@ -155,10 +168,20 @@ impl Tree {
         write::make_directory(&self.root)
             .and_then(|()| write::make_directory(&directory))
             .map_err(|source| WriteError::Io { path: directory, source })?;
-        let path = Path::new(kind.plural()).join(format!("{name}.toml"));
+        let path = file_of(kind, name);
         let file = self.real(Path::new(kind.plural()))?.join(format!("{name}.toml"));
         if fs::symlink_metadata(&file).is_ok() { Err(WriteError::Occupied { path }) } else { Ok(file) }
     }
+}
+
+/// Says that an editor has saved since the tree was read.
+fn overtaken(path: &Path) -> WriteError {
+    WriteError::Conflict { current: fs::read(path).ok().map(|bytes| read::etag(&bytes)) }
+}
+
+/// Returns where a new manifest belongs.
+fn file_of(kind: Kind, name: &str) -> PathBuf {
+    Path::new(kind.plural()).join(format!("{name}.toml"))
 }
 
 fn is_about(problem: &super::Problem, kind: Kind, name: &str) -> bool {

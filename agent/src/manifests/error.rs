@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use piccolo_schema::{Kind, parse::Rejected};
+use piccolo_schema::{Kind, Role, parse::Rejected};
 
 /// What came of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,9 @@ pub enum WriteError {
     /// The text is no manifest.
     #[error("the manifest has {} mistake(s)", .0.diagnostics.len())]
     Invalid(Rejected),
+    /// Some of several texts are no manifests.
+    #[error("{}", mistakes(.0))]
+    Mistakes(Vec<(PathBuf, Rejected)>),
     /// The text declares something other than what it was sent as.
     #[error("the manifest declares {kind} `{name}`, which is not what it was sent as")]
     Misdirected {
@@ -90,6 +93,28 @@ pub enum WriteError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The author may not do this.
+    #[error("{kind} `{name}` needs the role {needs}: it is as good as root on this machine")]
+    Forbidden {
+        /// The kind.
+        kind: Kind,
+        /// The name.
+        name: String,
+        /// The role that it takes.
+        needs: Role,
+    },
+    /// Another change is on trial, and this one does not join it.
+    #[error("`{id}` is on trial: until it is confirmed or put back only what joins it is written")]
+    OnTrial {
+        /// The name of the change.
+        id: String,
+    },
+    /// No change of this name is on trial.
+    #[error("no change `{id}` is on trial")]
+    NoTrial {
+        /// The name.
+        id: String,
+    },
     /// The agent is shutting down.
     #[error("the agent is shutting down")]
     Stopping,
@@ -104,6 +129,21 @@ impl From<Option<&str>> for Expect {
             Some(etag) => Self::Etag(etag.trim_matches('"').to_owned()),
         }
     }
+}
+
+/// The most mistakes that are told of one set.
+const MOST: usize = 50;
+
+/// Tells every mistake with its place.
+fn mistakes(all: &[(PathBuf, Rejected)]) -> String {
+    let places = all.iter().flat_map(|(path, it)| it.diagnostics.iter().map(move |it| (path, it)));
+    let count = places.clone().count();
+    let mut text = format!("{count} mistake(s) in {} file(s)", all.len());
+    places.take(MOST).for_each(|(path, it)| text.extend(["\n", &it.render(&path.display().to_string())]));
+    if count > MOST {
+        text.push_str(&format!("\nand {} more", count - MOST));
+    }
+    text
 }
 
 fn list(paths: &[PathBuf]) -> String {

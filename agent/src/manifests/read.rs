@@ -73,7 +73,7 @@ pub(super) fn read(found: &Found) -> Result<Good, Problem> {
 }
 
 /// Returns the fingerprint of these bytes.
-pub(super) fn etag(bytes: &[u8]) -> String {
+pub fn etag(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 

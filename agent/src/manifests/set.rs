@@ -10,14 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use piccolo_schema::parse;
+use piccolo_schema::{Manifest, parse};
 use serde::{Deserialize, Serialize};
 
 use super::{
     error::WriteError,
-    read,
+    limit, read,
     snapshot::{Declaration, Snapshot},
+    swap,
     tree::Tree,
+    trial::Tried,
     walk::MAX_FILES,
     write,
 };
@@ -32,12 +34,12 @@ pub type Texts = BTreeMap<PathBuf, Arc<str>>;
 
 /// What shall become of one file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Replacement {
-    path: PathBuf,
+pub(super) struct Replacement {
+    pub(super) path: PathBuf,
     /// The fingerprint of the file that is replaced, none if there is none.
-    before: Option<String>,
+    pub(super) before: Option<String>,
     /// The new text, none to remove it.
-    text: Option<String>,
+    pub(super) text: Option<String>,
 }
 
 impl Snapshot {
@@ -51,17 +53,31 @@ impl Snapshot {
         }
         let broken = self.declared.iter().filter(|(_, it)| it.stale.is_some() && !texts.contains_key(&it.path));
         let mut declared: BTreeMap<_, _> = broken.map(|(identity, it)| (identity.clone(), it.clone())).collect();
+        let sound = self.declared.values().filter(|it| it.stale.is_none());
+        let known: BTreeMap<&Path, &Declaration> = sound.map(|it| (&*it.path, it)).collect();
+        let mut mistakes = Vec::new();
         for (path, text) in texts {
             if !is_plain(path) {
                 return Err(WriteError::OutsideTree { path: path.clone() });
             }
-            let manifest = parse::parse(text).map_err(WriteError::Invalid)?;
-            let identity = (manifest.kind(), manifest.name().to_owned());
-            let (manifest, etag, text) = (Arc::new(manifest), read::etag(text.as_bytes()), Arc::clone(text));
-            let declaration = Declaration { manifest, path: path.clone(), text, etag, stale: None };
+            // Most of a set is as it was.
+            let declaration = match known.get(&**path).filter(|it| it.text == *text) {
+                Some(declaration) => (*declaration).clone(),
+                None => match parse::parse(text) {
+                    Ok(manifest) => declare(path, text, manifest),
+                    Err(rejected) => {
+                        mistakes.push((path.clone(), rejected));
+                        continue;
+                    }
+                },
+            };
+            let identity = (declaration.manifest.kind(), declaration.manifest.name().to_owned());
             if let Some(other) = declared.insert(identity, declaration) {
                 return Err(WriteError::Duplicate { paths: vec![other.path, path.clone()] });
             }
+        }
+        if !mistakes.is_empty() {
+            return Err(WriteError::Mistakes(mistakes));
         }
         Ok(Self { declared, ..self.clone() })
     }
@@ -72,7 +88,8 @@ impl Tree {
     pub(super) fn replace(&mut self, texts: &Texts, base: &Snapshot) -> Result<(), WriteError> {
         let now = self.rescan();
         self.found = Some(Arc::clone(&now));
-        now.replaced(texts)?;
+        let after = now.replaced(texts)?;
+        limit::changed(&now, &after).try_for_each(|it| self.allow(it))?;
         if fingerprints(&now) != fingerprints(base) {
             return Err(WriteError::Conflict { current: None });
         }
@@ -88,13 +105,16 @@ impl Tree {
         if replacements.is_empty() {
             return Ok(());
         }
+        let before: BTreeMap<_, _> = now.declared.values().map(|it| (&it.path, &it.text)).collect();
+        let tried = |it: &Replacement| Tried::new(before.get(&it.path).map(|it| Arc::clone(it)), it.text.as_deref());
+        self.try_out(replacements.iter().map(|it| (it.path.clone(), tried(it))))?;
         let failed = |source| WriteError::Io { path: self.root.join(INTENT), source };
         self.intend(&replacements).map_err(failed)?;
         self.finish().map_err(failed)
     }
 
     /// Writes down what shall be done. From here on it will be.
-    fn intend(&self, replacements: &[Replacement]) -> io::Result<()> {
+    pub(super) fn intend(&self, replacements: &[Replacement]) -> io::Result<()> {
         write::replace(&self.root.join(INTENT), &serde_json::to_vec(replacements)?)
     }
 
@@ -122,14 +142,16 @@ impl Tree {
         if now == it.text.as_ref().map(|text| read::etag(text.as_bytes())) {
             return Ok(());
         }
-        if now != it.before {
+        let done = match (&it.before, &it.text) {
+            _ if now != it.before => false,
+            (Some(before), None) => swap::remove(&path, before)?,
+            (None, None) => true,
+            (before, Some(text)) => swap::replace(&self.place(&it.path)?, text.as_bytes(), before.as_deref())?,
+        };
+        if !done {
             tracing::warn!(path = %path.display(), "changed by hand while all manifests were replaced; it is left so");
-            return Ok(());
         }
-        match &it.text {
-            None => write::remove(&path),
-            Some(text) => write::replace(&self.place(&it.path)?, text.as_bytes()),
-        }
+        Ok(())
     }
 
     /// Returns where a file really is or shall be, with its directory made.
@@ -148,6 +170,11 @@ impl Tree {
             Err(io::Error::other("it leads out of the manifests' directory"))
         }
     }
+}
+
+fn declare(path: &Path, text: &Arc<str>, manifest: Manifest) -> Declaration {
+    let etag = read::etag(text.as_bytes());
+    Declaration { manifest: Arc::new(manifest), path: path.to_owned(), text: Arc::clone(text), etag, stale: None }
 }
 
 /// What differs between what is there and what shall be.
@@ -184,6 +211,8 @@ fn is_plain(path: &Path) -> bool {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests write files")]
 mod tests {
+    use piccolo_schema::Role;
+
     use super::*;
 
     fn text(name: &str, image: &str) -> Arc<str> {
@@ -204,7 +233,8 @@ mod tests {
         for (path, text) in texts(&[("a.toml", "a", "x:1"), ("b.toml", "b", "x:1"), ("c.toml", "c", "x:1")]) {
             fs::write(dir.path().join(path), &*text).unwrap();
         }
-        let tree = Tree::new(dir.path().to_owned());
+        let mut tree = Tree::new(dir.path().to_owned());
+        tree.limit = Role::Admin;
         let new =
             [("a.toml", "a", "x:2"), ("b/b.toml", "b", "x:1"), ("c.toml", "c", "x:1"), ("d/e/d.toml", "d", "x:1")];
         (dir, tree, texts(&new))

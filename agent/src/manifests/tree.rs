@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
+use piccolo_schema::Role;
+
 use super::{
     read::{self, Good, Patience},
     snapshot::{Identity, Problem, Snapshot, reason},
+    trial::{Terms, Trials},
     view,
     walk::{self, Found, Stamp},
 };
@@ -39,6 +42,12 @@ pub(super) struct Tree {
     pub(super) found: Option<Arc<Snapshot>>,
     /// The file that was written last by this agent, which is whole.
     pub(super) written: Option<Stamp>,
+    /// The change on trial.
+    pub(super) trials: Trials,
+    /// On which terms the write under way is tried; none if it is not on trial.
+    pub(super) terms: Option<Terms>,
+    /// What the author of the write under way may change.
+    pub(super) limit: Role,
 }
 
 impl Tree {
@@ -50,6 +59,9 @@ impl Tree {
             snapshot: Arc::default(),
             found: None,
             written: None,
+            trials: Trials::default(),
+            terms: None,
+            limit: Role::Reader,
         }
     }
 

@@ -19,11 +19,10 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Puts these bytes in place of the file, or makes it, and returns when they will survive a loss of power. Mode and owner
 /// of an existing file stay.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
     let temporary = temporary(path);
     let written = write_new(&temporary, bytes, fs::metadata(path).ok().as_ref())
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync(directory));
+        .and_then(|()| sync(path));
     if written.is_err() {
         // The first error is the one to tell; after the rename there is nothing to remove.
         let _ = fs::remove_file(&temporary);
@@ -34,7 +33,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Removes the file, for good.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
-    sync(path.parent().unwrap_or(Path::new(".")))
+    sync(path)
 }
 
 /// Makes the directory if it is missing.
@@ -43,10 +42,11 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
-    path.parent().map_or(Ok(()), sync)
+    sync(path)
 }
 
-fn write_new(path: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+/// Writes a file that is not there yet, with the rights and the owner of another one if there is one.
+pub(super) fn write_new(path: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mine = file.metadata()?;
     if let Some(like) = like
@@ -60,13 +60,14 @@ fn write_new(path: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<(
     file.sync_all()
 }
 
-/// Writes are serialised, so the name is free but for what a killed agent left, which is overwritten by none.
-fn temporary(path: &Path) -> PathBuf {
+/// Returns a free name beside a file, which is out of the tree.
+pub(super) fn temporary(path: &Path) -> PathBuf {
     let mut name = OsString::from(format!("{TEMPORARY}{}-", uuid::Uuid::new_v4().simple()));
     name.push(path.file_name().unwrap_or_default());
     path.with_file_name(name)
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+/// Makes the name of a file survive a loss of power.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

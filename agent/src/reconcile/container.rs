@@ -44,7 +44,7 @@ impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
     type Observed = EngineView;
     type Step = ContainerStep;
 
-    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret];
+    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret, Kind::Image];
 
     async fn observe(&self) -> Result<EngineView, HostError> {
         let view = self.0.containers().await?;

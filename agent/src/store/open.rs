@@ -19,8 +19,10 @@ use crate::clock;
 
 /// How long a damaged database may take to open before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often to look whether a database that was just closed has let go of its files.
+/// How often to look, and after which pause, whether somebody has let go of the files: a database that was just closed, or a
+/// program that an agent was about to start when it was killed, which holds for a moment what the agent held.
 const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 /// How many damaged stores are kept for those who want to know.
 const KEPT: usize = 3;
 
@@ -35,18 +37,21 @@ pub(super) enum Opened {
 }
 
 /// Keeps other agents away from the store for as long as it lives.
-pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(super) async fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { dir: dir.to_owned(), source };
     let path = beside(dir, "lock");
     // What is remembered of manifests may hold what only their owner should read.
     let private = |parent: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
     path.parent().map_or(Ok(()), private).map_err(failed)?;
     let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(dir.to_owned())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => time::sleep(PAUSE).await,
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
+    Err(StoreError::Busy(dir.to_owned()))
 }
 
 /// Opens the store, and begins a new one when this one is damaged.
@@ -83,7 +88,7 @@ fn open_patiently(dir: &Path) -> Result<(Disk, Contents), DiskError> {
     for _ in 0..TRIES {
         match Disk::open(dir) {
             Err(DiskError::Sled(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
-                thread::sleep(Duration::from_millis(50));
+                thread::sleep(PAUSE);
             }
             done => return done,
         }

@@ -89,6 +89,9 @@ pub struct StepView {
     /// True if it takes away something that no manifest asks for any more.
     #[serde(default)]
     pub removal: bool,
+    /// What manifests of before don't bring back; none if it can be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loses: Option<String>,
     /// True if it is said and not done, since its manifest or the whole machine is only observed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,

@@ -1,28 +1,51 @@
 //! A small house for the API: real manifests, a real store, and a registrar in place of the controller.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use piccolo_agent::{
-    api::{self, Approvals, Logs, Preview, State, Strangers},
+    access::{Access, Authority, Names, Scope, Shown, Wish},
+    api::{self, Approvals, Archives, Gate, Gauges, Logs, Peer, Plate, Preview, Shells, State, Strangers, Wakes},
+    archive::{Arrived, Outgoing},
     capture::{self, Capture, Captured, Found},
-    history::History,
+    console::{Excerpt, Input, Output, Program, Usage},
+    history::{History, Hooks},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
-use piccolo_schema::{ContainerSpec, Kind, Mode};
+use piccolo_schema::{ContainerSpec, Kind, Mode, Role};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+    version::TLS13,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc, watch},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 pub(crate) const CONTAINERS: &str = "/apis/piccolo.os/v1alpha1/containers";
@@ -41,9 +64,16 @@ image = \"nginx:1.27\" # pinned
 
 pub(crate) struct House {
     pub(crate) dir: TempDir,
+    /// The routes, asked as root on this machine.
     pub(crate) router: Router,
+    /// The routes, asked as whoever the server says.
+    pub(crate) door: Router,
+    pub(crate) access: Arc<Access>,
+    pub(crate) plate: Plate,
+    gate: Mutex<Option<Gate>>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) manifests: Manifests,
+    pub(crate) shells: Arc<Parrot>,
 }
 
 pub(crate) struct Answer {
@@ -53,6 +83,35 @@ pub(crate) struct Answer {
 }
 
 impl House {
+    /// Serves over TLS until the house is left, and returns where.
+    pub(crate) fn serve(&self) -> (SocketAddr, DropGuard) {
+        let (gate, stop) = (self.gate.lock().unwrap().take(), CancellationToken::new());
+        tokio::spawn(api::serve(self.door.clone(), None, gate, stop.clone()));
+        (self.plate.listen.unwrap(), stop.drop_guard())
+    }
+
+    /// Returns the way in from networks, once.
+    pub(crate) fn gate(&self) -> Option<Gate> {
+        self.gate.lock().unwrap().take()
+    }
+
+    /// Opens a safe connection.
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        let socket = TcpStream::connect(self.plate.listen.unwrap()).await.unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.plate.pem.as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), socket).await.unwrap()
+    }
+
+    /// Returns a token of this role.
+    pub(crate) fn token(&self, role: Role) -> String {
+        let wish = Wish { label: format!("a {role}"), role, scope: Scope::All, lifetime: None };
+        self.access.mint(&wish, Timestamp::now()).unwrap().1.text().to_string()
+    }
+
     pub(crate) async fn open() -> Self {
         Self::beside(Arc::new(Neighbour)).await
     }
@@ -64,25 +123,40 @@ impl House {
         fs::create_dir(&root).unwrap();
         let (changes, queue) = mpsc::channel(64);
         let report = |well: bool, message: String| assert!(well, "{message}");
-        let (history, recorder) = History::open(dir.path().join("config.git"), root.clone(), queue, Box::new(report));
+        let hooks = Hooks { program: "/bin/false".into(), socket: dir.path().join("api.sock") };
+        let (history, recorder) =
+            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, Box::new(report));
         tokio::spawn(recorder.run(CancellationToken::new()));
         let manifests = Manifests::open_recorded(root, changes).await;
         let (writer, reader) = store::open(&dir.path().join("store")).await.unwrap();
         let writer = Arc::new(writer);
         tokio::spawn(register(manifests.clone(), Arc::clone(&writer)));
+        let shells = Arc::new(Parrot::default());
+        let gate = gate(&dir.path().join("access")).await;
         let state = State {
             manifests: manifests.clone(),
             history,
             store: reader,
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
+            shells: shells.clone(),
+            gauges: Arc::new(Meter::default()),
+            archives: Arc::new(Shed),
             recipient: None,
             updates: Arc::new(Willing),
+            sources: Arc::new(Willing),
             strangers,
             version: "0.0.0-test",
+            access: Arc::new(Access::open(&dir.path().join("access"), Instant::now()).unwrap()),
+            plate: gate.1.clone(),
             mode: Mode::Enforce,
         };
-        Self { dir, router: api::router(state), writer, manifests }
+        let (access, plate) = (Arc::clone(&state.access), state.plate.clone());
+        let door = api::router(state);
+        // As root on this machine, unless a test says otherwise.
+        let router = door.clone().layer(Extension(Peer::User(0)));
+        let gate = Mutex::new(Some(gate.0));
+        Self { dir, router, door, access, plate, gate, writer, manifests, shells }
     }
 
     pub(crate) fn file(&self, path: &str) -> PathBuf {
@@ -185,21 +259,144 @@ impl Preview for CreateAll {
 }
 
 pub(crate) fn step(subject: &str, text: &str) -> StepView {
-    StepView { subject: subject.into(), text: text.into(), disruption: "none".into(), removal: false, observed: false }
+    let (subject, text, disruption) = (subject.into(), text.into(), "none".into());
+    StepView { subject, text, disruption, removal: false, loses: None, observed: false }
 }
 
-/// Prints two lines, then with `follow` nothing more, forever.
+/// Printed one line at six and one at seven; with `follow` nothing more, forever.
 struct Greeting;
 
 impl Logs for Greeting {
-    fn follow(&self, container: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn read(&self, container: &str, part: &Excerpt) -> BoxStream<'static, Result<Bytes, String>> {
         if container == "mute" {
             return stream::iter([Err("the engine has no log of it".to_owned())]).boxed();
         }
-        let lines = [format!("{container} starts\n"), format!("{container} is up\n")];
-        let skip = lines.len().saturating_sub(tail.map_or(usize::MAX, |tail| tail as usize));
-        let printed: Vec<_> = lines.into_iter().skip(skip).map(|line| Ok(Bytes::from(line))).collect();
-        if follow { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
+        let lines = [("2026-01-01T06:00:00Z", "starts"), ("2026-01-01T07:00:00Z", "is up")];
+        let within = |time: &str| {
+            let time = time.parse().unwrap();
+            part.since.is_none_or(|since| since <= time) && part.until.is_none_or(|until| time <= until)
+        };
+        let lines: Vec<_> = lines.into_iter().filter(|(time, _)| within(time)).collect();
+        let skip = lines.len().saturating_sub(part.tail.map_or(usize::MAX, |tail| tail as usize));
+        let time = |time| if part.timestamps { format!("{time} ") } else { String::new() };
+        let print = |(at, text)| Ok(Bytes::from(format!("{}{container} {text}\n", time(at))));
+        let printed: Vec<_> = lines.into_iter().skip(skip).map(print).collect();
+        if part.follow { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
+    }
+}
+
+/// Runs programs: `cat` says what is typed, `size` how large the terminal is, `fail` ends badly, `refused` is not run,
+/// `flood` prints without end, and `sleep` does nothing and reads nothing.
+#[derive(Default)]
+pub(crate) struct Parrot {
+    /// How often the flood was let through.
+    pub(crate) waves: Arc<AtomicU32>,
+    /// Told when a program is left before its end.
+    pub(crate) left: Arc<Notify>,
+}
+
+struct Leaving(Arc<Notify>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Shells for Parrot {
+    fn run(
+        &self,
+        _: &str,
+        program: Program,
+        input: mpsc::Receiver<Input>,
+    ) -> BoxStream<'static, Result<Output, String>> {
+        let leaving = Leaving(Arc::clone(&self.left));
+        let waves = Arc::clone(&self.waves);
+        match program.words[0].as_str() {
+            "cat" => stream::unfold(Some(input), async |input| {
+                let mut input = input?;
+                match input.recv().await? {
+                    Input::Bytes(bytes) => Some((Ok(Output::Out(bytes)), Some(input))),
+                    _ => Some((Ok(Output::Ended(0)), None)),
+                }
+            })
+            .boxed(),
+            "size" => stream::unfold(Some(input), async |input| match input?.recv().await? {
+                Input::Size { columns, rows } => Some((Ok(Output::Out(format!("{columns}x{rows}").into())), None)),
+                other => panic!("{other:?}"),
+            })
+            .chain(stream::iter([Ok(Output::Ended(0))]))
+            .boxed(),
+            "fail" => {
+                let words = program.words[1..].join(" ");
+                stream::iter([Ok(Output::Err(words.into())), Ok(Output::Ended(3))]).boxed()
+            }
+            "refused" => stream::iter([Err("It is frozen".to_owned())]).boxed(),
+            "flood" => stream::repeat_with(move || {
+                waves.fetch_add(1, Ordering::Relaxed);
+                Ok(Output::Out(Bytes::from_static(&[7; 16 << 10])))
+            })
+            .boxed(),
+            _ => stream::pending()
+                .chain(stream::once(async move {
+                    drop((leaving, input));
+                    Ok(Output::Ended(0))
+                }))
+                .boxed(),
+        }
+    }
+}
+
+/// Counts on by a second, and a quarter of one that was spent, whenever it is asked.
+#[derive(Default)]
+struct Meter(AtomicU32);
+
+impl Gauges for Meter {
+    fn usage<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
+        let seconds = self.0.fetch_add(1, Ordering::Relaxed);
+        let usage = Usage {
+            at: "2026-01-01T06:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(seconds.into()),
+            processor_nanoseconds: 250_000_000 * u64::from(seconds),
+            memory_bytes: 3 << 20,
+            memory_limit_bytes: 1 << 30,
+            received_bytes: 10,
+            sent_bytes: 20,
+            read_bytes: 30,
+            written_bytes: 40,
+            tasks: 5,
+        };
+        Box::pin(async move { if container == "mute" { Err("It does not run".to_owned()) } else { Ok(usage) } })
+    }
+}
+
+/// Has one image, and takes in what says that it is one.
+struct Shed;
+
+impl Archives for Shed {
+    fn export<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Outgoing>, String>> {
+        let bytes = stream::iter([Ok(Bytes::from_static(b"arch")), Ok(Bytes::from_static(b"ive"))]).boxed();
+        let outgoing = Outgoing { size: 7, digest: "sha256:a".to_owned(), bytes };
+        Box::pin(async move { Ok((reference == "app:1").then_some(outgoing)) })
+    }
+
+    fn import<'a>(
+        &'a self,
+        bytes: BoxStream<'a, std::io::Result<Bytes>>,
+        name: Option<String>,
+    ) -> BoxFuture<'a, Result<Vec<Arrived>, String>> {
+        Box::pin(async move {
+            let all = bytes.try_fold(Vec::new(), async |mut all, part| {
+                all.extend(part);
+                Ok(all)
+            });
+            match all.await {
+                Ok(all) if all.starts_with(b"archive") => {
+                    let name = name.unwrap_or_else(|| format!("app:{}", all.len()));
+                    Ok(vec![Arrived { name, image_id: "sha256:b".to_owned(), digest: None }])
+                }
+                _ => Err("The archive can't be used: it is no tar".to_owned()),
+            }
+        })
     }
 }
 
@@ -215,6 +412,12 @@ impl Approvals for Willing {
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
         let known = container == "updated";
         Box::pin(async move { if known { Ok("sha256:old".to_owned()) } else { Err("nothing is kept".to_owned()) } })
+    }
+}
+
+impl Wakes for Willing {
+    fn wake(&self, source: &str) -> bool {
+        source == "home"
     }
 }
 
@@ -246,4 +449,20 @@ impl Strangers for Neighbour {
     fn adopt<'a>(&'a self, _: &'a str, _: &'a str, _: ContainerSpec) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async { Ok(()) })
     }
+}
+
+/// Makes an authority, and a way in that nobody uses yet.
+async fn gate(directory: &Path) -> (Gate, Plate) {
+    let authority = Authority::open(directory).unwrap();
+    let (names, heard) = watch::channel(Arc::new(Names::new("attic", [], &[])));
+    let shown = Arc::new(Shown::default());
+    shown.show(authority.leaf(&names.borrow(), Timestamp::now()).unwrap().0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plate = Plate {
+        names: heard.clone(),
+        listen: listener.local_addr().ok(),
+        print: Some(authority.print()),
+        pem: authority.pem(),
+    };
+    (Gate { listener, tls: shown.config().unwrap(), names: heard }, plate)
 }

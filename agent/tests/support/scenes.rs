@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use piccolo_agent::host::{Limits, Stamp, fake::FakeEngine};
+use piccolo_agent::host::{Limits, Offer, SourceSeen, Stamp, fake::FakeEngine};
 use piccolo_schema::{
-    Container, ContainerSpec, Desired, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    ConfigSourceSpec, Container, ContainerSpec, Desired, Image, ImageSpec, Network, NetworkSpec, Secret, SecretSpec,
+    Volume, VolumeSpec,
     container::{
         Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse, Update, UpdatePolicy,
     },
+    image::{Build, Credentials, Push},
     network::{Allow, Policy},
     quantity::Bytes,
 };
@@ -20,6 +22,13 @@ const ANY_NAMES: [&str; 8] = ["cache", "db", "job", "web", "db.next", "web.next"
 const NETWORKS: [&str; 2] = ["lan", "wan"];
 const VOLUMES: [&str; 2] = ["data", "pages"];
 const SECRETS: [&str; 2] = ["login", "tls"];
+const IMAGES: [&str; 2] = ["first", "second"];
+/// An image for which the registry wants a login. Only Image manifests that name one ask for it.
+pub const CLOSED: &str = "closed:1";
+/// What an image is built from. It is there once somebody has written to it.
+const SOURCE: &str = "/srv/app";
+/// The names under which images are pushed.
+const PUSHED: [&str; 2] = ["lan/app:1", "lan/app:2"];
 
 /// What is wanted of all kinds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +37,7 @@ pub struct Files {
     pub networks: BTreeMap<&'static str, NetworkSpec>,
     pub volumes: BTreeMap<&'static str, VolumeSpec>,
     pub secrets: BTreeMap<&'static str, SecretSpec>,
+    pub images: BTreeMap<&'static str, ImageSpec>,
     pub broken: bool,
 }
 
@@ -55,6 +65,12 @@ pub enum Drift {
     ForgetVolume(&'static str),
     Chown(&'static str),
     RemoveImage(&'static str),
+    /// What an image is built from is changed, or goes.
+    EditSource(Option<&'static str>),
+    /// A push of a manifest breaks off.
+    BreakOffPush(&'static str),
+    PutArchive(&'static str, u64),
+    TakeArchive(&'static str),
     AlterRules,
     FlushRules,
     ForgetSecrets,
@@ -80,6 +96,11 @@ impl Files {
 }
 
 impl Files {
+    pub fn images(&self) -> Desired<Image> {
+        let manifests = self.images.iter().map(|(name, spec)| Image::new(name, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+
     pub fn secrets(&self) -> Desired<Secret> {
         let manifests = self.secrets.iter().map(|(name, spec)| Secret::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
@@ -113,6 +134,10 @@ impl Drift {
             Self::ForgetVolume(name) => machine.forget_volume_by_hand(name),
             Self::Chown(name) => machine.chown_volume(name, "7:7"),
             Self::RemoveImage(name) => machine.remove_image(name),
+            Self::BreakOffPush(name) => machine.break_off_push(name, PUSHED[0]),
+            Self::EditSource(fingerprint) => machine.edit_source(SOURCE, fingerprint),
+            Self::PutArchive(path, size) => machine.put_archive(path, size),
+            Self::TakeArchive(path) => machine.take_archive(path),
             Self::AlterRules => machine.alter_rules(),
             Self::FlushRules => machine.flush_rules(),
             Self::ForgetSecrets => machine.forget_secrets(),
@@ -131,9 +156,54 @@ pub fn files() -> impl Strategy<Value = Files> {
     let networks = proptest::collection::btree_map(a_network(), network_spec(), 0..=NETWORKS.len());
     let volumes = proptest::collection::btree_map(a_volume(), volume_spec(), 0..=VOLUMES.len());
     let secrets = proptest::collection::btree_map(a_secret(), secret_spec(), 0..=SECRETS.len());
-    let files =
-        |(containers, networks, volumes, secrets)| Files { containers, networks, volumes, secrets, broken: false };
-    (containers, networks, volumes, secrets).prop_map(files)
+    let images = proptest::collection::btree_map(an_image(), image_spec(), 0..=IMAGES.len());
+    (containers, networks, volumes, secrets, images).prop_map(|(containers, networks, volumes, secrets, images)| {
+        Files { containers, networks, volumes, secrets, images, broken: false }
+    })
+}
+
+pub fn an_image() -> impl Strategy<Value = &'static str> {
+    select(&IMAGES)
+}
+
+/// Of the images that containers name, with or without a login, pulled or built, or of the one that can't be had without.
+pub fn image_spec() -> impl Strategy<Value = ImageSpec> {
+    let open = (image(), option::of(a_secret()));
+    let closed = (Just(CLOSED), a_secret().prop_map(Some));
+    let reference = prop_oneof![3 => open.boxed(), 1 => closed.boxed()];
+    let pushes = vec(push(), 0..=2);
+    // What is built comes from no archive.
+    let origin = prop_oneof![
+        3 => Just((None, None)),
+        4 => build().prop_map(|it| (Some(it), None)),
+        3 => an_archive().prop_map(|it| (None, Some(it.to_owned()))),
+    ];
+    (reference, origin, pushes).prop_map(|((reference, secret), (build, archive), push)| ImageSpec {
+        reference: reference.to_owned(),
+        credentials: secret.map(|secret| Credentials { secret: secret.to_owned() }),
+        build,
+        push,
+        archive,
+    })
+}
+
+fn push() -> impl Strategy<Value = Push> {
+    (select(&PUSHED), option::of(a_secret())).prop_map(|(to, secret)| Push {
+        to: to.to_owned(),
+        credentials: secret.map(|secret| Credentials { secret: secret.to_owned() }),
+    })
+}
+
+fn build() -> impl Strategy<Value = Build> {
+    option::of(select(&["one", "two"])).prop_map(|target| Build {
+        context: Some(SOURCE.to_owned()),
+        target: target.map(str::to_owned),
+        ..Build::default()
+    })
+}
+
+fn an_archive() -> impl Strategy<Value = &'static str> {
+    select(&["/srv/one.tar", "/srv/other.tar"])
 }
 
 pub fn a_network() -> impl Strategy<Value = &'static str> {
@@ -185,6 +255,31 @@ pub fn secret_spec() -> impl Strategy<Value = SecretSpec> {
     })
 }
 
+/// What two repositories have, with anything that may speak against it.
+pub fn sources() -> impl Strategy<Value = BTreeMap<String, SourceSeen>> {
+    proptest::collection::btree_map(select(&["home", "work"]).prop_map(str::to_owned), source(), 0..=2)
+}
+
+fn source() -> impl Strategy<Value = SourceSeen> {
+    let words = || option::weighted(0.2, Just("a sentence".to_owned()));
+    let revision = || select(&["1", "2"]).prop_map(|digit: &str| digit.repeat(40));
+    let offer = (revision(), words(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), words()).prop_map(
+        |(revision, distrust, rewound, emptied, refused)| {
+            let refused = refused.into_iter().collect();
+            Offer { revision, distrust, rewound, emptied, refused, ..Offer::default() }
+        },
+    );
+    let all = (option::of(revision()), option::of(revision()), option::weighted(0.9, offer), words(), words());
+    all.prop_map(|(accept, revision, offer, failure, edited)| SourceSeen {
+        asked: ConfigSourceSpec { accept, ..ConfigSourceSpec::default() },
+        revision,
+        offer,
+        failure,
+        edited: edited.into_iter().collect(),
+        ..SourceSeen::default()
+    })
+}
+
 pub fn drift() -> impl Strategy<Value = Drift> {
     let name = || select(&ANY_NAMES);
     prop_oneof![
@@ -208,6 +303,10 @@ pub fn drift() -> impl Strategy<Value = Drift> {
         a_volume().prop_map(Drift::ForgetVolume),
         a_volume().prop_map(Drift::Chown),
         image().prop_map(Drift::RemoveImage),
+        option::weighted(0.8, select(&["one", "two"])).prop_map(Drift::EditSource),
+        an_image().prop_map(Drift::BreakOffPush),
+        (an_archive(), 1..3u64).prop_map(|(path, size)| Drift::PutArchive(path, size)),
+        an_archive().prop_map(Drift::TakeArchive),
         Just(Drift::AlterRules),
         Just(Drift::FlushRules),
         Just(Drift::ForgetSecrets),

@@ -1,5 +1,5 @@
 //! Measures the daemon beside the floor, in the same run on the same engine, and prints a table. Asserts nothing.
-//! Usage: `bench [start] [converge] [edit] [downtime] [idle]`; all when none is named.
+//! Usage: `bench [start] [converge] [edit] [downtime] [push] [idle]`; all when none is named.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use piccolo_agent::{
     host::{
         Engine as _,
-        linux::{Adopted, Docker, Followed, Updater, Vault},
+        linux::{Adopted, Arrivals, Declared, Docker, Followed, Updater, Vault},
     },
     reconcile::{Reconciler, container::Containers},
     secrets::Identity,
@@ -29,9 +29,10 @@ use piccolo_e2e::{
     floor::{Floor, SIDE_BY_SIDE, spec},
     image,
     machine::story,
-    sleeper,
+    pushes, sleeper,
 };
 use piccolo_schema::{Container, Desired};
+use tokio::sync::watch;
 
 /// Rounds of a converge of 20; the one of 100 takes a third of them.
 const ROUNDS: usize = 3;
@@ -45,7 +46,10 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
     let adopted = Adopted::open("/var/lib/piccolo".as_ref())?;
-    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted, "/var/lib/piccolo".as_ref())?);
+    let declared = watch::channel(Declared::default()).1;
+    let state = "/var/lib/piccolo".as_ref();
+    let floor =
+        Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted, Arrivals::open(state)?, declared, state)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();
@@ -61,6 +65,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("downtime") {
         story(&engine, downtimes(&engine)).await?;
+    }
+    if wanted("push") {
+        push().await?;
     }
     if wanted("idle") {
         story(&engine, idle(&engine)).await?;
@@ -181,7 +188,7 @@ async fn one_of_a_hundred(engine: &Engine, floor: &Floor) -> anyhow::Result<()> 
 /// A pass that finds nothing to do, in this process, beside one list call.
 async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()> {
     let room = tempfile::tempdir()?;
-    let nothing = tokio::sync::watch::channel(Followed::default()).1;
+    let nothing = watch::channel(Followed::default()).1;
     let reconciler = Containers(floor.0.clone(), Updater::open(floor.0.clone(), room.path(), nothing)?);
     let specs = wanted.iter().map(|(name, text)| Ok(Container::new(name, spec(text)?)));
     let desired = Desired::complete(specs.collect::<anyhow::Result<Vec<_>>>()?);
@@ -232,6 +239,14 @@ async fn downtimes(engine: &Engine) -> anyhow::Result<()> {
     machine.stop().await?;
     anyhow::ensure!(ours.len() == TRIES, "{} downtimes were seen", ours.len());
     row("downtime of another image", &mut ours, &mut theirs, "≤ 1.2x", |ours, floor| ours <= 1.2 * floor);
+    Ok(())
+}
+
+/// One change among a thousand manifests, with its plan, beside a push to a repository alone.
+async fn push() -> anyhow::Result<()> {
+    let (ours, floor) = pushes::times(1000, TRIES).await?;
+    let millis = |times: Vec<Duration>| times.iter().map(|time| time.as_secs_f64() * 1000.0).collect::<Vec<_>>();
+    row("push one of 1,000", &mut millis(ours), &mut millis(floor), "≤ 1 s", |ours, _| ours <= 1000.0);
     Ok(())
 }
 

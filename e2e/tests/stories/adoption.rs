@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use anyhow::{Context, bail, ensure};
-use piccolo_e2e::{Engine, Machine, image, machine, machine::story};
+use piccolo_e2e::{Engine, Machine, image, machine::story};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -132,9 +132,7 @@ async fn standing(engine: &Engine, names: &[&str]) -> anyhow::Result<Vec<(String
 }
 
 async fn piccolo(machine: &Machine, args: &[&str]) -> anyhow::Result<Output> {
-    let host = format!("unix://{}", machine.socket().display());
-    let program = machine::program()?.with_file_name("piccolo");
-    Ok(Command::new(program).args(["--host", &host]).args(args).output().await?)
+    Ok(machine.piccolo(args)?.output().await?)
 }
 
 async fn docker(args: &[&str]) -> anyhow::Result<()> {

@@ -4,16 +4,28 @@
 #![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
 mod adoption;
+mod archives;
 mod bad_input;
+mod builds;
 mod compose;
+mod console;
 mod crashes;
+mod doors;
 mod drift;
 mod engine;
 mod farewell;
 mod guards;
+mod images;
+mod kills;
 mod main_job;
 mod manual;
+mod programs;
+mod progress;
+mod push;
+mod pushes;
 mod secrets;
+mod sources;
 mod traffic;
+mod trials;
 mod updates;
 mod volumes;

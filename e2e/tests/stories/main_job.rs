@@ -12,8 +12,14 @@ async fn the_examples_converge_and_stay() -> anyhow::Result<()> {
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))? {
             let path = entry?.path();
             let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
+            if ["home.toml", "offline.toml"].contains(&&*name) {
+                // Its repository is in somebody else's home; its archive comes on a stick.
+                continue;
+            }
             machine.write(&name, &std::fs::read_to_string(&path)?.replace("localhost:5000", &registry))?;
         }
+        std::fs::create_dir_all("/srv/greeter")?;
+        std::fs::write("/srv/greeter/Containerfile", format!("FROM {}\nARG GREETING\n", image("1")?))?;
         machine.start().await?;
         machine.until_settled().await?;
         let before = runs(&engine).await?;
@@ -140,7 +146,9 @@ async fn an_image_without_a_tag_is_the_latest_and_no_other() -> anyhow::Result<(
         machine.start().await?;
         machine.until_settled().await?;
         let images = engine.0.list_images(None::<bollard::query_parameters::ListImagesOptions>).await?;
-        let tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        let (tags, ours) = (images.into_iter().flat_map(|image| image.repo_tags), format!("{untagged}:"));
+        // Other stories have pulled from elsewhere.
+        let tags: Vec<String> = tags.filter(|tag| tag.starts_with(&ours)).collect();
         ensure!(tags == [image("latest")?], "{tags:?}");
         Ok(())
     })

@@ -1,15 +1,16 @@
 //! Values that only the machine can read reach containers, change, and are seen nowhere else.
 
-use std::{path::Path, process::Stdio};
-
 use anyhow::{Context, ensure};
 use bollard::{
     container::LogOutput,
     exec::{CreateExecOptions, StartExecResults},
 };
 use futures_util::TryStreamExt;
-use piccolo_e2e::{Engine, Machine, machine, machine::story, sleeper};
-use tokio::{io::AsyncWriteExt, process::Command};
+use piccolo_e2e::{
+    Engine, Machine,
+    machine::{all_files, story},
+    sleeper,
+};
 
 const USES: &str = r#"user = "65534:65534"
 [[spec.secrets]]
@@ -131,16 +132,10 @@ async fn hunt(machine: &Machine, engine: &Engine, canaries: &[String]) -> anyhow
     Ok(())
 }
 
-/// Sets a value of the secret `db` as a person does, and returns it.
+/// Sets a value of the secret `db` and returns it.
 async fn set(machine: &Machine, key: &str) -> anyhow::Result<String> {
     let value = format!("canary-{key}-{:032x}", fastrand::u128(..));
-    let mut child = Command::new(machine::program()?.with_file_name("piccolo"))
-        .args(["--host", &format!("unix://{}", machine.socket().display()), "secret", "set", "db", key])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()?;
-    child.stdin.take().context("stdin")?.write_all(format!("{value}\n").as_bytes()).await?;
-    ensure!(child.wait().await?.success(), "secret set {key} failed");
+    machine.set_secret("db", key, &value).await?;
     Ok(value)
 }
 
@@ -157,15 +152,4 @@ async fn read(engine: &Engine, name: &str, script: &str) -> anyhow::Result<Strin
     };
     let parts: Vec<LogOutput> = output.try_collect().await?;
     Ok(parts.iter().map(ToString::to_string).collect::<String>().trim().to_owned())
-}
-
-fn all_files(directory: &Path) -> anyhow::Result<String> {
-    let mut all = String::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let part =
-            if path.is_dir() { all_files(&path)? } else { String::from_utf8_lossy(&std::fs::read(&path)?).into() };
-        all.push_str(&part);
-    }
-    Ok(all)
 }

@@ -203,9 +203,7 @@ async fn a_person_goes_back_to_the_image_and_the_data_of_before() -> anyhow::Res
 }
 
 async fn piccolo(machine: &Machine, args: &[&str]) -> anyhow::Result<std::process::Output> {
-    let host = format!("unix://{}", machine.socket().display());
-    let program = piccolo_e2e::machine::program()?.with_file_name("piccolo");
-    Ok(Command::new(program).args(["--host", &host]).args(args).output().await?)
+    Ok(machine.piccolo(args)?.output().await?)
 }
 
 fn machine() -> anyhow::Result<Machine> {

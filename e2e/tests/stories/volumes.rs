@@ -10,12 +10,13 @@ use anyhow::{Context, ensure};
 use piccolo_agent::{
     host::{
         Reason, Snapshots,
-        linux::{Adopted, Docker, SnapshotStore, Vault},
+        linux::{Adopted, Arrivals, Declared, Docker, SnapshotStore, Vault},
     },
     secrets::Identity,
 };
 use piccolo_e2e::{Engine, Machine, container, image, machine::story, sleeper};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 #[tokio::test]
 async fn a_directory_becomes_a_volume_and_is_kept_so() -> anyhow::Result<()> {
@@ -88,7 +89,9 @@ async fn a_snapshot_brings_back_what_was() -> anyhow::Result<()> {
     story(&engine, async {
         let room = TempDir::with_prefix("piccolo-volume-")?;
         let vault = Vault::new(room.path().join("secrets"), Ok(Identity::generate()));
-        let docker = Docker::open(&std::env::var("DOCKER_HOST")?, vault, Adopted::open(room.path())?, room.path())?;
+        let (adopted, declared) = (Adopted::open(room.path())?, watch::channel(Declared::default()).1);
+        let (host, arrivals) = (std::env::var("DOCKER_HOST")?, Arrivals::open(room.path())?);
+        let docker = Docker::open(&host, vault, adopted, arrivals, declared, room.path())?;
         let store = SnapshotStore::new(docker, room.path().join("snapshots"));
         let mut machine = Machine::new()?;
         machine.write("web.toml", &writer("web")?)?;

@@ -47,7 +47,7 @@ impl Diagnostic {
     }
 
     /// Says where it stands: `web.toml:9:12`.
-    pub(crate) fn place(&self, file: &str) -> String {
+    pub fn place(&self, file: &str) -> String {
         match (self.line, &*self.path) {
             (0, "") => format!("{file}: the manifest"),
             (0, path) => format!("{file}: {path}"),

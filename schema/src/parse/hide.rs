@@ -1,7 +1,7 @@
-//! Keeps what stands in the file of a Secret out of what is said about it.
+//! Keeps what stands in the file of a Secret, and logins in addresses, out of what is said about them.
 //!
 //! A mistake in such a file may be a value in plain text. Diagnostics reach status, journal and terminals; the line that
-//! they show is cut where its value begins.
+//! they show is cut where its value begins. A login in an address is made unreadable wherever it stands.
 
 use super::{diagnostic::Diagnostic, text::Text};
 
@@ -25,6 +25,29 @@ pub(super) fn values(diagnostics: &mut [Diagnostic], text: &Text<'_>) {
             it.source_line = shown;
         }
     }
+}
+
+/// Makes logins in addresses unreadable, in what is shown and in what is said.
+pub(super) fn logins(diagnostics: &mut [Diagnostic]) {
+    for it in diagnostics {
+        it.source_line = without_logins(&it.source_line);
+        it.reason = without_logins(&it.reason);
+    }
+}
+
+/// Returns a text with a `*` for each character between `://` and the last `@` before the path, so that all else stays
+/// where it is.
+fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c == '/' || c == '"' || c == '\'' || c == '`' || c.is_whitespace());
+        let host = part[..end.unwrap_or(part.len())].rfind('@').unwrap_or_default();
+        out.push_str("://");
+        out.extend(part[..host].chars().map(|_| '*'));
+        out.push_str(&part[host..]);
+    }
+    out
 }
 
 /// Returns a line without its value, none if it may be shown as it is.

@@ -51,11 +51,15 @@ impl Shape {
         static NETWORK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Network)));
         static VOLUME: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Volume)));
         static SECRET: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Secret)));
+        static CONFIG_SOURCE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::ConfigSource)));
+        static IMAGE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Image)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
             Kind::Volume => &VOLUME,
             Kind::Secret => &SECRET,
+            Kind::Image => &IMAGE,
+            Kind::ConfigSource => &CONFIG_SOURCE,
         }
     }
 

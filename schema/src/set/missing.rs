@@ -1,8 +1,8 @@
-//! What a container names and no manifest declares.
+//! What a manifest names and no other declares.
 
 use super::{Conflict, Set, Spot};
 use crate::{
-    Container, Declared, Kind, Network, Secret, Volume,
+    ConfigSource, Container, Declared, Image, Kind, Network, Secret, Volume,
     container::{Mount, SecretUse, can_be_declared},
     parse::{Code, Path, nearest},
 };
@@ -26,6 +26,22 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
             let more = spec.more_networks.iter().position(|it| it == name);
             let path = more.map_or_else(|| Path::spec("network"), |index| Path::spec("moreNetworks").index(index));
             want::<Network>(set, name, Spot::new(at, path), out);
+        }
+    }
+    for (at, image) in set.all::<Image>() {
+        if let Some(it) = &image.spec.credentials {
+            want::<Secret>(set, &it.secret, Spot::new(at, Path::spec("credentials").key("secret")), out);
+        }
+        for (index, it) in image.spec.push.iter().enumerate() {
+            if let Some(it) = &it.credentials {
+                let path = Path::spec("push").index(index).key("credentials").key("secret");
+                want::<Secret>(set, &it.secret, Spot::new(at, path), out);
+            }
+        }
+    }
+    for (at, source) in set.all::<ConfigSource>() {
+        if let Some(it) = &source.spec.credentials {
+            want::<Secret>(set, &it.secret, Spot::new(at, Path::spec("credentials").key("secret")), out);
         }
     }
 }

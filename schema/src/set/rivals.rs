@@ -1,11 +1,12 @@
-//! What only one of two can have: a name, a port of the machine, a range of addresses.
+//! What only one of two can have: a name, a port of the machine, a range of addresses, an image.
 
 use std::collections::BTreeMap;
 
 use super::{Conflict, Set, Spot};
 use crate::{
-    Declared, Network,
+    Declared, Image, Network,
     container::Port,
+    image::Reference,
     parse::{Code, Path},
 };
 
@@ -75,6 +76,24 @@ pub(super) fn subnets(set: &Set<'_>, out: &mut Vec<Conflict>) {
             } else {
                 granted.push((at, key, network.name(), range));
             }
+        }
+    }
+}
+
+pub(super) fn references(set: &Set<'_>, out: &mut Vec<Conflict>) {
+    let mut claims: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    for (at, image) in set.all::<Image>() {
+        let Ok(reference) = Reference::parse(&image.spec.reference) else { continue };
+        let (other, name) = *claims.entry(reference.to_string()).or_insert((at, image.name()));
+        if name != image.name() {
+            out.push(Conflict {
+                code: Code::Duplicate,
+                is_error: true,
+                at: Spot::new(at, Path::spec("reference")),
+                others: vec![Spot::new(other, Path::spec("reference"))],
+                reason: format!("Images `{}` and `{name}` both bring `{reference}`", image.name()),
+                help: "keep one of the two; any number of containers can use it".to_owned(),
+            });
         }
     }
 }

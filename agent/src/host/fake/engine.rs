@@ -8,7 +8,10 @@ use super::{
     FakeEngine, Verb,
     world::{World, gone, not_while, spec_of},
 };
-use crate::host::{ContainerSeen, Engine, EngineView, Health, HostError, Limits, Reason, Rollout, Stamp, State};
+use crate::{
+    console::Excerpt,
+    host::{ContainerSeen, Engine, EngineView, Health, HostError, Limits, Reason, Rollout, Stamp, State},
+};
 
 impl Engine for FakeEngine {
     async fn containers(&self) -> Result<EngineView, HostError> {
@@ -21,7 +24,7 @@ impl Engine for FakeEngine {
     }
 
     async fn pull(&self, image: &str) -> Result<(), HostError> {
-        self.verb(Verb::Pull, |world| world.pull(image)).await
+        self.verb(Verb::Pull, |world| world.fetch(image, None)).await
     }
 
     async fn create(
@@ -74,37 +77,20 @@ impl Engine for FakeEngine {
         self.verb(Verb::Remove, |world| world.remove(id)).await
     }
 
-    fn logs(
-        &self,
-        name: &str,
-        follow: bool,
-        tail: Option<u32>,
-    ) -> impl Stream<Item = Result<Bytes, HostError>> + Send + 'static {
+    fn logs(&self, name: &str, excerpt: &Excerpt) -> impl Stream<Item = Result<Bytes, HostError>> + Send + 'static {
         let lines = match self.lock().world.logs.get(name) {
             None => vec![Err(gone(name))],
             Some(lines) => {
-                let tail = tail.map_or(lines.len(), |tail| usize::try_from(tail).unwrap_or(usize::MAX));
+                let tail = excerpt.tail.map_or(lines.len(), |tail| usize::try_from(tail).unwrap_or(usize::MAX));
                 lines.iter().skip(lines.len().saturating_sub(tail)).cloned().map(Ok).collect()
             }
         };
-        let more = if follow { stream::pending().left_stream() } else { stream::empty().right_stream() };
+        let more = if excerpt.follow { stream::pending().left_stream() } else { stream::empty().right_stream() };
         stream::iter(lines).chain(more)
     }
 }
 
 impl World {
-    fn pull(&mut self, image: &str) -> Result<(), HostError> {
-        if self.unpublished.contains(image) {
-            return Err(HostError::new(Reason::ImageMissing, format!("The registry has no image `{image}`")));
-        }
-        self.images.insert(image.to_owned());
-        if let Some(digest) = self.tags.get(image) {
-            self.local.insert(image.to_owned(), digest.clone());
-        }
-        self.count(None);
-        Ok(())
-    }
-
     fn create(
         &mut self,
         name: &str,

@@ -9,6 +9,22 @@ pub enum Verb {
     Containers,
     /// Pulls an image.
     Pull,
+    /// Says what is known of repositories.
+    Sources,
+    /// Puts a revision in force.
+    Take,
+    /// Lists images.
+    Images,
+    /// Pulls the image of a manifest.
+    PullDeclared,
+    /// Builds an image.
+    Build,
+    /// Pushes an image.
+    Push,
+    /// Gives a name back.
+    GiveBack,
+    /// Loads an image from an archive.
+    Load,
     /// Makes a container.
     Create,
     /// Starts a container.
@@ -166,7 +182,13 @@ impl Verb {
     const fn changes(self) -> bool {
         !matches!(
             self,
-            Self::Containers | Self::Networks | Self::Secrets | Self::Volumes | Self::Snapshots | Self::Strangers
+            Self::Containers
+                | Self::Images
+                | Self::Networks
+                | Self::Secrets
+                | Self::Volumes
+                | Self::Snapshots
+                | Self::Strangers
         )
     }
 }

@@ -4,14 +4,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, Progress};
 
 use super::{
     secrets::Value,
     volumes::{Place, Volume},
 };
 use crate::host::{
-    ContainerSeen, EngineView, Firewall, HostError, NetworkSeen, Places, Reason, Record, State, UpdatesSeen,
+    Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, HostError, NetworkSeen, Places, Pushed, Reason,
+    Record, SourceSeen, State, UpdatesSeen,
 };
 
 /// All there is on the machine.
@@ -37,8 +38,28 @@ pub(super) struct World {
     pub(super) places: Places,
     /// Images that are here.
     pub(super) images: BTreeSet<String>,
+    /// What is written on images that were built here.
+    pub(super) built: BTreeMap<String, Built>,
+    /// What registries were given, by manifest and by the name that it has there.
+    pub(super) pushed: BTreeMap<String, BTreeMap<String, Pushed>>,
+    /// Names that broken pushes left behind, by manifest.
+    pub(super) lent: BTreeMap<String, BTreeSet<String>>,
+    /// The fingerprints of what images are built from, by place; none where nothing can be read.
+    pub(super) contexts: BTreeMap<String, Option<String>>,
+    /// Images that manifests declare, as the engine lists them, with the names of the manifests.
+    pub(super) declared: BTreeMap<String, String>,
+    /// How far pulls have come that are under way.
+    pub(super) pulls: BTreeMap<String, Progress>,
+    /// Archives by path.
+    pub(super) archives: BTreeMap<String, Fingerprint>,
+    /// Where images came from that the registry did not give.
+    pub(super) brought: BTreeMap<String, Brought>,
+    /// Images for which the registry wants a login.
+    pub(super) closed: BTreeSet<String>,
     /// Images that the registry does not have.
     pub(super) unpublished: BTreeSet<String>,
+    /// What is known of repositories.
+    pub(super) sources: BTreeMap<String, SourceSeen>,
     /// The packet filter.
     pub(super) firewall: Firewall,
     /// The digests of tags in the registry.
@@ -75,6 +96,8 @@ impl World {
             containers,
             engine_since: Some(self.at(self.engine_since)),
             images: self.images.iter().cloned().collect(),
+            declared_images: self.declared.clone(),
+            pulls: self.pulls.clone(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),
             firewall: self.firewall(),

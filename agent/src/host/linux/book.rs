@@ -10,14 +10,17 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::warn;
 
-use super::{docker::lock, file};
-use crate::host::{HostError, Reason};
+use super::docker::lock;
+use crate::{
+    file,
+    host::{HostError, Reason},
+};
 
 const ENDING: &str = ".json";
 
 /// What is written down of each thing, by its name.
 #[derive(Debug)]
-pub(super) struct Book<T> {
+pub struct Book<T> {
     home: PathBuf,
     pages: Mutex<Pages<T>>,
 }
@@ -31,7 +34,7 @@ struct Pages<T> {
 
 impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
     /// Reads all that is in this directory, which is made when it is first needed.
-    pub(super) fn open(home: PathBuf) -> io::Result<Self> {
+    pub fn open(home: PathBuf) -> io::Result<Self> {
         let mut pages = Pages { records: BTreeMap::new(), damaged: BTreeSet::new() };
         let entries = match fs::read_dir(&home) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -53,12 +56,12 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
     }
 
     /// Returns everything.
-    pub(super) fn records(&self) -> BTreeMap<String, T> {
+    pub fn records(&self) -> BTreeMap<String, T> {
         lock(&self.pages).records.clone()
     }
 
     /// Changes what is written of one thing, and returns when that will survive a loss of power.
-    pub(super) fn change(&self, subject: &str, change: impl FnOnce(&mut T)) -> Result<(), HostError> {
+    pub fn change(&self, subject: &str, change: impl FnOnce(&mut T)) -> Result<(), HostError> {
         let mut pages = lock(&self.pages);
         let path = self.home.join(format!("{subject}{ENDING}"));
         if pages.damaged.contains(subject) {
@@ -81,7 +84,7 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
     }
 
     /// Forgets what is written of one thing.
-    pub(super) fn forget(&self, subject: &str) -> Result<(), HostError> {
+    pub fn forget(&self, subject: &str) -> Result<(), HostError> {
         let mut pages = lock(&self.pages);
         if pages.records.remove(subject).is_none() {
             return Ok(());

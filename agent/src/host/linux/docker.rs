@@ -5,7 +5,7 @@
 //! that is remembered is dropped.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,53 +13,71 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker as Client,
     models::NetworkConnectRequest,
-    query_parameters::{
-        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-        RenameContainerOptionsBuilder,
-    },
+    query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RenameContainerOptionsBuilder},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use piccolo_schema::{
     ContainerSpec,
     container::{Exposure, SecretUse},
-    image::Reference,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch::Receiver};
 
 use super::{
     adopted::Adopted,
+    archives::{self, Spool},
+    brought::Arrivals,
     cache::Cache,
     create, error, events, guard,
     hint::Hint,
+    images::{Declared, DeclaredImage},
+    logs,
     nft::Nft,
     probe::Probes,
+    pulls::Pulls,
+    pushes::Pushes,
     seen::{self, Images},
+    shells::Sessions,
+    sources::{self, Sources},
     vault::Vault,
     watch,
 };
-use crate::host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp};
+use crate::{
+    console::Excerpt,
+    host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp},
+};
 
 /// How long an ordinary call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stop may take: the longest grace period that a manifest can ask for, and a little.
 const STOP_PATIENCE: Duration = Duration::from_secs(3600 + 60);
-/// How long a pull may go without a word from the registry.
-const PULL_PATIENCE: Duration = Duration::from_secs(120);
 /// Inspections side by side.
 const INSPECTIONS: usize = 8;
 
 /// The Docker engine.
 #[derive(Debug)]
 pub struct Docker {
-    socket: String,
+    pub(super) socket: String,
     client: Mutex<Option<Client>>,
-    vault: Vault,
+    pub(super) vault: Vault,
     pub(super) adopted: Adopted,
+    pub(super) arrivals: Arrivals,
+    pub(super) spool: Spool,
+    /// What the manifests say of images.
+    pub(super) declared: Receiver<Declared>,
     pub(super) cache: Mutex<Cache>,
     pub(super) containers_hint: Arc<Hint>,
+    pub(super) images_hint: Notify,
     pub(super) networks_hint: Notify,
     pub(super) probes: Probes,
+    pub(super) sessions: Sessions,
+    pub(super) pulls: Pulls,
+    /// What registries were given.
+    pub(super) pushes: Pushes,
+    /// What images are built from.
+    pub(super) sources: Arc<Sources>,
+    /// Where repositories are while an image is built from them.
+    pub(super) builds_dir: PathBuf,
     pub(super) volumes_hint: Notify,
     /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
     pub(super) volumes_look: Arc<Semaphore>,
@@ -78,23 +96,41 @@ impl Docker {
     ///
     /// # Errors
     /// When the address is no unix socket.
-    pub fn open(address: &str, vault: Vault, adopted: Adopted, state_dir: &Path) -> Result<Arc<Self>, BadAddress> {
+    pub fn open(
+        address: &str,
+        vault: Vault,
+        adopted: Adopted,
+        arrivals: Arrivals,
+        declared: Receiver<Declared>,
+        state_dir: &Path,
+    ) -> Result<Arc<Self>, BadAddress> {
         let socket = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
         let docker = Arc::new(Self {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
             vault,
             adopted,
+            arrivals,
+            spool: Spool::new(state_dir),
+            declared,
             cache: Mutex::default(),
             containers_hint: Arc::default(),
+            images_hint: Notify::new(),
             networks_hint: Notify::new(),
             probes: Probes::default(),
+            sessions: Sessions::default(),
+            pulls: Pulls::default(),
+            pushes: Pushes::open(state_dir),
+            sources: Arc::default(),
+            builds_dir: state_dir.join("builds"),
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
             nft: Nft::new(state_dir),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         tokio::spawn(watch::follow(Arc::downgrade(&docker)));
+        tokio::spawn(sources::follow(Arc::downgrade(&docker)));
+        tokio::spawn(archives::follow(Arc::downgrade(&docker), docker.declared.clone()));
         Ok(docker)
     }
 
@@ -108,6 +144,12 @@ impl Docker {
         let client = client.negotiate_version().await.map_err(|error| error::translate(&error))?;
         *lock(&self.client) = Some(client.clone());
         Ok(client)
+    }
+
+    /// Returns the connection that is known, for streams, which must not borrow the engine.
+    pub(super) fn known_client(&self) -> Result<Client, HostError> {
+        let unreachable = || HostError::new(Reason::EngineUnavailable, "The engine can't be reached at present");
+        lock(&self.client).clone().ok_or_else(unreachable)
     }
 
     /// Forgets everything that may have changed unseen.
@@ -163,16 +205,16 @@ impl Docker {
         }
     }
 
-    async fn images(&self, client: &Client) -> Result<Images, HostError> {
+    pub(super) async fn all_images(&self, client: &Client) -> Result<Images, HostError> {
         let (known, asked) = lock(&self.cache).images();
         if let Some(known) = known {
-            return Ok(known);
+            return Ok(self.arrivals.complete(known));
         }
         let none = None::<bollard::query_parameters::ListImagesOptions>;
         let images = client.list_images(none).await.map_err(|error| error::translate(&error))?;
         let images = Images::new(images);
         lock(&self.cache).put_images(images.clone(), asked);
-        Ok(images)
+        Ok(self.arrivals.complete(images))
     }
 
     async fn network_names(&self, client: &Client) -> Result<Vec<String>, HostError> {
@@ -224,33 +266,24 @@ impl Docker {
     }
 }
 
-impl Docker {
-    /// Returns the digest that an image has at its registry, without pulling it.
-    pub(super) async fn registry_digest(&self, image: &str) -> Result<String, HostError> {
-        let client = self.client().await?;
-        let whole = Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string());
-        let asked = client.inspect_registry_image(&whole, None).await.map_err(|error| error::pull(image, &error))?;
-        let none = || HostError::new(Reason::Failed, format!("The registry names no digest of {image}"));
-        asked.descriptor.digest.ok_or_else(none)
-    }
-}
-
 impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let mut containers = self.list(&client).await?;
         let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
-        let (images, networks) = (self.images(&client).await?, self.network_names(&client).await?);
+        let (images, networks) = (self.all_images(&client).await?, self.network_names(&client).await?);
         for container in &mut containers {
             container.image_digest = images.digest(container);
         }
-        let (images, volumes) = (images.names, self.volume_names(&client).await?);
+        let (images, volumes) = (images.names(), self.volume_names(&client).await?);
         // What is wrong with the memory of secrets is told by their own kind. Here it is as if there were none: who needs
         // one waits, and the others go on.
         let (secrets, places) = self.vault.given().await.unwrap_or_default();
         let engine_since = self.runs_since(&client, &containers).await;
+        let declared = |(name, it): (&String, &DeclaredImage)| (name.clone(), it.manifest.clone());
+        let declared_images = self.declared.borrow().iter().map(declared).collect();
         let view = EngineView { containers, engine_since, images, networks, volumes, ..EngineView::default() };
-        Ok(EngineView { firewall, secrets, places, ..view })
+        Ok(EngineView { firewall, secrets, places, declared_images, pulls: self.pulls.seen(), ..view })
     }
 
     async fn changed(&self) {
@@ -258,26 +291,8 @@ impl Engine for Docker {
     }
 
     async fn pull(&self, image: &str) -> Result<(), HostError> {
-        let client = self.client().await?;
-        // Without a tag an engine would pull every one that there is.
-        let whole = Reference::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.to_string());
-        let options = CreateImageOptionsBuilder::new().from_image(&whole).build();
-        let mut progress = std::pin::pin!(client.create_image(Some(options), None, None));
-        loop {
-            match tokio::time::timeout(PULL_PATIENCE, progress.next()).await {
-                Err(_) => {
-                    let message = format!("The registry sent nothing of {image} for {} s", PULL_PATIENCE.as_secs());
-                    return Err(HostError::new(Reason::TimedOut, message));
-                }
-                Ok(None) => return Ok(()),
-                Ok(Some(Err(error))) => return Err(error::pull(image, &error)),
-                Ok(Some(Ok(info))) => {
-                    if let Some(detail) = info.error_detail {
-                        return Err(error::pull_text(image, &detail.message.unwrap_or_default()));
-                    }
-                }
-            }
-        }
+        let login = self.login_of_repository(image).await?;
+        self.fetch(image, login).await
     }
 
     async fn create(
@@ -290,7 +305,8 @@ impl Engine for Docker {
         let client = self.client().await?;
         guard::check(spec).await?;
         let variables = self.vault.variables(spec).await?;
-        let body = create::body(subject, spec, rollout, &self.vault, variables)?;
+        let mut body = create::body(subject, spec, rollout, &self.vault, variables)?;
+        body.image = body.image.map(|image| self.arrivals.called(image));
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         if let Err(error) = client.create_container(Some(options), body.clone()).await {
             let error = error::translate(&error);
@@ -348,27 +364,8 @@ impl Engine for Docker {
         error::gone_is_fine(error::done_is_fine(self.client().await?.remove_container(id, None).await))
     }
 
-    fn logs(
-        &self,
-        name: &str,
-        follow: bool,
-        tail: Option<u32>,
-    ) -> impl Stream<Item = Result<Bytes, HostError>> + Send + 'static {
-        let tail = tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::new().follow(follow).stdout(true).stderr(true).tail(&tail).build();
-        // The connection is made when the first part is asked for; the stream must not borrow the engine.
-        let client = lock(&self.client)
-            .clone()
-            .ok_or_else(|| HostError::new(Reason::EngineUnavailable, "The engine can't be reached at present"));
-        let name = name.to_owned();
-        stream::once(future::ready(client))
-            .map_ok(move |client| {
-                let parts = client.logs(&name, Some(options.clone()));
-                parts.map(|part| {
-                    part.map(bollard::container::LogOutput::into_bytes).map_err(|error| error::translate(&error))
-                })
-            })
-            .try_flatten()
+    fn logs(&self, name: &str, excerpt: &Excerpt) -> impl Stream<Item = Result<Bytes, HostError>> + Send + 'static {
+        logs::read(self.known_client(), name.to_owned(), excerpt)
     }
 }
 

@@ -36,9 +36,16 @@ const SIGNS: &[(&str, Reason, &str)] = &[
     ("unable to find user", Reason::Refused, "The image has no such user; mend `user`, or write it as a number"),
     ("unable to find group", Reason::Refused, "The image has no such group; mend `user`, or write it as a number"),
     ("mount a directory onto a file", Reason::Refused, "One side of a mount is a file, the other a directory; mend it"),
+    ("is paused", Reason::InUse, "It is paused; `docker unpause` lets it go on"),
+    ("is not running", Reason::InUse, "It does not run at present; `piccolo describe` says why"),
+    ("is restarting", Reason::InUse, "It is being started again; try again in a moment"),
+    ("no such container", Reason::Gone, "The container is gone; `piccolo describe` says what becomes of it"),
     ("permission denied", Reason::PermissionDenied, "The engine may not do this"),
     ("operation not permitted", Reason::PermissionDenied, "The engine may not do this"),
 ];
+
+/// What to do where a registry wants to know who asks.
+const LOGIN: &str = "The registry wants another login for this image; mend the `credentials` of its Image manifest";
 
 /// What stands in a failed pull, and what that means.
 const PULL_SIGNS: &[(&str, Reason, &str)] = &[
@@ -46,12 +53,44 @@ const PULL_SIGNS: &[(&str, Reason, &str)] = &[
     ("connection refused", Reason::ImageMissing, "The registry does not answer; is it running and the address right?"),
     ("no such host", Reason::ImageMissing, "The registry's name is not known; mend the name or the network"),
     ("i/o timeout", Reason::ImageMissing, "The registry does not answer; is there a network?"),
-    ("unauthorized", Reason::PermissionDenied, "The registry wants a login for this image"),
+    ("unauthorized", Reason::PermissionDenied, LOGIN),
+    ("no basic auth credentials", Reason::PermissionDenied, LOGIN),
     ("access denied", Reason::ImageMissing, "The registry has no such image, or wants a login for it"),
     ("manifest unknown", Reason::ImageMissing, "The registry has no such image; check name and tag"),
     ("not found", Reason::ImageMissing, "The registry has no such image; check name and tag"),
     ("toomanyrequests", Reason::ImageMissing, "The registry limits how often you may pull; it is tried again later"),
 ];
+
+/// What to do where a registry does not let this login write.
+const WRITER: &str =
+    "The registry does not take it with this login; mend the `credentials` in `push` of its Image manifest";
+
+/// What stands in a failed push, and what that means.
+const PUSH_SIGNS: &[(&str, Reason, &str)] = &[
+    ("unauthorized", Reason::PermissionDenied, WRITER),
+    ("authentication required", Reason::PermissionDenied, WRITER),
+    ("no basic auth credentials", Reason::PermissionDenied, WRITER),
+    ("denied", Reason::PermissionDenied, WRITER),
+    ("connection refused", Reason::PushFailed, "The registry does not answer; is it running and the address right?"),
+    ("no such host", Reason::PushFailed, "The registry's name is not known; mend the name or the network"),
+    ("i/o timeout", Reason::PushFailed, "The registry does not answer; is there a network?"),
+    (
+        "http response to https",
+        Reason::PushFailed,
+        "The registry speaks HTTP only; name it in `insecure-registries` of the engine",
+    ),
+];
+
+/// Names the cause of a failed push.
+pub(super) fn push(to: &str, error: &Error) -> HostError {
+    let text = match error {
+        Error::DockerResponseServerError { message, .. } => message,
+        Error::DockerStreamError { error } => error,
+        other => return translate(other),
+    };
+    let (reason, hint) = sign(PUSH_SIGNS, text).unwrap_or((Reason::PushFailed, "The push failed"));
+    HostError::new(reason, format!("{hint} ({to}: {})", clean(text)))
+}
 
 /// Names the cause of an error of any call but a pull.
 pub(super) fn translate(error: &Error) -> HostError {
@@ -95,7 +134,8 @@ pub(super) fn gone_is_fine(result: Result<(), HostError>) -> Result<(), HostErro
     }
 }
 
-fn answered(status: u16, text: &str) -> HostError {
+/// Names the cause of an answer that says no.
+pub(super) fn answered(status: u16, text: &str) -> HostError {
     if let Some((reason, hint)) = sign(SIGNS, text) {
         return HostError::new(reason, format!("{hint} ({})", clean(text)));
     }
@@ -124,7 +164,8 @@ fn broken(error: &Error) -> HostError {
     unavailable(&causes.join(": "))
 }
 
-fn unavailable(why: &str) -> HostError {
+/// Says that the engine can't be reached, and why.
+pub(super) fn unavailable(why: &str) -> HostError {
     let hint = "The container engine can't be reached; is Docker installed and running?";
     HostError::new(Reason::EngineUnavailable, format!("{hint} ({})", clean(why)))
 }
@@ -140,7 +181,7 @@ fn sign(signs: &[(&str, Reason, &'static str)], text: &str) -> Option<(Reason, &
 }
 
 /// Keeps one line, a bounded length, and nobody's password.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let line = text.split_whitespace().map(without_login).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(400) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -55,6 +55,7 @@ fn since() -> EventsOptions {
 
 fn hint_all(engine: &Docker) {
     engine.containers_hint.now();
+    engine.images_hint.notify_one();
     engine.networks_hint.notify_one();
     engine.volumes_hint.notify_one();
 }
@@ -75,7 +76,10 @@ fn heed(engine: &Docker, event: &EventMessage) {
                 _ => {}
             }
         }
-        Some(EventMessageTypeEnum::IMAGE) => lock(&engine.cache).forget_images(),
+        Some(EventMessageTypeEnum::IMAGE) => {
+            lock(&engine.cache).forget_images();
+            engine.images_hint.notify_one();
+        }
         // That a volume is mounted or unmounted is told at each start and stop of a container, and changes nothing.
         Some(EventMessageTypeEnum::VOLUME) if action == "mount" || action == "unmount" => return,
         Some(EventMessageTypeEnum::VOLUME) => {

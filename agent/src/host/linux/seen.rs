@@ -1,6 +1,6 @@
 //! From the engine's words to ours. Pure.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthStatusEnum, HostConfig, ImageSummary,
@@ -8,8 +8,8 @@ use bollard::models::{
 };
 use piccolo_schema::{container::Restart, image::Reference};
 
-use super::{CONTAINER_LABEL, ROLLOUT_LABEL, SPEC_LABEL, VARIABLES_LABEL};
-use crate::host::{ContainerSeen, Health, Limits, Stamp, State};
+use super::{BUILD_LABEL, CONTAINER_LABEL, ROLLOUT_LABEL, SOURCE_LABEL, SPEC_LABEL, VARIABLES_LABEL};
+use crate::host::{Built, ContainerSeen, Health, ImageSeen, Limits, Stamp, State};
 
 /// Reads a line of the list, and the part of its status text that does not move with the time. The stamp stands in the
 /// labels, unless it was adopted.
@@ -79,40 +79,41 @@ pub(super) fn inspected(mut seen: ContainerSeen, inspected: &ContainerInspectRes
 /// The images that are here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Images {
-    /// Every name by which one can be run, sorted.
-    pub(super) names: Vec<String>,
-    /// What registries call them, `nginx@sha256:…`, by identifier.
-    digests: HashMap<String, Vec<String>>,
+    /// Every one, sorted by identifier.
+    pub(super) all: Vec<ImageSeen>,
 }
 
 impl Images {
     /// Reads the engine's list.
     pub(super) fn new(images: Vec<ImageSummary>) -> Self {
-        let digests = images.iter().map(|image| (image.id.clone(), image.repo_digests.clone())).collect();
-        Self { names: image_names(images), digests }
+        let mut all: Vec<ImageSeen> = images.into_iter().map(image).collect();
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        Self { all }
+    }
+
+    /// Returns every name by which an image can be run, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.all.iter().flat_map(|image| image.names.iter().cloned()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Returns the digest of the image that a container runs.
     pub(super) fn digest(&self, seen: &ContainerSeen) -> Option<String> {
-        let image = &seen.stamp.as_ref()?.spec.as_ref()?.image;
-        let wanted = Reference::parse(image).ok()?;
-        self.digests.get(&seen.image_id)?.iter().find_map(|name| {
-            let name = Reference::parse(name).ok()?;
-            let digest = name.digest()?.to_owned();
-            ((name.domain(), name.path()) == (wanted.domain(), wanted.path())).then_some(digest)
-        })
+        let wanted = Reference::parse(&seen.stamp.as_ref()?.spec.as_ref()?.image).ok()?;
+        self.all.iter().find(|image| image.id == seen.image_id)?.digest(&wanted)
     }
 }
 
-fn image_names(images: Vec<ImageSummary>) -> Vec<String> {
-    let all = images.into_iter().flat_map(|image| image.repo_tags.into_iter().chain(image.repo_digests));
-    let mut names: Vec<String> = all
-        .filter(|name| !name.contains("<none>"))
-        .map(|name| Reference::parse(&name).map_or(name, |reference| reference.to_string()))
-        .collect();
+fn image(summary: ImageSummary) -> ImageSeen {
+    let names = summary.repo_tags.into_iter().chain(summary.repo_digests).filter(|name| !name.contains("<none>"));
+    let mut names: Vec<String> =
+        names.map(|name| Reference::parse(&name).map_or(name, |reference| reference.to_string())).collect();
     names.sort();
-    names.dedup();
-    names
+    let label = |key: &str| summary.labels.get(key).cloned();
+    let built = label(BUILD_LABEL).zip(label(SOURCE_LABEL)).map(|(recipe, source)| Built { recipe, source });
+    ImageSeen { id: summary.id, names, size: u64::try_from(summary.size).unwrap_or_default(), built }
 }
 
 fn limits(config: &HostConfig) -> Limits {
@@ -163,6 +164,8 @@ fn lasting(status: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn summary(labels: &[(&str, &str)]) -> ContainerSummary {

@@ -10,6 +10,7 @@
 //! file that is mounted by itself: a container holds on to the very file, so that it is written over in place.
 
 mod files;
+mod login;
 mod memory;
 mod stamps;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, Progress};
 
 use super::compare::{Gap, gap, listed_as};
 use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, UpdatesSeen, firewall::short};
@@ -13,6 +13,8 @@ pub(super) struct Machine<'a> {
     names: BTreeMap<&'a str, &'a ContainerSeen>,
     subjects: BTreeMap<&'a str, Vec<&'a ContainerSeen>>,
     images: BTreeSet<&'a str>,
+    declared_images: &'a BTreeMap<String, String>,
+    pulls: &'a BTreeMap<String, Progress>,
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
     firewall: &'a Firewall,
@@ -51,6 +53,8 @@ impl<'a> Machine<'a> {
             names: view.containers.iter().map(|container| (container.name.as_str(), container)).collect(),
             subjects,
             images: view.images.iter().map(String::as_str).collect(),
+            declared_images: &view.declared_images,
+            pulls: &view.pulls,
             networks: view.networks.iter().map(String::as_str).collect(),
             volumes: view.volumes.iter().map(String::as_str).collect(),
             firewall: &view.firewall,
@@ -86,6 +90,16 @@ impl<'a> Machine<'a> {
     /// Returns true if the image can be run without pulling it.
     pub(super) fn has_image(&self, image: &str) -> bool {
         self.images.contains(image) || self.images.contains(listed_as(image).as_str())
+    }
+
+    /// Returns the manifest that brings this image, if there is one.
+    pub(super) fn brings(&self, image: &str) -> Option<&'a str> {
+        self.declared_images.get(&listed_as(image)).map(String::as_str)
+    }
+
+    /// Returns how far the pull of this image has come, if one is under way.
+    pub(super) fn progress(&self, image: &str) -> Option<&'a Progress> {
+        self.pulls.get(&listed_as(image))
     }
 
     /// Returns true if the engine has the network of a manifest.

@@ -1,13 +1,14 @@
 //! How a container stands.
 
-use piccolo_schema::{Container, ContainerSpec, ContainerStatus, Declared, container::Restart};
+use piccolo_schema::{Container, ContainerSpec, ContainerStatus, Declared, Progress, container::Restart};
 
 use super::{
     machine::Machine,
-    offer::{Offer, digest, offer},
+    offer::{Offer, digest, offer, pinned},
+    step::image,
 };
 use crate::{
-    host::{ContainerSeen, EngineView, Health, Previous, State},
+    host::{ContainerSeen, EngineView, Health, Previous, Rollout, State},
     reconcile::{Note, Report},
 };
 
@@ -25,7 +26,8 @@ fn one(manifest: &Container, machine: &Machine<'_>) -> Report {
         None => (false, "Absent", "There is no container".to_owned()),
     };
     let available = seen.and_then(|seen| available(manifest, seen, machine));
-    let status = ContainerStatus { update_available: available.map(str::to_owned), ..status(seen) };
+    let update_available = available.map(str::to_owned);
+    let status = ContainerStatus { update_available, progress: progress(manifest, seen, machine), ..status(seen) };
     let fields = serde_json::to_value(status).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
@@ -61,6 +63,18 @@ fn available<'a>(manifest: &Container, seen: &ContainerSeen, machine: &Machine<'
         Offer::Waits(digest, ..) | Offer::Due(digest) => Some(digest),
         Offer::None | Offer::Failed(..) | Offer::Back(_) => None,
     }
+}
+
+/// Returns how far the pull has come of the image that it is made from next.
+fn progress(manifest: &Container, seen: Option<&ContainerSeen>, machine: &Machine<'_>) -> Option<Progress> {
+    let (name, spec) = (manifest.name(), &manifest.spec);
+    let due = seen.and_then(|seen| match offer(name, spec, seen, machine) {
+        Offer::Due(digest) => Some(digest.to_owned()),
+        Offer::Back(previous) => Some(previous.digest.clone()),
+        Offer::None | Offer::Failed(..) | Offer::Waits(..) => None,
+    });
+    let due = due.map(|digest| Rollout { digest, replaces: None, restores: None });
+    machine.progress(&image(spec, due.or_else(|| pinned(name, spec, machine)).as_ref())).cloned()
 }
 
 /// Returns true if it ended and its restart policy leaves it at that.

@@ -180,6 +180,15 @@ impl Step for ContainerStep {
         self.removal
     }
 
+    fn loses(&self) -> Option<&'static str> {
+        match self.act {
+            Act::Remove { .. } => Some("what it wrote outside of volumes"),
+            Act::DropSnapshot(_) => Some("the snapshot"),
+            Act::Condemn { .. } => Some("another try of this image"),
+            _ => None,
+        }
+    }
+
     fn is_follow_up(&self) -> bool {
         self.follows
     }

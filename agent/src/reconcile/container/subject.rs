@@ -144,7 +144,7 @@ impl<'a> Subject<'a> {
             return Err(taken);
         }
         self.name_is_free(&self.next)?;
-        self.pull();
+        self.pull()?;
         self.network_is_there()?;
         self.volumes_are_there()?;
         self.give_secrets()?;
@@ -171,7 +171,7 @@ impl<'a> Subject<'a> {
     /// Plans a container where there is none, or none that is whole.
     fn make(&mut self, remains: Vec<&ContainerSeen>) -> Halt {
         self.name_is_free(self.name)?;
-        self.pull();
+        self.pull()?;
         self.acts.extend(remains.into_iter().flat_map(take_down));
         self.network_is_there()?;
         self.volumes_are_there()?;
@@ -205,11 +205,21 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn pull(&mut self) {
+    /// Pulls the image, unless it is here or another manifest brings it.
+    fn pull(&mut self) -> Halt {
         let image = image(self.spec, pinned(self.name, self.spec, self.machine).as_ref());
-        if !self.machine.has_image(&image) {
-            self.acts.push(Act::Pull { image });
+        if self.machine.has_image(&image) {
+            return Ok(());
         }
+        if let Some(manifest) = self.machine.brings(&image) {
+            let message = format!(
+                "The Image manifest `{manifest}` has not brought `{image}` yet; see what keeps it: piccolo describe \
+                 image {manifest}"
+            );
+            return Err(self.wait("ImageNotReady", message));
+        }
+        self.acts.push(Act::Pull { image });
+        Ok(())
     }
 
     fn create(&mut self, name: String, why: String) {

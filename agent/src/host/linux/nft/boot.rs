@@ -8,7 +8,10 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use crate::host::{HostError, Reason, firewall::digest, linux::file};
+use crate::{
+    file,
+    host::{HostError, Reason, firewall::digest},
+};
 
 /// The name of the file; the unit that loads it names it too.
 const FILE: &str = "rules.nft";

@@ -1,0 +1,167 @@
+//! Who asks, and whether they may.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State as Extract},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use piccolo_schema::Role;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::{
+    fault::Fault,
+    operations::{self, Needs},
+    serve::Peer,
+    stream::Ending,
+};
+use crate::{
+    access::{Access, Caller, Scope},
+    clock,
+    manifests::{By, Door, Who},
+};
+
+/// The one path that a token for figures leads to.
+const METRICS: &str = "/metrics";
+/// How a client may prove itself: git and browsers know the second one only.
+const CHALLENGES: [&str; 2] = ["Bearer realm=\"piccolo\"", "Basic realm=\"piccolo\", charset=\"UTF-8\""];
+
+/// Lets in who may do what is asked for, and tells the routes who it is.
+pub(super) async fn check(Extract(access): Extract<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
+    let needs = operations::needs(request.method(), route.as_deref());
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return Fault::new(StatusCode::FORBIDDEN, "Forbidden", "it is not known who asks").into_response();
+    };
+    let caller = match peer {
+        Peer::User(user) => Some(neighbour(user)),
+        Peer::Remote(_) => presented(request.headers()).and_then(|it| access.know(&it, clock::now())),
+    };
+    if let Err(fault) = allow(needs, peer, caller.as_ref(), access.is_claimed(), route.as_deref()) {
+        return challenge(fault);
+    }
+    if let Some(caller) = caller {
+        let who = match peer {
+            Peer::User(user) => Who::User(user),
+            Peer::Remote(_) => Who::Named(Arc::clone(&caller.name)),
+        };
+        if let Some(ending) = request.extensions_mut().get_mut::<Ending>() {
+            *ending = ending.of(caller.ended.clone());
+        }
+        request.extensions_mut().insert(By { door: Door::Api, who });
+        request.extensions_mut().insert(caller);
+    }
+    next.run(request).await
+}
+
+/// Says why somebody may not do this, if so. Pure.
+fn allow(
+    needs: Needs,
+    peer: Peer,
+    caller: Option<&Caller>,
+    is_claimed: bool,
+    route: Option<&str>,
+) -> Result<(), Fault> {
+    let is_remote = matches!(peer, Peer::Remote(_));
+    if is_remote && !is_claimed && needs != Needs::Nothing {
+        let fault = Fault::new(StatusCode::FORBIDDEN, "Unclaimed", "nobody has claimed this machine yet");
+        return Err(fault.help("its screen shows a code: `piccolo claim HOST`"));
+    }
+    let needed = match needs {
+        Needs::Nothing | Needs::Claimed => return Ok(()),
+        Needs::Root if is_remote => {
+            let fault = Fault::new(StatusCode::FORBIDDEN, "Forbidden", "this is for root on the machine itself");
+            return Err(fault.help("log in there, or use its console"));
+        }
+        Needs::Root => Role::Admin,
+        Needs::Role(role) => role,
+    };
+    let Some(caller) = caller else {
+        let fault = Fault::new(StatusCode::UNAUTHORIZED, "Unauthorized", "this takes a token that holds");
+        return Err(fault.help("`piccolo claim HOST` gets the first one, `piccolo token create` more"));
+    };
+    if caller.scope == Scope::Metrics && route != Some(METRICS) {
+        let detail = format!("the token `{}` is for {METRICS} alone", caller.name);
+        return Err(Fault::new(StatusCode::FORBIDDEN, "Forbidden", detail));
+    }
+    if caller.role < needed {
+        let detail = format!("this takes the role {needed}, and `{}` has the role {}", caller.name, caller.role);
+        return Err(Fault::new(StatusCode::FORBIDDEN, "Forbidden", detail));
+    }
+    Ok(())
+}
+
+/// A program on this machine: the socket is for root, who may all, and its group, who may look.
+fn neighbour(user: u32) -> Caller {
+    let is_root = user == 0 || user == rustix::process::geteuid().as_raw();
+    Caller {
+        name: format!("uid {user}").into(),
+        role: if is_root { Role::Admin } else { Role::Reader },
+        scope: Scope::All,
+        ended: CancellationToken::new(),
+    }
+}
+
+/// Returns the token that a request shows, as `Bearer`, or as the password of `Basic`.
+fn presented(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Zeroizing::new(rest.trim().to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(rest.trim()).ok()?);
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Zeroizing::new(password.to_owned()))
+}
+
+fn challenge(fault: Fault) -> Response {
+    let is_unknown = fault.status == StatusCode::UNAUTHORIZED;
+    let mut response = fault.into_response();
+    for scheme in CHALLENGES.into_iter().filter(|_| is_unknown) {
+        response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    response
+}
+
+/// The address that a request came from, none if it is this machine's own socket.
+pub(super) struct From(pub(super) Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(match parts.extensions.get() {
+            Some(Peer::Remote(address)) => Some(*address),
+            _ => None,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(value: &str) -> Option<String> {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        presented(&headers).map(|it| it.to_string())
+    }
+
+    #[test]
+    fn a_token_is_shown_in_two_ways() {
+        assert_eq!(shown("Bearer pic_a").as_deref(), Some("pic_a"));
+        assert_eq!(shown("bearer  pic_a ").as_deref(), Some("pic_a"));
+        // `anna:pic_a` and `:pic_a`
+        assert_eq!(shown("Basic YW5uYTpwaWNfYQ==").as_deref(), Some("pic_a"));
+        assert_eq!(shown("BASIC OnBpY19h").as_deref(), Some("pic_a"));
+        for none in ["", "Bearer", "pic_a", "Basic pic_a", "Basic cGljX2E=", "Digest x", "Basic /w=="] {
+            assert_eq!(shown(none), None, "{none}");
+        }
+        assert!(presented(&HeaderMap::new()).is_none());
+    }
+}

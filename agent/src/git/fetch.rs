@@ -1,0 +1,59 @@
+//! Fetching from a repository elsewhere.
+
+use std::{path::Path, time::Duration};
+
+use zeroize::Zeroizing;
+
+use super::{Git, GitError, closed, exchange, limits};
+
+/// How long a fetch may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long each of its processes may work.
+const WORK: Duration = Duration::from_secs(60);
+
+/// What a fetch is told besides. What comes is checked, but for three mistakes that honest old histories have; a server
+/// leads nowhere else, and one that says nothing for long is given up.
+const SETTINGS: &[&str] = &[
+    "fetch.fsckObjects=true",
+    "fetch.fsck.badTimezone=warn",
+    "fetch.fsck.missingSpaceBeforeDate=warn",
+    "fetch.fsck.zeroPaddedFilemode=warn",
+    "http.followRedirects=false",
+    "http.lowSpeedLimit=100",
+    "http.lowSpeedTime=30",
+    "credential.helper=",
+];
+
+/// A branch of a repository elsewhere, and what it is reached with.
+pub(crate) struct Remote<'a> {
+    /// `https://…`, `http://…` or `file:///…`, and nothing else.
+    pub(crate) url: &'a str,
+    pub(crate) branch: &'a str,
+    /// The value of the header `Authorization`. It stands in no argument, where every user of the machine could read it.
+    pub(crate) authorization: Option<Zeroizing<String>>,
+    /// A configuration for git's other end, where that runs on this machine: whose repository it is does not count.
+    pub(crate) other_end: &'a Path,
+}
+
+impl Git {
+    /// Fetches a branch into this ref, wherever it points by then. Dropped half-way, the ref is as it was.
+    pub(crate) async fn fetch(&self, remote: &Remote<'_>, into: &str) -> Result<(), GitError> {
+        let mut command = closed(limits::git(WORK));
+        command.env("GIT_DIR", self.directory()).env("GIT_CONFIG_GLOBAL", remote.other_end);
+        if let Some(authorization) = &remote.authorization {
+            let value = Zeroizing::new(format!("Authorization: {}", authorization.as_str()));
+            command.env("GIT_CONFIG_COUNT", "1");
+            command.env("GIT_CONFIG_KEY_0", format!("http.{}.extraHeader", remote.url));
+            command.env("GIT_CONFIG_VALUE_0", value.as_str());
+        }
+        let scheme = remote.url.split(':').next().unwrap_or_default();
+        let allowed = format!("protocol.{scheme}.allow=always");
+        for setting in super::SETTINGS.iter().chain(SETTINGS).copied().chain([&*allowed]) {
+            command.args(["-c", setting]);
+        }
+        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
+        command.args(["--no-auto-maintenance", "--refmap=", "--force", "--end-of-options", remote.url]);
+        command.arg(format!("+refs/heads/{}:{into}", remote.branch));
+        exchange("fetch", command, b"", PATIENCE).await.map(drop)
+    }
+}

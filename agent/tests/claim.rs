@@ -1,0 +1,295 @@
+//! A real daemon becomes somebody's by the real command line, over a wire that is listened to.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by panicking, and runs real programs"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use tempfile::TempDir;
+
+/// A machine that is nobody's yet, and the settings of a person elsewhere.
+struct Scene {
+    dir: TempDir,
+    daemon: Option<Child>,
+    address: SocketAddr,
+}
+
+/// All that goes through a wire, both ways.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<Vec<u8>>>);
+
+impl Scene {
+    fn open() -> Self {
+        let dir = TempDir::with_prefix("piccolo-claim-").unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        let mut scene = Self { dir, daemon: None, address: "127.0.0.1:0".parse().unwrap() };
+        scene.start();
+        scene
+    }
+
+    fn start(&mut self) {
+        let listen = self.address.to_string();
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_piccolod"));
+        daemon.env("NO_COLOR", "1").args(["--listen", &listen]);
+        for (flag, place) in [
+            ("config-dir", "etc"),
+            ("state-dir", "state"),
+            ("socket", "api.sock"),
+            ("secrets-dir", "secrets"),
+            ("issue", "issue.d/it"),
+        ] {
+            daemon.arg(format!("--{flag}")).arg(self.path(place));
+        }
+        daemon.args(["--docker", &format!("unix://{}", self.path("no-engine.sock").display())]);
+        let mut daemon = daemon.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(daemon.stderr.take().unwrap());
+        let mut said = String::new();
+        self.address = loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "{said}");
+            if let Some((_, address)) = line.split_once("listen=Some(") {
+                break address.split(')').next().unwrap().parse().unwrap();
+            }
+            said.push_str(&line);
+        };
+        let rest = self.path("log");
+        thread::spawn(move || std::io::copy(&mut log, &mut fs::File::create(rest).unwrap()));
+        self.daemon = Some(daemon);
+    }
+
+    fn stop(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs the command line as a person elsewhere.
+    fn piccolo(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
+        command.env("XDG_CONFIG_HOME", self.path("settings")).env_remove("PICCOLO_HOST").env_remove("PICCOLO_CONTEXT");
+        command.args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the command line as root on the machine.
+    fn root(&self, args: &[&str]) -> Output {
+        let host = format!("unix://{}", self.path("api.sock").display());
+        self.piccolo(&[&["--host", &host], args].concat())
+    }
+
+    /// Returns what follows a word on the machine's own screen.
+    fn screen(&self, word: &str) -> String {
+        let text = fs::read_to_string(self.path("issue.d/it")).unwrap();
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no {word}: {text}"))
+    }
+
+    fn token(&self) -> String {
+        let settings = fs::read_to_string(self.path("settings/piccolo/contexts.toml")).unwrap();
+        settings.lines().find_map(|it| it.strip_prefix("token = ")).unwrap().trim_matches('"').to_owned()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if self.daemon.is_some() {
+            self.stop();
+        }
+    }
+}
+
+impl Wire {
+    /// Leads to a place, and returns where it begins.
+    fn to(&self, place: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, wire) = (listener.local_addr().unwrap(), self.clone());
+        thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                let there = TcpStream::connect(place).unwrap();
+                let (back, forth) = ((there.try_clone().unwrap(), here.try_clone().unwrap()), (here, there));
+                for (from, to) in [back, forth] {
+                    let wire = wire.clone();
+                    thread::spawn(move || wire.carry(from, to));
+                }
+            }
+        });
+        address
+    }
+
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut part = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut part) {
+            self.0.lock().unwrap().extend(&part[..length]);
+            if to.write_all(&part[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    }
+
+    fn holds(&self, secret: &str) -> bool {
+        self.0.lock().unwrap().windows(secret.len()).any(|it| it == secret.as_bytes())
+    }
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_machine_becomes_somebodys_and_no_wire_tells_how() {
+    let scene = Scene::open();
+    let (code, print) = (scene.screen("code"), scene.screen("fingerprint"));
+    let wire = Wire::default();
+    let machine = wire.to(scene.address).to_string();
+
+    // Who does not compare, and who compares with another, sends nothing.
+    let asked = scene.piccolo(&["claim", &machine, "--code", &code]);
+    assert_eq!(asked.status.code(), Some(2), "{}", words(&asked));
+    let wrong = scene.piccolo(&["claim", &machine, "--fingerprint", "AAAA-AAAA-AAAA", "--code", &code]);
+    assert_eq!(wrong.status.code(), Some(4), "{}", words(&wrong));
+    let stranger = scene.piccolo(&["--host", &format!("https://{machine}"), "status"]);
+    assert_eq!(stranger.status.code(), Some(4), "{}", words(&stranger));
+    let refused = scene.piccolo(&["claim", &machine, "--fingerprint", &print, "--code", "AAAA-AAAA"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", words(&refused));
+
+    let claimed = scene.piccolo(&["claim", &machine, "--fingerprint", &print, "--code", &code, "--label", "laptop"]);
+    assert!(claimed.status.success(), "{}", words(&claimed));
+    let settings = scene.path("settings/piccolo/contexts.toml");
+    assert_eq!(fs::metadata(&settings).unwrap().permissions().mode() & 0o777, 0o600);
+    // From now on no option is needed.
+    let status = scene.piccolo(&["status"]);
+    assert!(status.status.success(), "{}", words(&status));
+    let tokens = scene.piccolo(&["token", "list"]);
+    assert!(words(&tokens).contains("laptop") && !words(&tokens).contains(&scene.token()), "{}", words(&tokens));
+    let again = scene.piccolo(&["claim", &machine, "--fingerprint", &print, "--code", &code]);
+    assert_eq!(again.status.code(), Some(5), "{}", words(&again));
+
+    let (token, secret) = (scene.token(), scene.token().split('_').nth(2).unwrap().to_owned());
+    for secret in [&code, &code.replace('-', ""), &token, &secret] {
+        assert!(!wire.holds(secret), "`{secret}` went over the wire in clear");
+        let kept = words(
+            &Command::new("grep")
+                .args(["-rF", "-e", secret, "state", "log"])
+                .current_dir(scene.dir.path())
+                .output()
+                .unwrap(),
+        );
+        assert!(kept.is_empty(), "{kept}");
+    }
+    assert!(!wire.holds("HTTP/1.1"), "something went over the wire in clear");
+}
+
+#[test]
+fn git_knows_the_machine_by_what_piccolo_knows() {
+    let scene = Scene::open();
+    let machine = scene.address.to_string();
+    let (code, print) = (scene.screen("code"), scene.screen("fingerprint"));
+    assert!(
+        scene
+            .piccolo(&["claim", &machine, "--fingerprint", &print, "--code", &code, "--label", "anna"])
+            .status
+            .success()
+    );
+    let authority = scene.piccolo(&["context", "authority"]);
+    fs::write(scene.path("ca.pem"), &authority.stdout).unwrap();
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.env("XDG_CONFIG_HOME", scene.path("settings"))
+            .env("HOME", scene.dir.path())
+            .env("GIT_TERMINAL_PROMPT", "0");
+        git.env("GIT_SSL_CAINFO", scene.path("ca.pem")).current_dir(scene.dir.path());
+        let helper = format!("credential.helper=!{} context credential", env!("CARGO_BIN_EXE_piccolo"));
+        git.args(["-c", &helper, "-c", "user.name=Anna", "-c", "user.email=anna@example.org"])
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let cloned = git(&["clone", "--quiet", &format!("https://{machine}/git/config.git"), "clone"]);
+    assert!(cloned.status.success(), "{}", words(&cloned));
+    let image = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Secret\"\nmetadata.name = \"db\"\n\n[spec]\n";
+    fs::write(scene.path("clone/db.toml"), image).unwrap();
+    assert!(git(&["-C", "clone", "add", "."]).status.success());
+    assert!(git(&["-C", "clone", "commit", "--quiet", "-m", "A secret"]).status.success());
+    let pushed = git(&["-C", "clone", "push", "origin", "HEAD:main"]);
+    assert!(pushed.status.success() && scene.path("etc/db.toml").exists(), "{}", words(&pushed));
+    let other = Command::new(env!("CARGO_BIN_EXE_piccolo"))
+        .env("XDG_CONFIG_HOME", scene.path("settings"))
+        .args(["context", "credential", "get"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    other.stdin.as_ref().unwrap().write_all(b"protocol=https\nhost=evil.example\n").unwrap();
+    assert!(other.wait_with_output().unwrap().stdout.is_empty(), "the token is told to others");
+}
+
+#[test]
+fn another_machine_in_its_place_is_sent_nothing() {
+    let mut scene = Scene::open();
+    let (code, print) = (scene.screen("code"), scene.screen("fingerprint"));
+    let machine = scene.address.to_string();
+    let claimed = scene.piccolo(&["claim", &machine, "--fingerprint", &print, "--code", &code]);
+    assert!(claimed.status.success(), "{}", words(&claimed));
+    // A restart is no other machine, nor is another certificate of the same authority.
+    scene.stop();
+    fs::remove_file(scene.path("state/access/leaf.json")).unwrap();
+    scene.start();
+    let status = scene.piccolo(&["status"]);
+    assert!(status.status.success(), "{}", words(&status));
+    scene.stop();
+    for file in ["ca.key", "ca.pem", "leaf.json"] {
+        fs::remove_file(scene.path("state/access").join(file)).unwrap();
+    }
+    scene.start();
+    let swapped = scene.piccolo(&["status"]);
+    assert_eq!(swapped.status.code(), Some(4), "{}", words(&swapped));
+    assert!(words(&swapped).contains("another authority"), "{}", words(&swapped));
+    let used = |scene: &Scene| words(&scene.root(&["token", "list"]));
+    let before = used(&scene);
+    scene.piccolo(&["token", "list"]);
+    assert_eq!(used(&scene), before, "the token was sent");
+}
+
+#[test]
+fn a_token_is_made_handed_on_and_taken_back() {
+    let scene = Scene::open();
+    let (machine, print) = (scene.address.to_string(), scene.screen("fingerprint"));
+    let file = scene.path("token");
+    let file = file.to_str().unwrap();
+    let made = scene.root(&["token", "create", "backup", "--role", "reader", "--out", file]);
+    assert!(made.status.success(), "{}", words(&made));
+    // Root on the machine is as good as its screen: it is somebody's now.
+    assert!(words(&scene.root(&["claim", "--show"])).contains("claimed      yes"));
+    let added =
+        scene.piccolo(&["context", "add", &machine, "--fingerprint", &print, "--token-file", file, "--name", "attic"]);
+    assert!(added.status.success() && words(&added).contains("reader"), "{}", words(&added));
+    assert!(scene.piccolo(&["--context", "attic", "get"]).status.success());
+    let refused = scene.piccolo(&["delete", "container", "web"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", words(&refused));
+    assert!(words(&refused).contains("operator"), "{}", words(&refused));
+
+    let id = fs::read_to_string(file).unwrap().split('_').nth(1).unwrap().to_owned();
+    assert!(scene.root(&["token", "revoke", &id]).status.success());
+    let over = scene.piccolo(&["get"]);
+    assert_eq!(over.status.code(), Some(4), "{}", words(&over));
+
+    let reset = scene.root(&["claim", "--reset"]);
+    assert!(words(&reset).contains("code  "), "{}", words(&reset));
+    assert!(words(&scene.root(&["token", "list"])).contains("no token"));
+}
