@@ -11,6 +11,7 @@ mod body;
 mod capture;
 mod claim;
 mod confirm;
+mod digests;
 mod discovery;
 mod edge;
 mod events;
@@ -151,6 +152,14 @@ pub trait Approvals: Send + Sync {
     fn approve<'a>(&'a self, container: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>>;
     /// Takes down that a container shall go back to what it ran before its last update, and returns the digest of that.
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>>;
+    /// Takes down that a container shall run just this digest of the image that its manifest names. An error is a sentence
+    /// for people.
+    fn return_to<'a>(
+        &'a self,
+        container: &'a str,
+        image: &'a str,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Has repositories asked that manifests come from.

@@ -1,6 +1,7 @@
 //! The daemon put together: rooms are opened, wired and closed here. Decides nothing.
 
 mod banner;
+mod digests;
 mod door;
 mod notify;
 mod seams;
@@ -23,7 +24,7 @@ use self::door::Door;
 use crate::{
     api,
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
-    history::{History, Hooks, Recorder},
+    history::{Digests, History, Hooks, Recorder},
     host::{
         Shells as _,
         linux::{Adopted, Arrivals, Declared, Docker, Followed, Updater, Vault, goes_down},
@@ -111,8 +112,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let docker = Docker::open(&options.docker, vault.clone(), adopted, arrivals, declared, &options.state_dir)?;
     let door = Door::open(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
-    let (history, recorder, changes) = history(&options, &writer)?;
+    let (tell_digests, told_digests) = watch::channel(Digests::default());
+    let (history, recorder, changes) = history(&options, &writer, told_digests)?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(digests::tell(reader.clone(), tell_digests, shutdown.clone()));
     tasks.spawn(recorder.run(shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
     tasks.spawn(trials::tell(manifests.trials(), writer.clone(), shutdown.clone()));
@@ -194,7 +197,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 /// Opens the history of the manifests, and the queue in which their changes wait for it.
-fn history(options: &Options, store: &Arc<store::Writer>) -> anyhow::Result<(History, Recorder, mpsc::Sender<Change>)> {
+fn history(
+    options: &Options,
+    store: &Arc<store::Writer>,
+    digests: watch::Receiver<Digests>,
+) -> anyhow::Result<(History, Recorder, mpsc::Sender<Change>)> {
     let (changes, queue) = mpsc::channel(WAITING_CHANGES);
     let store = store.clone();
     let report = move |well, message| store.health("history", well, message);
@@ -202,7 +209,8 @@ fn history(options: &Options, store: &Arc<store::Writer>) -> anyhow::Result<(His
     let directory = std::path::absolute(options.state_dir.join("config.git"))?;
     let program = std::env::current_exe().context("can't tell where this program is")?;
     let hooks = Hooks { program, socket: std::path::absolute(&options.socket)? };
-    let (history, recorder) = History::open(directory, options.config_dir.clone(), hooks, queue, Box::new(report));
+    let (history, recorder) =
+        History::open(directory, options.config_dir.clone(), hooks, queue, digests, Box::new(report));
     Ok((history, recorder, changes))
 }
 

@@ -5,6 +5,7 @@
 //! where that is missing or fails, the machine is kept as before, and the health of this part says so.
 
 mod author;
+mod digests;
 mod files;
 mod incoming;
 mod message;
@@ -17,12 +18,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     process::Child,
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
 
 use self::record::{Asked, Recorded};
 pub use self::{
+    digests::{Digests, Resolved},
     incoming::{PushError, Turn},
     read::Revision,
     record::{Recorder, Report},
@@ -38,6 +40,8 @@ const BRANCH: &str = "refs/heads/main";
 
 /// What was pushed last. Only the recorder looks at it.
 const PUSHED: &str = "refs/piccolo/pushed";
+/// Which images ran with a revision.
+const NOTES: &str = "refs/notes/digests";
 /// How many may wait for the recorder.
 const WAITING: usize = 16;
 /// How many may fetch or push at once over HTTP, and how long others wait for a place.
@@ -87,19 +91,20 @@ pub struct Served {
 
 impl History {
     /// Opens the history in this directory, to be written by the recorder, which makes it if it is missing. `root` is the
-    /// directory of the manifests. Nothing is done before the recorder runs.
+    /// directory of the manifests, and `digests` says what their containers run. Nothing is done before the recorder runs.
     pub fn open(
         directory: PathBuf,
         root: PathBuf,
         hooks: Hooks,
         changes: mpsc::Receiver<Change>,
+        digests: watch::Receiver<Digests>,
         report: Box<Report>,
     ) -> (Self, Recorder) {
         let git = Git::new(directory);
         let (recorder, asked) = mpsc::channel(WAITING);
         let places = Arc::new(Semaphore::new(PLACES));
         let history = Self { git: git.clone(), recorder, turns: Arc::default(), places };
-        (history, Recorder::new(Recorded::new(git, hooks, root), changes, asked, report))
+        (history, Recorder::new(Recorded::new(git, hooks, root), changes, asked, digests, report))
     }
 
     /// Waits until every change is recorded that was told so far, and returns the latest revision, if there is one.

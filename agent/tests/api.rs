@@ -12,7 +12,10 @@ mod support;
 use std::{collections::BTreeSet, fs};
 
 use axum::body::Body;
-use piccolo_agent::store::{HeldView, PlanView};
+use piccolo_agent::{
+    history::{Digests, Resolved},
+    store::{HeldView, PlanView},
+};
 use piccolo_schema::Kind;
 use serde_json::{Value, json};
 
@@ -445,12 +448,47 @@ async fn a_rollback_is_planned_and_then_done() {
     assert_eq!(history["items"][0]["author"], "root");
     let body = json!({ "revision": "main~1" }).to_string();
     let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
-    assert_eq!(plan["kind"], "Plan");
+    assert_eq!((&plan["kind"], &plan["digests"]), (&json!("Plan"), &json!([])));
     assert!(house.read("containers/web.toml").contains("1.28"));
     assert_eq!(house.send("POST", "/history/rollback", &[], body).await.status, 200);
     assert_eq!(house.read("containers/web.toml"), WEB);
     let unknown = json!({ "revision": "--all" }).to_string();
     assert_eq!(house.send("POST", "/history/rollback", &[], unknown).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_rollback_brings_back_what_ran_then() {
+    let house = House::open().await;
+    let toml = [("content-type", "application/toml")];
+    house.put_web().await;
+    let gone_on = WEB.replace("\"web\"", "\"db\"")
+        + "update = { policy = \"auto\" }\nmounts = [{ path = \"/d\", volume = \"data\" }]\n";
+    let volume =
+        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Volume\"\nmetadata.name = \"data\"\nspec.snapshot = true\n";
+    for (path, text) in [("containers/db", gone_on), ("volumes/data", volume.to_owned())] {
+        let put = house.send("PUT", &format!("/apis/piccolo.os/v1alpha1/{path}"), &toml, text).await;
+        assert_eq!(put.status, 201, "{}", put.text);
+    }
+    let recorded = async |many| while house.get("/history").await.json()["items"].as_array().unwrap().len() != many {};
+    recorded(3).await;
+    let ran = |digest: &str| Resolved { image: "nginx:1.27".to_owned(), digest: digest.to_owned() };
+    let all = ["db", "gone", "web"].map(|name| (name.to_owned(), ran("sha256:old")));
+    house.digests.send_replace(Digests::from(all));
+    let noted = async { while house.get("/history/diff?from=main~1").await.text.matches("sha256:old").count() != 3 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), noted).await.unwrap();
+    house.send("PUT", &format!("{CONTAINERS}/web"), &toml, WEB.replace("1.27", "1.28")).await;
+    recorded(4).await;
+
+    let body = json!({ "revision": "main~1" }).to_string();
+    let left = "its data has moved on with its image; `piccolo rollback container/db` takes both back";
+    let told = json!([
+        { "container": "db", "image": "nginx:1.27", "digest": "sha256:old", "leftBecause": left },
+        { "container": "web", "image": "nginx:1.27", "digest": "sha256:old", "leftBecause": null },
+    ]);
+    let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
+    assert_eq!(plan["digests"], told);
+    let done = house.send("POST", "/history/rollback", &[], body).await.json();
+    assert_eq!((&done["digests"], &done["manifests"]), (&told, &json!(3)));
 }
 
 /// Waits until no change is on trial.

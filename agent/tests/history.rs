@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use piccolo_agent::{
-    history::{History, Hooks, Revision},
+    history::{Digests, History, Hooks, Resolved, Revision},
     manifests::{By, Door, Expect, Manifests, Who},
 };
 use piccolo_schema::Kind;
@@ -18,6 +18,8 @@ struct House {
     dir: TempDir,
     manifests: Manifests,
     history: History,
+    /// What containers run.
+    digests: watch::Sender<Digests>,
     /// How often the recorder said how it is, and what it said last.
     told: watch::Receiver<(u64, bool, String)>,
     stop: CancellationToken,
@@ -33,16 +35,17 @@ impl House {
 
     async fn open(dir: TempDir) -> Self {
         let (changes, queue) = mpsc::channel(64);
+        let (digests, told_digests) = watch::channel(Digests::new());
         let (tell, told) = watch::channel((0, true, String::new()));
         let report = move |well, words| tell.send_modify(|it| *it = (it.0 + 1, well, words));
         let root = dir.path().join("piccolo");
         let hooks = Hooks { program: "/bin/false".into(), socket: dir.path().join("api.sock") };
         let (history, recorder) =
-            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, Box::new(report));
+            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, told_digests, Box::new(report));
         let stop = CancellationToken::new();
         let recording = tokio::spawn(recorder.run(stop.clone()));
         let manifests = Manifests::open_recorded(root, changes).await;
-        Self { dir, manifests, history, told, stop, recording }
+        Self { dir, manifests, history, digests, told, stop, recording }
     }
 
     /// Ends everything and begins again on the same disk.
@@ -66,6 +69,19 @@ impl House {
 
     async fn look(&self) {
         self.manifests.consent([].into()).await;
+    }
+
+    /// Waits until these digests are noted on a revision.
+    async fn until_noted(&self, revision: &str, digests: &Digests) {
+        let noted = async { while self.history.digests(revision).await.unwrap() != *digests {} };
+        tokio::time::timeout(Duration::from_secs(30), noted).await.unwrap();
+    }
+
+    /// Counts how often something was noted.
+    fn notes(&self) -> usize {
+        let mut git = std::process::Command::new("git");
+        git.arg("-C").arg(self.dir.path().join("config.git")).args(["rev-list", "--count", "refs/notes/digests"]);
+        String::from_utf8(git.output().unwrap().stdout).unwrap().trim().parse().unwrap()
     }
 
     /// Waits until the history has this many revisions, and returns them.
@@ -113,6 +129,37 @@ async fn every_change_by_a_hand_is_a_commit() {
     assert!(revisions.iter().all(|it| it.author == revisions[0].author && !it.author.is_empty()));
     let diff = house.history.diff("main~3", "main~2").await.unwrap();
     assert!(diff.contains("\n-spec.image = \"nginx:1\"\n+spec.image = \"nginx:2\"\n"), "{diff}");
+}
+
+/// Returns a container `web` of this image and digest.
+fn web(image: &str, digest: &str) -> Digests {
+    Digests::from([("web".to_owned(), Resolved { image: image.to_owned(), digest: digest.to_owned() })])
+}
+
+#[tokio::test]
+async fn what_ran_is_noted_with_the_revision() {
+    let mut house = House::new().await;
+    house.save("web.toml", &container("web", "nginx:1")).await;
+    house.revisions(1).await;
+    for digest in ["sha256:a", "sha256:b"] {
+        house.digests.send_replace(web("nginx:1", digest));
+        house.until_noted("main", &web("nginx:1", digest)).await;
+    }
+    house.save("web.toml", &container("web", "nginx:2")).await;
+    house.revisions(2).await;
+    house.digests.send_replace(web("nginx:2", "sha256:c"));
+    house.until_noted("main", &web("nginx:2", "sha256:c")).await;
+    assert_eq!(house.history.digests("main~1").await.unwrap(), web("nginx:1", "sha256:b"), "it has had its time");
+    let diff = house.history.diff("main~1", "main").await.unwrap();
+    let images = "diff digests\n--- a/digests\n+++ b/digests\n-container/web nginx:1 sha256:b\n+container/web nginx:2 sha256:c\n";
+    assert!(diff.ends_with(images) && diff.contains("+spec.image"), "{diff}");
+    let notes = house.notes();
+    let mut house = house.restart().await;
+    house.digests.send_replace(web("nginx:2", "sha256:c"));
+    house.save("other.toml", &container("other", "a:1")).await;
+    house.revisions(3).await;
+    house.until_noted("main", &web("nginx:2", "sha256:c")).await;
+    assert_eq!(house.notes(), notes + 1, "what is noted already is not noted again");
 }
 
 #[tokio::test]

@@ -289,6 +289,50 @@ fn killed_in_any_verb_of_a_way_back_it_ends_well() {
     }
 }
 
+/// The law *Survives* for a return to the digest of a revision, with and without `update`.
+#[test]
+fn a_digest_of_then_comes_back_and_the_data_stays() {
+    for follows in [true, false] {
+        for (nth, when) in (0..VERBS).flat_map(|nth| [(nth, When::Before), (nth, When::After)]) {
+            let mut scene = updated(false);
+            let mut spec = spec("auto", false);
+            spec.update = spec.update.filter(|_| follows);
+            scene.desired = desired(&spec);
+            scene.settle();
+            assert_eq!(scene.engine.return_to("db", "db:1", OLD, follows), Ok(()));
+            scene.engine.hang(None, nth, when);
+            for _ in 0..8 {
+                scene.pass();
+                scene.engine.let_time_pass();
+            }
+            scene.settle();
+            assert_eq!((scene.runs().as_str(), scene.data().as_str()), (OLD, "moved on"), "{follows} {nth} {when:?}");
+            scene.engine.kill("db");
+            scene.settle();
+            assert_eq!(scene.runs(), OLD, "what is made anew is made of the same");
+            scene.offer(BETTER);
+            scene.settle();
+            assert_eq!(scene.runs(), if follows { BETTER } else { OLD }, "only who follows a tag goes on");
+        }
+    }
+}
+
+#[test]
+fn another_image_begins_with_the_digest_of_then() {
+    let mut scene = updated(false);
+    assert_eq!(scene.engine.return_to("db", "db:0", BETTER, true), Ok(()));
+    let mut back = spec("auto", false);
+    back.image = "db:0".to_owned();
+    scene.desired = desired(&back);
+    scene.settle();
+    assert_eq!(scene.runs(), BETTER);
+    scene.engine.spoil(GOOD);
+    scene.engine.move_tag("db", "db:0", GOOD);
+    scene.settle();
+    assert_eq!((scene.runs().as_str(), scene.data().as_str()), (BETTER, "moved on"), "a bad one is turned back");
+    assert!(scene.engine.return_to("db", "db:0", GOOD, true).is_err(), "it was tried");
+}
+
 #[test]
 fn a_way_back_that_is_broken_off_gives_the_data_back() {
     for steps in 0..12 {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use piccolo_schema::API_VERSION;
 use serde_json::{Value, json};
 
-use super::{State, authored::Authored, body, fault::Fault, params::Params, plan, trial};
+use super::{State, authored::Authored, body, digests, fault::Fault, params::Params, plan, trial};
 use crate::{history::HistoryError, manifests::CHANGE};
 
 /// How many revisions are told when nobody says how many.
@@ -49,13 +49,20 @@ pub(super) async fn rollback(Authored(state): Authored, params: Params, bytes: B
         return Ok(Json(json!({ "putBack": revision })).into_response());
     }
     let (revision, texts) = state.history.texts(revision).await?;
+    let then = state.history.digests(&revision).await?;
     let base = state.manifests.snapshot();
     let wanted = base.replaced(&texts)?;
+    let mut returns = digests::returns(&state, &wanted, &then, within.is_some());
     if dry_run {
-        return Ok(plan::preview(&state, &wanted));
+        let mut plan = plan::document(&state.preview.plan(&wanted), &wanted);
+        plan["digests"] = digests::show(&returns);
+        return Ok(Json(plan).into_response());
     }
     trial::writer(&state, within).replace(texts, base).await?;
-    let answer = Json(json!({ "revision": revision, "manifests": wanted.declared.len() }));
+    // After the manifests: until they are in force, it would be said of other images.
+    digests::take_down(&state, &mut returns).await;
+    let manifests = wanted.declared.len();
+    let answer = Json(json!({ "revision": revision, "manifests": manifests, "digests": digests::show(&returns) }));
     Ok(trial::named(answer.into_response(), &state, within))
 }
 

@@ -2,7 +2,7 @@
 
 use hyper::{Method, header};
 use piccolo_schema::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{client::Client, failure::Failure, plan, screen::Screen, subject, trial::Trial};
 
@@ -14,6 +14,7 @@ const ROLLBACK_DRY: &str = "/history/rollback?dryRun=All";
 /// Goes back to what was before.
 ///
 /// All manifests go back to a revision: they are written as a new change, and what came after stays in the history.
+/// Containers whose image they name run the very image again that they ran then; no data is put back.
 ///
 /// A container goes back to the image that it ran before its last update, and to the data of then where a snapshot was
 /// taken of it. It is a trial like any update, and the image that it goes back from is never tried again.
@@ -48,14 +49,29 @@ async fn manifests(args: &Args, client: &Client, screen: &Screen) -> Result<(), 
     let answer = client.send(Method::POST, &path, &[(header::CONTENT_TYPE, "application/json")], body).await?;
     let document = client.json(&answer)?;
     if args.dry_run {
-        return plan::show(&plan::read(&document)?, screen, |_, _| true);
+        plan::show(&plan::read(&document)?, screen, |_, _| true)?;
+        return digests(&document, screen);
     }
     if let Some(id) = document["putBack"].as_str() {
         return screen.line(format!("{id} is put back"));
     }
     let revision: String = document["revision"].as_str().unwrap_or_default().chars().take(10).collect();
     screen.line(format!("the manifests are those of {revision} again"))?;
+    digests(&document, screen)?;
     args.trial.say(answer.trial.as_deref(), screen)
+}
+
+/// Says which containers run the image of then again, and which do not.
+fn digests(document: &Value, screen: &Screen) -> Result<(), Failure> {
+    for it in document["digests"].as_array().into_iter().flatten() {
+        let text = |key: &str| it[key].as_str().unwrap_or_default();
+        let (name, image, digest) = (text("container"), text("image"), text("digest"));
+        screen.line(match it["leftBecause"].as_str() {
+            None => format!("container/{name} goes back to {image} as it was then, {digest}"),
+            Some(why) => format!("container/{name} ran {digest} then and is left as it is: {why}"),
+        })?;
+    }
+    Ok(())
 }
 
 async fn container(name: &str, client: &Client, screen: &Screen) -> Result<(), Failure> {

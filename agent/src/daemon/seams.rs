@@ -88,6 +88,15 @@ impl Approvals for Updater {
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
         Box::pin(self.go_back(container))
     }
+
+    fn return_to<'a>(
+        &'a self,
+        container: &'a str,
+        image: &'a str,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.return_to(container, image, digest))
+    }
 }
 
 /// Logins for repositories.
@@ -201,10 +210,12 @@ fn of_images(snapshot: &Snapshot) -> Declared {
 fn of_updates(snapshot: &Snapshot) -> Followed {
     let containers: Desired<Container> = snapshot.desired();
     let volumes: Desired<Volume> = snapshot.desired();
-    let followed = containers.manifests.iter().filter(|it| it.spec.update.is_some());
+    let image = |it: &Container| (it.name().to_owned(), it.spec.image.clone());
+    let (followed, fixed): (Vec<_>, Vec<_>) = containers.manifests.iter().partition(|it| it.spec.update.is_some());
     let kept = volumes.manifests.iter().filter(|it| it.spec.snapshot);
     Followed {
-        images: followed.map(|it| (it.name().to_owned(), it.spec.image.clone())).collect(),
+        images: followed.into_iter().map(image).collect(),
+        fixed: fixed.into_iter().map(image).collect(),
         volumes: kept.map(|it| it.name().to_owned()).collect(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BRANCH, History, HistoryError, files::Files};
+use super::{BRANCH, History, HistoryError, digests, files::Files};
 use crate::{
     git::{Git, read},
     manifests::Texts,
@@ -44,13 +44,14 @@ impl History {
         Ok((commit, texts))
     }
 
-    /// Returns what changed from one revision to another, as a unified diff.
+    /// Returns what changed from one revision to another, as a unified diff, and which images were others.
     pub async fn diff(&self, from: &str, to: &str) -> Result<String, HistoryError> {
         let (from, to) = (resolve(&self.git, from).await?, resolve(&self.git, to).await?);
         let arguments =
             ["diff-tree", "-r", "-p", "-M", "--no-color", "--no-ext-diff", "--no-textconv", &from, &to, "--"];
         let diff = self.git.run(&arguments, b"").await?;
-        Ok(String::from_utf8_lossy(&diff).into_owned())
+        let images = digests::diff(&digests::of(&self.git, &from).await?, &digests::of(&self.git, &to).await?);
+        Ok(String::from_utf8_lossy(&diff).into_owned() + &images)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BRANCH, HistoryError, PUSHED, author,
+    BRANCH, HistoryError, NOTES, PUSHED, author,
+    digests::{self, Digests},
     files::{self, Files},
     message, read,
     repository::{self, Hooks},
@@ -37,6 +38,8 @@ pub struct Recorder {
     recorded: Recorded,
     changes: mpsc::Receiver<Change>,
     asked: mpsc::Receiver<Asked>,
+    /// What containers run.
+    digests: watch::Receiver<Digests>,
     /// The latest change that could not be recorded.
     missed: Option<Change>,
     report: Box<Report>,
@@ -49,6 +52,8 @@ pub(super) struct Recorded {
     root: PathBuf,
     /// The latest commit and what it holds; none until the repository was opened.
     now: Option<(Option<String>, Files)>,
+    /// The commit whose note was read or written last, and what it says.
+    noted: Option<(String, Digests)>,
     /// Commits since the last time that objects were packed.
     loose: u32,
 }
@@ -58,9 +63,10 @@ impl Recorder {
         recorded: Recorded,
         changes: mpsc::Receiver<Change>,
         asked: mpsc::Receiver<Asked>,
+        digests: watch::Receiver<Digests>,
         report: Box<Report>,
     ) -> Self {
-        Self { recorded, changes, asked, missed: None, report }
+        Self { recorded, changes, asked, digests, missed: None, report }
     }
 
     /// Records every change until the shutdown, and then those that are known already. Dropping the future loses at most
@@ -77,6 +83,10 @@ impl Recorder {
                 Some(asked) = self.asked.recv() => {
                     // Nobody waits any more: fine.
                     let _ = asked.send(self.settle().await);
+                    continue;
+                }
+                Ok(()) = self.digests.changed() => {
+                    self.note().await;
                     continue;
                 }
                 () = tokio::time::sleep(RETRY), if self.missed.is_some() => match self.missed.take() {
@@ -99,12 +109,21 @@ impl Recorder {
         if self.missed.is_some() { Err(HistoryError::Behind) } else { self.recorded.settle().await }
     }
 
+    /// Notes what containers run. What could not be noted is noted with the next change of it.
+    async fn note(&mut self) {
+        let digests = self.digests.borrow_and_update().clone();
+        if let Err(error) = self.recorded.note(&digests).await {
+            tracing::warn!(%error, "what containers run is not in the history");
+        }
+    }
+
     async fn record(&mut self, change: Change) {
         let mut next = Some(change);
         while let Some(change) = next.take() {
             match self.recorded.record(&change).await {
                 Ok(()) => {
                     self.missed = None;
+                    self.note().await;
                     (self.report)(true, "every accepted change is recorded".to_owned());
                 }
                 Err(error) => {
@@ -124,7 +143,32 @@ impl Recorder {
 
 impl Recorded {
     pub(super) const fn new(git: Git, hooks: Hooks, root: PathBuf) -> Self {
-        Self { git, hooks, root, now: None, loose: 0 }
+        Self { git, hooks, root, now: None, noted: None, loose: 0 }
+    }
+
+    /// Notes on the latest commit what containers run; nothing if that is noted already, or if it is not known yet.
+    async fn note(&mut self, digests: &Digests) -> Result<(), HistoryError> {
+        let Some((Some(head), _)) = &self.now else { return Ok(()) };
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let noted = match self.noted.take().filter(|(commit, _)| commit == head) {
+            Some((_, noted)) => noted,
+            None => digests::of(&self.git, head).await?,
+        };
+        let head = head.clone();
+        if noted != *digests {
+            let before = read::resolve(&self.git, NOTES).await;
+            let before = match before {
+                Err(HistoryError::NoSuch(_)) => None,
+                before => Some(before?),
+            };
+            let input = stream::note(before.as_deref(), &head, &digests::text(digests), clock::now().as_second());
+            self.git.run(&["fast-import", "--quiet", "--date-format=raw"], &input).await?;
+            self.pack().await;
+        }
+        self.noted = Some((head, digests.clone()));
+        Ok(())
     }
 
     /// Records what a change made of the directory; nothing if the history holds it already.

@@ -2,7 +2,7 @@
 
 use std::{os::unix::ffi::OsStrExt, path::Path};
 
-use super::{BRANCH, files::Files};
+use super::{BRANCH, NOTES, files::Files};
 
 /// Who made a commit, and when.
 pub(super) struct Signature<'a> {
@@ -43,6 +43,17 @@ pub(super) fn commit(
     }
     say(b"\nget-mark :1\ndone\n");
     out
+}
+
+/// Returns the commands that put a note on a commit, on top of the notes that there are.
+pub(super) fn note(before: Option<&str>, commit: &str, text: &str, time: i64) -> Vec<u8> {
+    let mut out = format!("feature done\ncommit {NOTES}\ncommitter piccolod <piccolod@localhost> {time} +0000\n");
+    out.push_str("data 0\n");
+    if let Some(before) = before {
+        out.push_str(&format!("from {before}\n"));
+    }
+    out.push_str(&format!("N inline {commit}\n"));
+    [out.into_bytes(), data(text.as_bytes()), b"\ndone\n".to_vec()].concat()
 }
 
 fn data(bytes: &[u8]) -> Vec<u8> {

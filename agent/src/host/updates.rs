@@ -121,7 +121,7 @@ impl Record {
     /// Notes what the registry has. A container of another image begins anew, but a failure is never forgotten.
     pub fn offer(&mut self, image: &str, digest: &str, now: Timestamp) {
         if self.image != image {
-            *self = Self { image: image.to_owned(), failed: std::mem::take(&mut self.failed), ..Self::default() };
+            self.leave(image);
         }
         self.offered = Some(digest.to_owned());
         self.first_seen.retain(|known, _| known == digest);
@@ -148,6 +148,35 @@ impl Record {
         }
         self.back = true;
         Ok(digest.clone())
+    }
+
+    /// Notes that a person wants the container to run just this digest of its image; what lies in its volumes stays. One
+    /// that `follows` its tag goes there as it goes back from an update.
+    ///
+    /// # Errors
+    /// When it failed before.
+    pub fn return_to(&mut self, image: &str, digest: &str, follows: bool) -> Result<(), String> {
+        if let Some(why) = self.failed.get(digest) {
+            return Err(format!("{digest} was tried and failed ({why}); it is not tried again"));
+        }
+        let is_same = self.image == image;
+        if !is_same {
+            self.leave(image);
+        }
+        if follows {
+            // No snapshot has this label, so none is restored.
+            self.previous = Some(Previous { digest: digest.to_owned(), label: "none".to_owned() });
+            self.back = true;
+        }
+        if !(is_same && follows) {
+            self.current = Some(digest.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Begins anew for another image. A failure is never forgotten.
+    pub fn leave(&mut self, image: &str) {
+        *self = Self { image: image.to_owned(), failed: std::mem::take(&mut self.failed), ..Self::default() };
     }
 
     /// Notes that this digest did not do well.

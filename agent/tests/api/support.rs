@@ -27,7 +27,7 @@ use piccolo_agent::{
     archive::{Arrived, Outgoing},
     capture::{self, Capture, Captured, Found},
     console::{Excerpt, Input, Output, Program, Usage},
-    history::{History, Hooks},
+    history::{Digests, History, Hooks},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
 };
@@ -72,6 +72,8 @@ pub(crate) struct House {
     pub(crate) plate: Plate,
     gate: Mutex<Option<Gate>>,
     pub(crate) writer: Arc<Writer>,
+    /// What containers run.
+    pub(crate) digests: watch::Sender<Digests>,
     pub(crate) manifests: Manifests,
     pub(crate) shells: Arc<Parrot>,
 }
@@ -122,10 +124,11 @@ impl House {
         let root = dir.path().join("piccolo");
         fs::create_dir(&root).unwrap();
         let (changes, queue) = mpsc::channel(64);
+        let (digests, told_digests) = watch::channel(Digests::new());
         let report = |well: bool, message: String| assert!(well, "{message}");
         let hooks = Hooks { program: "/bin/false".into(), socket: dir.path().join("api.sock") };
         let (history, recorder) =
-            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, Box::new(report));
+            History::open(dir.path().join("config.git"), root.clone(), hooks, queue, told_digests, Box::new(report));
         tokio::spawn(recorder.run(CancellationToken::new()));
         let manifests = Manifests::open_recorded(root, changes).await;
         let (writer, reader) = store::open(&dir.path().join("store")).await.unwrap();
@@ -156,7 +159,7 @@ impl House {
         // As root on this machine, unless a test says otherwise.
         let router = door.clone().layer(Extension(Peer::User(0)));
         let gate = Mutex::new(Some(gate.0));
-        Self { dir, router, door, access, plate, gate, writer, manifests, shells }
+        Self { dir, router, door, access, plate, gate, writer, manifests, shells, digests }
     }
 
     pub(crate) fn file(&self, path: &str) -> PathBuf {
@@ -412,6 +415,11 @@ impl Approvals for Willing {
     fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
         let known = container == "updated";
         Box::pin(async move { if known { Ok("sha256:old".to_owned()) } else { Err("nothing is kept".to_owned()) } })
+    }
+
+    fn return_to<'a>(&'a self, _: &'a str, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let known = digest == "sha256:old";
+        Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} was tried and failed")) } })
     }
 }
 

@@ -202,6 +202,70 @@ async fn a_person_goes_back_to_the_image_and_the_data_of_before() -> anyhow::Res
     .await
 }
 
+/// A tag names another image by now, at the registry and here. A return to a revision is a return to what ran then.
+#[tokio::test]
+async fn a_rollback_of_the_manifests_brings_back_the_images_of_then() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = machine()?;
+        let sleeper = "command = [\"sleep\", \"1000000\"]\nstopSignal = \"SIGKILL\"";
+        let follows = format!("{sleeper}\nupdate = {{ policy = \"auto\", healthFor = \"1s\" }}");
+        let manifest = |name: &str, tag: &str| anyhow::Ok(container(name, &repository(tag)?, sleeper));
+        point("app:1", "1").await?;
+        point("web:1", "1").await?;
+        point("web:2", "latest").await?;
+        machine.write("app.toml", &container("app", &repository("app:1")?, &follows))?;
+        machine.write("web.toml", &manifest("web", "web:1")?)?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let (app, web) = (digest(&machine, "app").await?, digest(&machine, "web").await?);
+        machine.until("it is noted", async || notes(&machine, "main", &[&app, &web]).await).await?;
+        machine.write("web.toml", &manifest("web", "web:2")?)?;
+        machine
+            .until("it is another image", async || digest(&machine, "web").await.is_ok_and(|now| now != web))
+            .await?;
+        for tag in ["app:1", "web:1"] {
+            point(tag, "latest").await?;
+        }
+        docker(&["pull", "-q", &repository("web:1")?]).await?;
+        machine.until("it is updated", async || digest(&machine, "app").await.is_ok_and(|now| now != app)).await?;
+        machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        let now = digest(&machine, "app").await?;
+        machine.until("it is noted", async || notes(&machine, "main", &[&now]).await).await?;
+        let told = text(piccolo(&machine, &["diff", "main~1"]).await?)?;
+        ensure!(told.contains(&format!("-container/app {} {app}", repository("app:1")?)), "{told}");
+        ensure!(told.contains(&format!("+container/app {} {now}", repository("app:1")?)), "{told}");
+
+        let told = text(piccolo(&machine, &["rollback", "main~1"]).await?)?;
+        for digest in [&app, &web] {
+            ensure!(told.contains(&format!("as it was then, {digest}")), "{told}");
+        }
+        machine.until("the one is back", async || digest(&machine, "web").await.is_ok_and(|now| now == web)).await?;
+        machine.until("the other too", async || digest(&machine, "app").await.is_ok_and(|now| now == app)).await?;
+        machine.until("it stays", async || engine.inspect("app.prev").await.is_none()).await?;
+        machine.until_settled().await?;
+        ensure!(
+            fs::read_to_string(machine.path("web.toml"))? == manifest("web", "web:1")?,
+            "the manifest is not that of then"
+        );
+        nothing_drifted(&machine).await
+    })
+    .await
+}
+
+/// Returns true if a revision says that containers run these.
+async fn notes(machine: &Machine, revision: &str, digests: &[&String]) -> bool {
+    let repository = machine.state().join("config.git");
+    let git = Command::new("git").arg("-C").arg(repository).args(["notes", "--ref=digests", "show", revision]).output();
+    git.await.is_ok_and(|done| digests.iter().all(|it| String::from_utf8_lossy(&done.stdout).contains(it.as_str())))
+}
+
+fn text(done: std::process::Output) -> anyhow::Result<String> {
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Ok(String::from_utf8(done.stdout)?)
+}
+
 async fn piccolo(machine: &Machine, args: &[&str]) -> anyhow::Result<std::process::Output> {
     Ok(machine.piccolo(args)?.output().await?)
 }

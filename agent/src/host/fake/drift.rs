@@ -70,6 +70,7 @@ impl FakeEngine {
             if let Some(it) = world.named(name).filter(|it| matches!(it.state, State::Created | State::Exited)) {
                 it.state = State::Running;
                 it.since = Some(now);
+                it.health = it.health.map(|_| Health::Starting);
                 let id = it.id.clone();
                 world.run_image(&id);
             }
@@ -254,10 +255,11 @@ impl FakeEngine {
                     }
                     continue;
                 }
-                if it.health == Some(Health::Starting) {
+                let starts = it.state == State::Running && it.health == Some(Health::Starting);
+                if starts {
                     Arc::make_mut(it).since = Some(now);
                 }
-                if it.state == State::Restarting || it.health == Some(Health::Starting) {
+                if it.state == State::Restarting || starts {
                     let it = Arc::make_mut(it);
                     if it.state == State::Restarting {
                         (it.state, it.since, it.engine_restarts) = (State::Running, Some(now), it.engine_restarts + 1);

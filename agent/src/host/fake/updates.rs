@@ -74,6 +74,18 @@ impl FakeEngine {
         answer
     }
 
+    /// Asks for just this digest of the image that a container has.
+    ///
+    /// # Errors
+    /// When it failed before.
+    pub fn return_to(&self, subject: &str, image: &str, digest: &str, follows: bool) -> Result<(), String> {
+        let mut answer = Ok(());
+        self.by_hand(|world| {
+            answer = world.records.entry(subject.to_owned()).or_default().return_to(image, digest, follows);
+        });
+        answer
+    }
+
     /// Says of which volumes an update takes a snapshot.
     pub fn keep_volume(&self, volume: &str) {
         self.by_hand(|world| {

@@ -40,6 +40,8 @@ const LABEL: &str = "update.";
 pub struct Followed {
     /// The images whose tags are followed, by container.
     pub images: BTreeMap<String, String>,
+    /// The images of the others, by container.
+    pub fixed: BTreeMap<String, String>,
     /// The volumes of which a snapshot is to be taken.
     pub volumes: BTreeSet<String>,
 }
@@ -110,11 +112,36 @@ impl Updater {
         changed.map(|()| digest).map_err(|error| error.message)
     }
 
+    /// Writes down that a person wants a container to run just this digest of its image.
+    ///
+    /// # Errors
+    /// When it failed before.
+    pub async fn return_to(&self, subject: &str, image: &str, digest: &str) -> Result<(), String> {
+        let follows = self.followed.borrow().images.contains_key(subject);
+        self.book.records().remove(subject).unwrap_or_default().return_to(image, digest, follows)?;
+        let (image, digest) = (image.to_owned(), digest.to_owned());
+        let changed = self.change(subject, move |record| drop(record.return_to(&image, &digest, follows))).await;
+        self.hint.now();
+        changed.map_err(|error| error.message)
+    }
+
+    /// Forgets which digest a container was to have of an image that its manifest does not name any more.
+    async fn leave(&self, fixed: BTreeMap<String, String>) {
+        let records = self.book.records();
+        for (subject, image) in fixed {
+            let is_left = records.get(&subject).is_some_and(|record| record.image != image && record.current.is_some());
+            if is_left && let Err(error) = self.change(&subject, move |record| record.leave(&image)).await {
+                debug!(subject, %error, "what is known of another image stays");
+            }
+        }
+    }
+
     async fn ask_all(&self, interval: Duration) {
         let mut followed = self.followed.clone();
         let mut due: BTreeMap<(String, String), Instant> = BTreeMap::new();
         loop {
-            let images = followed.borrow_and_update().images.clone();
+            let Followed { images, fixed, .. } = followed.borrow_and_update().clone();
+            self.leave(fixed).await;
             due.retain(|(subject, image), _| images.get(subject) == Some(image));
             for (subject, image) in images {
                 let next = due.entry((subject.clone(), image.clone())).or_insert_with(Instant::now);

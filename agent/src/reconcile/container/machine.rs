@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use piccolo_schema::{ContainerSpec, Progress};
 
-use super::compare::{Gap, gap, listed_as};
+use super::{
+    compare::{Gap, gap, listed_as},
+    offer,
+};
 use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, UpdatesSeen, firewall::short};
 
 /// An [`EngineView`] with its indices.
@@ -132,12 +135,22 @@ impl<'a> Machine<'a> {
         others.into_iter().find(|seen| seen.state.is_live() && uses(seen))
     }
 
+    /// Measures a container of a subject against its spec.
+    pub(super) fn gap(&self, subject: &str, seen: &ContainerSeen, spec: &ContainerSpec) -> Gap {
+        match gap(seen, spec, self.secrets) {
+            Gap::None | Gap::InPlace(_) if offer::is_another(subject, spec, seen, self.updates) => {
+                Gap::Anew("digest changed".to_owned())
+            }
+            gap => gap,
+        }
+    }
+
     /// Says which container of a subject is kept, which is replaced, and which are too many.
     pub(super) fn standing(&self, subject: &str, spec: &ContainerSpec) -> Standing<'a> {
         let containers = self.of(subject);
         let rank = |seen: &ContainerSeen| (seen.state.is_live(), seen.name == subject);
         let kept = best(containers, |seen| {
-            (!matches!(gap(seen, spec, self.secrets), Gap::Anew(_)))
+            (!matches!(self.gap(subject, seen, spec), Gap::Anew(_)))
                 .then(|| (seen.name == subject, seen.state.is_live()))
         });
         let old = match kept {

@@ -48,6 +48,13 @@ pub(super) fn pinned(subject: &str, spec: &ContainerSpec, machine: &Machine<'_>)
     written.or_else(stamped).map(|digest| Rollout { digest, replaces: None, restores: None })
 }
 
+/// Returns true if a container that does not follow its tag runs another digest than it is to have. One that follows
+/// goes there by an update.
+pub(super) fn is_another(subject: &str, spec: &ContainerSpec, seen: &ContainerSeen, updates: &UpdatesSeen) -> bool {
+    let wanted = record(subject, spec, updates).and_then(|record| record.current.as_deref());
+    spec.update.is_none() && wanted.is_some_and(|wanted| digest(seen) != Some(wanted))
+}
+
 /// Says what there is for a container that is as its manifest asks.
 pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSeen, machine: &Machine<'a>) -> Offer<'a> {
     let Some(update) = &spec.update else { return Offer::None };

@@ -6,7 +6,7 @@ use piccolo_schema::{
 };
 
 use super::{
-    compare::{Gap, gap},
+    compare::Gap,
     machine::{Machine, Standing},
     offer::pinned,
     plan::take_down,
@@ -81,7 +81,7 @@ impl<'a> Subject<'a> {
 
     /// Plans for a container that is what the manifest asks, or becomes it in place.
     fn keep(&mut self, kept: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
-        if let Gap::InPlace(fields) = gap(kept, self.spec, self.machine.secrets) {
+        if let Gap::InPlace(fields) = self.machine.gap(self.name, kept, self.spec) {
             let (id, name) = (kept.id.clone(), kept.name.clone());
             self.acts.push(Act::Update { id, name, limits: Limits::of(self.spec), fields });
         }
@@ -152,7 +152,7 @@ impl<'a> Subject<'a> {
         if old.name == self.next {
             self.acts.push(Act::rename(old, self.name));
         }
-        let why = match gap(old, self.spec, self.machine.secrets) {
+        let why = match self.machine.gap(self.name, old, self.spec) {
             Gap::Anew(why) => why,
             Gap::None | Gap::InPlace(_) => String::new(),
         };
