@@ -96,16 +96,35 @@ fn every_manifest_in_the_manual_is_understood() {
     assert!(count > 5, "{count} manifests");
 }
 
-#[test]
-fn every_command_in_the_manual_exists() {
-    let help = piccolo(&["--help"]);
-    for (path, text) in pages() {
-        for line in blocks(&text, "sh").iter().flat_map(|block| block.lines()) {
-            let Some(command) = line.strip_prefix("piccolo ").and_then(|rest| rest.split_whitespace().next()) else {
-                continue;
-            };
-            assert!(help.contains(&format!("\n  {command} ")), "{}: {line}", path.display());
+/// Returns the lines of the manual and of the README that call `piccolo`, up to what a shell does with the output.
+fn commands() -> Vec<(String, String)> {
+    let readme = docs().join("../../README.md");
+    let readme = (readme.clone(), fs::read_to_string(readme).unwrap());
+    let mut commands = Vec::new();
+    for (path, text) in pages().into_iter().chain([readme]) {
+        let lines = blocks(&text, "sh").join("\n");
+        for line in lines.lines().filter(|line| line.starts_with("piccolo ")) {
+            let line = [" | ", " > ", " && "].iter().fold(line, |line, end| line.split(end).next().unwrap_or(line));
+            commands.push((path.display().to_string(), line.to_owned()));
         }
+    }
+    commands
+}
+
+#[test]
+fn every_command_in_the_manual_is_understood() {
+    let home = tempfile::tempdir().unwrap();
+    let commands = commands();
+    assert!(commands.len() > 60, "{} commands", commands.len());
+    for (page, line) in commands {
+        // The words before it are looked at all the same, comments and quotes as a shell takes them.
+        let (words, comment) = line.split_once(" #").unwrap_or((&line, ""));
+        let script = format!("piccolo() {{ \"$PROGRAM\" \"$@\"; }}\n{words} --help #{comment}");
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script]).env("PROGRAM", env!("CARGO_BIN_EXE_piccolo")).current_dir(&home);
+        let output = shell.env("HOME", home.path()).env("PICCOLO_HOST", "unix:///nowhere/api.sock").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(2), "{page}: {line}\n{said}");
     }
 }
 

@@ -328,7 +328,7 @@ fn untouched(old: &Fields, new: &Fields) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_edit_writes_what_is_asked_and_leaves_the_rest(old in fields(), new in fields()) {

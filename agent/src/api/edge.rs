@@ -62,16 +62,13 @@ pub(super) async fn take_body(request: Request, next: Next) -> Response {
 }
 
 impl Dialect {
-    /// Returns the form that this client reads: whoever asks the Kubernetes API for `application/json` by name gets a
-    /// `Status`, everybody else a problem document.
+    /// Returns the form that this client reads: whoever asks the Kubernetes API for `application/json` by name, or says
+    /// nothing of what it takes, as client libraries do, gets a `Status`; everybody else a problem document.
     pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         let kubernetes = path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
-        if kubernetes && accept.contains("application/json") && !accept.contains("problem+json") {
-            Self::Kubernetes
-        } else {
-            Self::Problem
-        }
+        let is_library = accept.is_empty() || accept.contains("application/json");
+        if kubernetes && is_library && !accept.contains("problem+json") { Self::Kubernetes } else { Self::Problem }
     }
 }
 

@@ -207,6 +207,10 @@ impl House {
         body: impl Into<Body>,
     ) -> axum::response::Response {
         let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "accept") {
+            // As curl does.
+            request = request.header("accept", "*/*");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

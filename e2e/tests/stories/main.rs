@@ -17,6 +17,7 @@ mod farewell;
 mod guards;
 mod images;
 mod kills;
+mod kube_client;
 mod main_job;
 mod manual;
 mod programs;
