@@ -118,6 +118,10 @@ pub struct EngineView {
     /// container waits for one of these instead of pulling it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub declared_images: BTreeMap<String, String>,
+    /// Those of them that are here and were made here, not pulled, with the identifier that the engine gave them: there is
+    /// no tag at a registry that could move, so another identifier is another image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_images: BTreeMap<String, String>,
     /// How far the pull of each image has come that is under way, by the name under which the engine will list it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulls: BTreeMap<String, Progress>,

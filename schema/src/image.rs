@@ -57,8 +57,8 @@ pub struct ImageSpec {
     /// A file of this machine from which the image is loaded instead of being pulled, `/srv/images/app.tar`: an OCI archive
     /// or what `docker save` writes, not compressed as a whole. The image gets the name `reference`, whatever it is called
     /// in the archive; of several images there that of this name is taken. Where `reference` has a digest, it has to be that
-    /// of the manifest in the archive. A file that is put in place of this one is loaded again; containers that were made
-    /// before keep what they were made from. Once it is loaded the file may go.
+    /// of the manifest in the archive. A file that is put in place of this one is loaded again, and containers of it
+    /// are replaced, unless they have `update` with `policy = "manual"`. Once it is loaded the file may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["/srv/images/app.tar"]))]
     pub archive: Option<String>,

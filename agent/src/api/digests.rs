@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use piccolo_schema::{Container, Declared, Desired, Kind, Volume};
+use piccolo_schema::{Container, Declared, Desired, Image, Kind, Volume};
 use serde_json::{Value, json};
 
 use super::State;
@@ -24,10 +24,14 @@ pub(super) struct Return<'a> {
 pub(super) fn returns<'a>(state: &State, wanted: &Snapshot, then: &'a Digests, on_trial: bool) -> Vec<Return<'a>> {
     let volumes: Desired<Volume> = wanted.desired();
     let kept: BTreeSet<&str> = volumes.manifests.iter().filter(|it| it.spec.snapshot).map(Declared::name).collect();
+    // What is made here has no digest that could be had again.
+    let images: Desired<Image> = wanted.desired();
+    let is_made = |image: &&Image| image.spec.build.is_some() || image.spec.archive.is_some();
+    let made: BTreeSet<&str> = images.manifests.iter().filter(is_made).map(|it| &*it.spec.reference).collect();
     let containers: Desired<Container> = wanted.desired();
     let one = |container: &Container| {
         let (name, then) = then.get_key_value(container.name())?;
-        if container.spec.image != then.image {
+        if container.spec.image != then.image || made.contains(&*then.image) {
             return None;
         }
         let now = state.store.get(Kind::Container, name);

@@ -41,7 +41,21 @@ async fn an_image_is_built_from_a_directory_and_built_anew() -> anyhow::Result<(
         machine.until("another image", async || built(&engine).await.is_ok_and(|it| it != first)).await?;
         machine.until_settled().await?;
         ensure!(status(&machine).await["builtFrom"] != from);
-        // A container goes on with the image that it was made from.
+        // The container is made anew from it, and once.
+        let second = built(&engine).await?;
+        machine
+            .until("it runs the new image", async || runs(&engine, "web").await.is_ok_and(|it| it == second))
+            .await?;
+        machine.until_settled().await?;
+        ensure!(engine.inspect("web").await.context("web")? != web);
+        // Who wants to be asked is asked.
+        machine
+            .write("web.toml", &container("web", "app:1", &format!("{SLEEPS}\nupdate = {{ policy = \"manual\" }}")))?;
+        machine.until_settled().await?;
+        let web = engine.inspect("web").await.context("web")?;
+        containerfile(path, "RUN test \"$(cat /word)\" = two && true")?;
+        machine.until("it is told", async || machine.status("web").await.to_string().contains("MadeAnew")).await?;
+        machine.until_settled().await?;
         ensure!(engine.inspect("web").await.context("web")? == web);
 
         // A directory that is gone is told, and changes nothing.
@@ -133,6 +147,11 @@ async fn is_missed(machine: &Machine) -> bool {
 /// Returns the identifier of the image.
 async fn built(engine: &Engine) -> anyhow::Result<String> {
     engine.0.inspect_image("app:1").await?.id.context("no identifier")
+}
+
+/// Returns the identifier of the image that a container was made from.
+async fn runs(engine: &Engine, name: &str) -> anyhow::Result<String> {
+    engine.0.inspect_container(name, None).await?.image.context("no identifier")
 }
 
 /// Counts the builds that the journal tells of.

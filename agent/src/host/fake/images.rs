@@ -58,7 +58,10 @@ impl FakeEngine {
     pub fn declare_images(&self, images: &Desired<Image>) {
         let declared = |image: &Image| Some((listed_as(&image.spec.reference), image.metadata.name.clone()?));
         let declared: BTreeMap<_, _> = images.manifests.iter().filter_map(declared).collect();
-        self.lock().world.declared = declared;
+        let is_made = |image: &&Image| image.spec.build.is_some() || image.spec.archive.is_some();
+        let made = images.manifests.iter().filter(is_made).map(|image| image.spec.reference.clone()).collect();
+        let mut lock = self.lock();
+        (lock.world.declared, lock.world.made_here) = (declared, made);
     }
 
     /// Makes a pull that is under way say how far it has come.
@@ -170,7 +173,13 @@ impl World {
         Ok(())
     }
 
-    fn image_id(&self, name: &str) -> String {
+    /// Returns the images that manifests have made here, with their identifiers.
+    pub(super) fn made_images(&self) -> BTreeMap<String, String> {
+        let here = self.made_here.iter().filter(|name| self.images.contains(*name));
+        here.map(|name| (listed_as(name), self.image_id(name))).collect()
+    }
+
+    pub(super) fn image_id(&self, name: &str) -> String {
         let built = self.built.get(name).map(|it| format!("-{}-{}", it.recipe, it.source)).unwrap_or_default();
         format!("sha256:{name}{built}")
     }

@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) contexts: BTreeMap<String, Option<String>>,
     /// Images that manifests declare, as the engine lists them, with the names of the manifests.
     pub(super) declared: BTreeMap<String, String>,
+    /// The images that manifests build or load, as they name them.
+    pub(super) made_here: BTreeSet<String>,
     /// How far pulls have come that are under way.
     pub(super) pulls: BTreeMap<String, Progress>,
     /// Archives by path.
@@ -97,6 +99,7 @@ impl World {
             engine_since: Some(self.at(self.engine_since)),
             images: self.images.iter().cloned().collect(),
             declared_images: self.declared.clone(),
+            made_images: self.made_images(),
             pulls: self.pulls.clone(),
             networks: self.networks.values().map(|network| network.name.clone()).collect(),
             volumes: self.volumes.keys().cloned().collect(),

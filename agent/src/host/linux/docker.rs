@@ -275,6 +275,11 @@ impl Engine for Docker {
         for container in &mut containers {
             container.image_digest = images.digest(container);
         }
+        let made = |(name, it): (&String, &DeclaredImage)| {
+            let id = images.id(name).filter(|_| it.is_made())?;
+            Some((name.clone(), id.to_owned()))
+        };
+        let made_images = self.declared.borrow().iter().filter_map(made).collect();
         let (images, volumes) = (images.names(), self.volume_names(&client).await?);
         // What is wrong with the memory of secrets is told by their own kind. Here it is as if there were none: who needs
         // one waits, and the others go on.
@@ -283,7 +288,7 @@ impl Engine for Docker {
         let declared = |(name, it): (&String, &DeclaredImage)| (name.clone(), it.manifest.clone());
         let declared_images = self.declared.borrow().iter().map(declared).collect();
         let view = EngineView { containers, engine_since, images, networks, volumes, ..EngineView::default() };
-        Ok(EngineView { firewall, secrets, places, declared_images, pulls: self.pulls.seen(), ..view })
+        Ok(EngineView { firewall, secrets, places, declared_images, made_images, pulls: self.pulls.seen(), ..view })
     }
 
     async fn changed(&self) {

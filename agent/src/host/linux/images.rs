@@ -31,6 +31,13 @@ pub struct DeclaredImage {
     pub archive: Option<String>,
 }
 
+impl DeclaredImage {
+    /// Returns true if the image is not pulled but made on this machine.
+    pub(super) const fn is_made(&self) -> bool {
+        self.build.is_some() || self.archive.is_some()
+    }
+}
+
 impl Images for Docker {
     async fn images(&self) -> Result<ImagesView, HostError> {
         let client = self.client().await?;

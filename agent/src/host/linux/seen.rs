@@ -99,6 +99,11 @@ impl Images {
         names
     }
 
+    /// Returns the identifier of the image of this name, in familiar form.
+    pub(super) fn id(&self, name: &str) -> Option<&str> {
+        self.all.iter().find(|image| image.names.iter().any(|it| it == name)).map(|image| image.id.as_str())
+    }
+
     /// Returns the digest of the image that a container runs.
     pub(super) fn digest(&self, seen: &ContainerSeen) -> Option<String> {
         let wanted = Reference::parse(&seen.stamp.as_ref()?.spec.as_ref()?.image).ok()?;

@@ -17,6 +17,7 @@ pub(super) struct Machine<'a> {
     subjects: BTreeMap<&'a str, Vec<&'a ContainerSeen>>,
     images: BTreeSet<&'a str>,
     declared_images: &'a BTreeMap<String, String>,
+    made_images: &'a BTreeMap<String, String>,
     pulls: &'a BTreeMap<String, Progress>,
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
@@ -57,6 +58,7 @@ impl<'a> Machine<'a> {
             subjects,
             images: view.images.iter().map(String::as_str).collect(),
             declared_images: &view.declared_images,
+            made_images: &view.made_images,
             pulls: &view.pulls,
             networks: view.networks.iter().map(String::as_str).collect(),
             volumes: view.volumes.iter().map(String::as_str).collect(),
@@ -100,6 +102,11 @@ impl<'a> Machine<'a> {
         self.declared_images.get(&listed_as(image)).map(String::as_str)
     }
 
+    /// Returns the identifier of this image if it was made here: built, or loaded from an archive.
+    pub(super) fn made(&self, image: &str) -> Option<&'a str> {
+        self.made_images.get(&listed_as(image)).map(String::as_str)
+    }
+
     /// Returns how far the pull of this image has come, if one is under way.
     pub(super) fn progress(&self, image: &str) -> Option<&'a Progress> {
         self.pulls.get(&listed_as(image))
@@ -138,7 +145,10 @@ impl<'a> Machine<'a> {
     /// Measures a container of a subject against its spec.
     pub(super) fn gap(&self, subject: &str, seen: &ContainerSeen, spec: &ContainerSpec) -> Gap {
         match gap(seen, spec, self.secrets) {
-            Gap::None | Gap::InPlace(_) if offer::is_another(subject, spec, seen, self.updates) => {
+            Gap::None | Gap::InPlace(_) if offer::is_made_anew(spec, seen, self) && !offer::asks(spec) => {
+                Gap::Anew("its image was made anew".to_owned())
+            }
+            Gap::None | Gap::InPlace(_) if offer::is_another(subject, spec, seen, self) => {
                 Gap::Anew("digest changed".to_owned())
             }
             gap => gap,

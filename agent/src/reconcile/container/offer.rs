@@ -13,6 +13,8 @@ use crate::host::{ContainerSeen, Previous, Record, Rollout, UpdatesSeen};
 pub(super) enum Offer<'a> {
     /// Nothing else than what runs, or nothing that is known.
     None,
+    /// Another one that was made here, for which a person wants to be asked.
+    MadeAnew,
     /// This digest was tried, and did not do well for this reason.
     Failed(&'a str, &'a str),
     /// This digest, which waits for this.
@@ -37,6 +39,9 @@ pub(super) fn digest(seen: &ContainerSeen) -> Option<&str> {
 /// Returns the image from which a container is made anew that was updated before: its data may have moved on with it,
 /// and the tag may name an older one on this machine.
 pub(super) fn pinned(subject: &str, spec: &ContainerSpec, machine: &Machine<'_>) -> Option<Rollout> {
+    if machine.made(&spec.image).is_some() {
+        return None;
+    }
     let written = record(subject, spec, machine.updates).and_then(|record| record.current.clone());
     let stamped = || {
         let mut stamps = machine.of(subject).iter().filter_map(|seen| seen.stamp.as_ref());
@@ -48,16 +53,32 @@ pub(super) fn pinned(subject: &str, spec: &ContainerSpec, machine: &Machine<'_>)
     written.or_else(stamped).map(|digest| Rollout { digest, replaces: None, restores: None })
 }
 
+/// Returns true if a container runs an image that was made here and has since been made anew.
+pub(super) fn is_made_anew(spec: &ContainerSpec, seen: &ContainerSeen, machine: &Machine<'_>) -> bool {
+    machine.made(&spec.image).is_some_and(|id| !seen.image_id.is_empty() && seen.image_id != id)
+}
+
+/// Returns true if a person wants to be asked before the container runs another image.
+pub(super) fn asks(spec: &ContainerSpec) -> bool {
+    spec.update.as_ref().is_some_and(|update| update.policy == UpdatePolicy::Manual)
+}
+
 /// Returns true if a container that does not follow its tag runs another digest than it is to have. One that follows
 /// goes there by an update.
-pub(super) fn is_another(subject: &str, spec: &ContainerSpec, seen: &ContainerSeen, updates: &UpdatesSeen) -> bool {
-    let wanted = record(subject, spec, updates).and_then(|record| record.current.as_deref());
-    spec.update.is_none() && wanted.is_some_and(|wanted| digest(seen) != Some(wanted))
+pub(super) fn is_another(subject: &str, spec: &ContainerSpec, seen: &ContainerSeen, machine: &Machine<'_>) -> bool {
+    let wanted = record(subject, spec, machine.updates).and_then(|record| record.current.as_deref());
+    spec.update.is_none()
+        && machine.made(&spec.image).is_none()
+        && wanted.is_some_and(|wanted| digest(seen) != Some(wanted))
 }
 
 /// Says what there is for a container that is as its manifest asks.
 pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSeen, machine: &Machine<'a>) -> Offer<'a> {
     let Some(update) = &spec.update else { return Offer::None };
+    if machine.made(&spec.image).is_some() {
+        // No tag of a registry is followed. Who does not want to be asked has the new one already.
+        return if is_made_anew(spec, runs, machine) { Offer::MadeAnew } else { Offer::None };
+    }
     let Some(record) = record(subject, spec, machine.updates) else { return Offer::None };
     if let Some(previous) =
         record.previous.as_ref().filter(|it| record.back && Some(it.digest.as_str()) != digest(runs))

@@ -43,6 +43,11 @@ fn note(manifest: &Container, machine: &Machine<'_>) -> Option<Note> {
     let note = |name, reason, message| Some(Note { name, reason, message });
     match offer(manifest.name(), &manifest.spec, standing.kept.or(standing.old)?, machine) {
         Offer::None => None,
+        Offer::MadeAnew => {
+            let message = "Its image was made anew on this machine; it is made from that once its container is removed, or \
+                           once its manifest does not say `policy = \"manual\"`";
+            note("UpdateAvailable", "MadeAnew", message.to_owned())
+        }
         Offer::Back(Previous { digest, .. }) => {
             note("UpdateAvailable", "Due", format!("It goes back to the image {digest}"))
         }
@@ -61,7 +66,7 @@ fn note(manifest: &Container, machine: &Machine<'_>) -> Option<Note> {
 fn available<'a>(manifest: &Container, seen: &ContainerSeen, machine: &Machine<'a>) -> Option<&'a str> {
     match offer(manifest.name(), &manifest.spec, seen, machine) {
         Offer::Waits(digest, ..) | Offer::Due(digest) => Some(digest),
-        Offer::None | Offer::Failed(..) | Offer::Back(_) => None,
+        Offer::None | Offer::MadeAnew | Offer::Failed(..) | Offer::Back(_) => None,
     }
 }
 
@@ -71,7 +76,7 @@ fn progress(manifest: &Container, seen: Option<&ContainerSeen>, machine: &Machin
     let due = seen.and_then(|seen| match offer(name, spec, seen, machine) {
         Offer::Due(digest) => Some(digest.to_owned()),
         Offer::Back(previous) => Some(previous.digest.clone()),
-        Offer::None | Offer::Failed(..) | Offer::Waits(..) => None,
+        Offer::None | Offer::MadeAnew | Offer::Failed(..) | Offer::Waits(..) => None,
     });
     let due = due.map(|digest| Rollout { digest, replaces: None, restores: None });
     machine.progress(&image(spec, due.or_else(|| pinned(name, spec, machine)).as_ref())).cloned()

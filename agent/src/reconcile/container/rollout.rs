@@ -69,7 +69,7 @@ impl Subject<'_> {
         let (digest, restores, why) = match offer::offer(self.name, self.spec, old, self.machine) {
             Offer::Due(digest) => (digest, None, "update"),
             Offer::Back(Previous { digest, label }) => (digest.as_str(), Some(label.clone()), "way back"),
-            Offer::None | Offer::Failed(..) | Offer::Waits(..) => return Ok(()),
+            Offer::None | Offer::MadeAnew | Offer::Failed(..) | Offer::Waits(..) => return Ok(()),
         };
         self.name_is_free(&self.next)?;
         self.name_is_free(&self.prev())?;
