@@ -62,6 +62,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use piccolo_schema::{ContainerSpec, Mode};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -105,6 +106,8 @@ pub struct State {
     pub strangers: Arc<dyn Strangers>,
     /// Writes images as archives, and takes them in.
     pub archives: Arc<dyn Archives>,
+    /// Removes images that nobody needs.
+    pub prunes: Arc<dyn Prunes>,
     /// The version of the agent.
     pub version: &'static str,
     /// Who may come in.
@@ -178,6 +181,24 @@ pub trait Strangers: Send + Sync {
     fn rename<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), String>>;
     /// Writes down that a container was made for a manifest of this name and spec.
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Removes images that nobody needs. An error is a sentence for people.
+pub trait Prunes: Send + Sync {
+    /// Removes every one, or only says which ones those are.
+    fn prune(&self, dry_run: bool) -> BoxFuture<'_, Result<Vec<Pruned>, String>>;
+}
+
+/// An image that nobody needs.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pruned {
+    /// The engine's identifier.
+    pub id: String,
+    /// Its names; a version that another one took the name of has none.
+    pub names: Vec<String>,
+    /// How much of the disk it takes, in bytes.
+    pub size: u64,
 }
 
 /// Writes images as archives, and takes them in. An error is a sentence for people.

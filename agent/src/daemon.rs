@@ -8,7 +8,7 @@ mod seams;
 mod sockets;
 mod trials;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -27,7 +27,7 @@ use crate::{
     history::{Digests, History, Hooks, Recorder},
     host::{
         Shells as _,
-        linux::{Adopted, Arrivals, Declared, Docker, Followed, Updater, Vault, goes_down},
+        linux::{Declared, Docker, Followed, Memory, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
     reconcile::{
@@ -104,12 +104,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let identity = identity(&options, &writer);
     let recipient = identity.as_ref().ok().map(|identity| identity.recipient().to_string().into());
     let vault = Vault::new(options.secrets_dir.clone(), identity);
-    let adopted = Adopted::open(&options.state_dir)
-        .with_context(|| format!("can't read which containers were adopted in {}", options.state_dir.display()))?;
-    let arrivals = Arrivals::open(&options.state_dir)
-        .with_context(|| format!("can't read where images came from in {}", options.state_dir.display()))?;
+    let (name, named) = watch::channel(BTreeSet::new());
+    let memory = Memory::open(&options.state_dir, named)
+        .with_context(|| format!("can't read what is kept beside the engine in {}", options.state_dir.display()))?;
     let (declare, declared) = watch::channel(Declared::default());
-    let docker = Docker::open(&options.docker, vault.clone(), adopted, arrivals, declared, &options.state_dir)?;
+    let docker = Docker::open(&options.docker, vault.clone(), memory, declared, &options.state_dir)?;
     let door = Door::open(&options, &writer).await?;
     let socket = sockets::unix(&options.socket)?;
     let (tell_digests, told_digests) = watch::channel(Digests::default());
@@ -136,6 +135,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
     tasks.spawn(puller.clone().run(shutdown.clone()));
     controllers.spawn(&mut tasks, Sources(puller.clone()), &shared);
+    tasks.spawn(seams::name(manifests.subscribe(), name, shutdown.clone()));
     tasks.spawn(seams::declare(manifests.subscribe(), declare, shutdown.clone()));
     controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
@@ -158,6 +158,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         gauges: Arc::new(seams::EngineGauges::new(docker.clone())),
         strangers: Arc::new(seams::EngineStrangers(docker.clone())),
         archives: docker.clone(),
+        prunes: docker.clone(),
         recipient,
         updates: updater,
         sources: puller,

@@ -27,8 +27,8 @@ pub use self::{
     firewall::{Firewall, Member, Rules, RulesSeen},
     gauges::Gauges,
     images::{
-        ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Pushed,
-        Trouble,
+        ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Ours,
+        Pushed, Trouble,
     },
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     shells::Shells,

@@ -199,7 +199,12 @@ impl Scene {
 
     /// One pass of all kinds. Returns true if there was nothing to do.
     fn pass(&self) -> bool {
-        self.engine.declare_images(&self.files.images());
+        let images = self.files.images();
+        self.engine.declare_images(&images);
+        let declared = self.files.containers();
+        let named = images.manifests.iter().map(|it| &*it.spec.reference);
+        let named: Vec<&str> = named.chain(declared.manifests.iter().map(|it| &*it.spec.image)).collect();
+        self.engine.name_images(&named);
         let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
         let images = support::pass(&Images(Arc::clone(&self.engine)), &self.files.images());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());

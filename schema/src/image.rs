@@ -71,6 +71,22 @@ pub struct ImageSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub push: Vec<Push>,
+    /// What becomes of other images of the same repository, such as older versions, that Piccolo brought here and that nothing
+    /// needs any more: `never` leaves them, as when left out, `unused` removes them. What a container runs, also a stopped one
+    /// or one of others, what it ran before that, and what a manifest names is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<Prune>,
+}
+
+/// What becomes of images that nothing needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Prune {
+    /// They stay.
+    #[default]
+    Never,
+    /// They are removed.
+    Unused,
 }
 
 /// Where a login comes from.

@@ -1,4 +1,4 @@
-//! Images that leave the machine in an archive, or come in one. Both pass through as they come.
+//! Images that leave the machine in an archive, or come in one, or go. What passes through does so as it comes.
 
 use axum::{
     Json, Router,
@@ -19,7 +19,10 @@ const DIGEST: HeaderName = HeaderName::from_static("piccolo-digest");
 
 /// Returns the routes. Their bodies are as large as images are.
 pub(super) fn routes() -> Router<State> {
-    Router::new().route("/images/export", get(export)).route("/images/import", post(import))
+    Router::new()
+        .route("/images/export", get(export))
+        .route("/images/import", post(import))
+        .route("/images/prune", post(prune))
 }
 
 /// Writes an image, by the name of its manifest or its own, as an OCI archive.
@@ -40,6 +43,16 @@ async fn export(Extract(state): Extract<State>, params: Params, ending: Ending) 
     headers.insert(header::CONTENT_LENGTH, outgoing.size.into());
     headers.extend(outgoing.digest.parse().ok().map(|digest: HeaderValue| (DIGEST, digest)));
     Ok(response)
+}
+
+/// Removes images that nobody needs, or with `dryRun` says which ones those are.
+async fn prune(Extract(state): Extract<State>, params: Params) -> Result<Json<Value>, Fault> {
+    let dry_run = params.dry_run()?;
+    if state.mode == Mode::Observe && !dry_run {
+        return Err(Fault::conflict("this machine is only observed, and no image is removed"));
+    }
+    let images = state.prunes.prune(dry_run).await.map_err(unavailable)?;
+    Ok(Json(json!({ "images": images, "dryRun": dry_run })))
 }
 
 /// Takes in the images of an archive.

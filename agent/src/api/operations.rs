@@ -80,6 +80,7 @@ pub(super) const TABLE: &[Operation] = &[
     operation("POST", "/history/rollback", OPERATOR),
     operation("GET", "/images/export", OPERATOR),
     operation("POST", "/images/import", OPERATOR),
+    operation("POST", "/images/prune", OPERATOR),
     operation("GET", "/journal", READER),
     operation("GET", "/recipient", READER),
     operation("GET", "/metrics", READER),

@@ -1,16 +1,19 @@
 //! What the API needs of rooms that it may not see.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use piccolo_schema::{Container, ContainerSpec, Declared as _, Desired, Image, Volume, image::Reference};
+use piccolo_schema::{
+    Container, ContainerSpec, Declared as _, Desired, Image, Volume,
+    image::{Prune, Reference},
+};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::{
-    api::{Approvals, Archives, Gauges, Logs, Preview, Shells, Strangers, Wakes},
+    api::{Approvals, Archives, Gauges, Logs, Preview, Pruned, Prunes, Shells, Strangers, Wakes},
     archive::{Arrived, Outgoing},
     capture::{self, Capture, Captured},
     console::{Excerpt, Input, Output, Program, Usage},
@@ -114,6 +117,15 @@ impl Wakes for Puller {
     }
 }
 
+impl Prunes for Docker {
+    fn prune(&self, dry_run: bool) -> BoxFuture<'_, Result<Vec<Pruned>, String>> {
+        Box::pin(async move {
+            let images = self.prune(dry_run).await.map_err(|error| error.message)?;
+            Ok(images.into_iter().map(|it| Pruned { id: it.id, names: it.names, size: it.size }).collect())
+        })
+    }
+}
+
 impl Archives for Docker {
     fn export<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Outgoing>, String>> {
         Box::pin(async move { self.export_image(reference).await.map_err(|error| error.message) })
@@ -190,6 +202,23 @@ async fn pass_on<T: Clone + PartialEq>(
     }
 }
 
+/// Says how the manifests name images, whenever that changes, until the shutdown.
+pub(super) async fn name(
+    manifests: watch::Receiver<Arc<Snapshot>>,
+    named: watch::Sender<BTreeSet<String>>,
+    shutdown: CancellationToken,
+) {
+    pass_on(manifests, names, named, shutdown).await;
+}
+
+fn names(snapshot: &Snapshot) -> BTreeSet<String> {
+    let images: Desired<Image> = snapshot.desired();
+    let containers: Desired<Container> = snapshot.desired();
+    let given = images.manifests.iter().map(|it| &it.spec.reference);
+    let given = given.chain(containers.manifests.iter().map(|it| &it.spec.image));
+    given.filter_map(|name| Reference::parse(name).ok()).map(|name| name.to_string()).collect()
+}
+
 fn of_images(snapshot: &Snapshot) -> Declared {
     let images: Desired<Image> = snapshot.desired();
     let mut declared = Declared::new();
@@ -202,6 +231,7 @@ fn of_images(snapshot: &Snapshot) -> Declared {
             secret,
             build: image.spec.build.clone(),
             archive: image.spec.archive.clone(),
+            prunes: image.spec.prune == Some(Prune::Unused),
         });
     }
     declared

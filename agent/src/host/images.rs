@@ -5,6 +5,7 @@ use std::{
     future::Future,
 };
 
+use jiff::Timestamp;
 use piccolo_schema::{
     ImageSpec, Progress,
     image::{Push, Reference},
@@ -27,6 +28,8 @@ pub trait Images: Send + Sync + 'static {
     fn push(&self, name: &str, image: &str, push: &Push) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Gives a name back that an image has only because a push of this manifest broke off.
     fn give_back(&self, name: &str, to: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes an image that nobody needs. One that a container uses stays, and so do its names in other repositories.
+    fn remove_image(&self, image: &str, repository: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Loads the image of this reference from an archive, and writes down which one it was.
     fn load(&self, reference: &str, archive: &str) -> impl Future<Output = Result<(), HostError>> + Send;
 }
@@ -59,6 +62,39 @@ pub struct ImagesView {
     /// Where images came from that their registry did not give, by the name under which the engine lists them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub brought: BTreeMap<String, Brought>,
+    /// The images that came here for a manifest, by identifier. This and what follows is looked at only where a manifest asks
+    /// for removals.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ours: BTreeMap<String, Ours>,
+    /// The identifiers of what containers run, whoever made them, and of what ours ran before that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub used: BTreeSet<String>,
+    /// The names that manifests give to images, in familiar form.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
+    /// The clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<Timestamp>,
+}
+
+/// How an image came to be ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ours {
+    /// The repository that it was brought from, or made for.
+    pub repository: String,
+    /// When.
+    pub since: Timestamp,
+}
+
+impl ImagesView {
+    /// Returns the images that are ours and that nobody needs.
+    pub fn unneeded(&self) -> impl Iterator<Item = (&ImageSeen, &Ours)> {
+        let ours = self.images.iter().filter_map(|image| Some((image, self.ours.get(&image.id)?)));
+        ours.filter(|(image, _)| {
+            !self.used.contains(&image.id) && !image.names.iter().any(|name| self.named.contains(name))
+        })
+    }
 }
 
 /// The file of an archive as a look from outside shows it.

@@ -23,8 +23,10 @@ mod guard;
 mod hangup;
 mod hint;
 mod images;
+mod ledger;
 mod logs;
 mod members;
+mod memory;
 mod networks;
 mod nft;
 mod options;
@@ -48,13 +50,12 @@ mod volumes;
 mod watch;
 
 pub use self::{
-    adopted::Adopted,
     book::Book,
-    brought::Arrivals,
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
     ending::goes_down,
     images::{Declared, DeclaredImage},
+    memory::Memory,
     snapshots::SnapshotStore,
     updates::{Followed, Updater},
     vault::Vault,

@@ -8,6 +8,7 @@
 mod archive;
 mod build;
 mod plan;
+mod prune;
 mod push;
 mod report;
 mod step;
@@ -44,6 +45,7 @@ impl<I: host::Images> Reconciler for Images<I> {
             Act::Pull { spec } => self.0.pull_declared(spec).await,
             Act::Load { reference, archive } => self.0.load(reference, archive).await,
             Act::Push { image, push, .. } => self.0.push(&step.subject, image, push).await,
+            Act::Remove { image, repository, .. } => self.0.remove_image(image, repository).await,
             Act::GiveBack { to } => self.0.give_back(&step.subject, to).await,
             Act::Build { spec, built, .. } => self.0.build(&step.subject, spec, built).await,
         }

@@ -23,7 +23,10 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
-    api::{self, Approvals, Archives, Gate, Gauges, Logs, Peer, Plate, Preview, Shells, State, Strangers, Wakes},
+    api::{
+        self, Approvals, Archives, Gate, Gauges, Logs, Peer, Plate, Preview, Pruned, Prunes, Shells, State, Strangers,
+        Wakes,
+    },
     archive::{Arrived, Outgoing},
     capture::{self, Capture, Captured, Found},
     console::{Excerpt, Input, Output, Program, Usage},
@@ -145,6 +148,7 @@ impl House {
             shells: shells.clone(),
             gauges: Arc::new(Meter::default()),
             archives: Arc::new(Shed),
+            prunes: Arc::new(Willing),
             recipient: None,
             updates: Arc::new(Willing),
             sources: Arc::new(Willing),
@@ -424,6 +428,14 @@ impl Approvals for Willing {
     fn return_to<'a>(&'a self, _: &'a str, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
         let known = digest == "sha256:old";
         Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} was tried and failed")) } })
+    }
+}
+
+impl Prunes for Willing {
+    fn prune(&self, _: bool) -> BoxFuture<'_, Result<Vec<Pruned>, String>> {
+        let image =
+            Pruned { id: "sha256:0123456789abcdef".to_owned(), names: vec!["nginx:1.26".to_owned()], size: 2048 };
+        Box::pin(async move { Ok(vec![image]) })
     }
 }
 

@@ -9,7 +9,7 @@ use piccolo_schema::{
     container::{
         Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse, Update, UpdatePolicy,
     },
-    image::{Build, Credentials, Push},
+    image::{Build, Credentials, Prune, Push},
     network::{Allow, Policy},
     quantity::Bytes,
 };
@@ -178,12 +178,14 @@ pub fn image_spec() -> impl Strategy<Value = ImageSpec> {
         4 => build().prop_map(|it| (Some(it), None)),
         3 => an_archive().prop_map(|it| (None, Some(it.to_owned()))),
     ];
-    (reference, origin, pushes).prop_map(|((reference, secret), (build, archive), push)| ImageSpec {
+    let prune = option::of(select(&[Prune::Unused]));
+    (reference, origin, pushes, prune).prop_map(|((reference, secret), (build, archive), push, prune)| ImageSpec {
         reference: reference.to_owned(),
         credentials: secret.map(|secret| Credentials { secret: secret.to_owned() }),
         build,
         push,
         archive,
+        prune,
     })
 }
 

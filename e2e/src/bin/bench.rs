@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     collections::HashMap,
     fs,
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use futures_util::StreamExt;
 use piccolo_agent::{
     host::{
         Engine as _,
-        linux::{Adopted, Arrivals, Declared, Docker, Followed, Updater, Vault},
+        linux::{Declared, Docker, Followed, Memory, Updater, Vault},
     },
     reconcile::{Reconciler, container::Containers},
     secrets::Identity,
@@ -45,11 +46,10 @@ const TRIES: usize = 7;
 async fn main() -> anyhow::Result<()> {
     let engine = Engine::connect().await?;
     let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
-    let adopted = Adopted::open("/var/lib/piccolo".as_ref())?;
     let declared = watch::channel(Declared::default()).1;
     let state = "/var/lib/piccolo".as_ref();
-    let floor =
-        Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, adopted, Arrivals::open(state)?, declared, state)?);
+    let memory = Memory::open(state, watch::channel(BTreeSet::new()).1)?;
+    let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, memory, declared, state)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
     let parts: Vec<String> = std::env::args().skip(1).collect();

@@ -22,6 +22,7 @@ mod main_job;
 mod manual;
 mod programs;
 mod progress;
+mod prune;
 mod push;
 mod pushes;
 mod secrets;

@@ -261,7 +261,7 @@ async fn notes(machine: &Machine, revision: &str, digests: &[&String]) -> bool {
     git.await.is_ok_and(|done| digests.iter().all(|it| String::from_utf8_lossy(&done.stdout).contains(it.as_str())))
 }
 
-fn text(done: std::process::Output) -> anyhow::Result<String> {
+pub(super) fn text(done: std::process::Output) -> anyhow::Result<String> {
     ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     Ok(String::from_utf8(done.stdout)?)
 }
@@ -289,7 +289,7 @@ async fn point(name: &str, tag: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn docker(args: &[&str]) -> anyhow::Result<String> {
+pub(super) async fn docker(args: &[&str]) -> anyhow::Result<String> {
     let done = Command::new("docker").args(args).output().await?;
     if !done.status.success() {
         bail!("docker {args:?}: {}", String::from_utf8_lossy(&done.stderr));

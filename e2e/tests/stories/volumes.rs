@@ -1,6 +1,7 @@
 //! Volumes on a real engine: owner and mode as asked, data that outlives everything, and the way back to a snapshot.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use anyhow::{Context, ensure};
 use piccolo_agent::{
     host::{
         Reason, Snapshots,
-        linux::{Adopted, Arrivals, Declared, Docker, SnapshotStore, Vault},
+        linux::{Declared, Docker, Memory, SnapshotStore, Vault},
     },
     secrets::Identity,
 };
@@ -89,9 +90,9 @@ async fn a_snapshot_brings_back_what_was() -> anyhow::Result<()> {
     story(&engine, async {
         let room = TempDir::with_prefix("piccolo-volume-")?;
         let vault = Vault::new(room.path().join("secrets"), Ok(Identity::generate()));
-        let (adopted, declared) = (Adopted::open(room.path())?, watch::channel(Declared::default()).1);
-        let (host, arrivals) = (std::env::var("DOCKER_HOST")?, Arrivals::open(room.path())?);
-        let docker = Docker::open(&host, vault, adopted, arrivals, declared, room.path())?;
+        let memory = Memory::open(room.path(), watch::channel(BTreeSet::new()).1)?;
+        let (host, declared) = (std::env::var("DOCKER_HOST")?, watch::channel(Declared::default()).1);
+        let docker = Docker::open(&host, vault, memory, declared, room.path())?;
         let store = SnapshotStore::new(docker, room.path().join("snapshots"));
         let mut machine = Machine::new()?;
         machine.write("web.toml", &writer("web")?)?;

@@ -60,6 +60,11 @@ impl Reference {
         &self.path
     }
 
+    /// Returns the registry and the path together, which all images of one repository share.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.domain, self.path)
+    }
+
     /// Returns the tag as it was written.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()

@@ -25,6 +25,8 @@ pub enum Verb {
     GiveBack,
     /// Loads an image from an archive.
     Load,
+    /// Removes an image.
+    RemoveImage,
     /// Makes a container.
     Create,
     /// Starts a container.

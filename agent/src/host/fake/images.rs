@@ -10,7 +10,7 @@ use super::{
     world::{World, gone},
 };
 use crate::host::{
-    ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, HostError, ImageSeen, Images, ImagesView,
+    ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, HostError, ImageSeen, Images, ImagesView, Ours,
     Pushed, Reason, Trouble,
 };
 
@@ -48,6 +48,10 @@ impl Images for FakeEngine {
         .await
     }
 
+    async fn remove_image(&self, image: &str, _repository: &str) -> Result<(), HostError> {
+        self.verb(Verb::RemoveImage, |world| world.remove_unneeded(image)).await
+    }
+
     async fn load(&self, reference: &str, archive: &str) -> Result<(), HostError> {
         self.verb(Verb::Load, |world| world.load(reference, archive)).await
     }
@@ -62,6 +66,11 @@ impl FakeEngine {
         let made = images.manifests.iter().filter(is_made).map(|image| image.spec.reference.clone()).collect();
         let mut lock = self.lock();
         (lock.world.declared, lock.world.made_here) = (declared, made);
+    }
+
+    /// Says how manifests name images.
+    pub fn name_images(&self, names: &[&str]) {
+        self.lock().world.named = names.iter().map(|name| listed_as(name)).collect();
     }
 
     /// Makes a pull that is under way say how far it has come.
@@ -120,6 +129,7 @@ impl World {
             return Err(HostError::new(Reason::PermissionDenied, "The registry wants a login for this image"));
         }
         self.images.insert(image.to_owned());
+        self.remember(image);
         self.pulls.remove(&listed_as(image));
         self.built.remove(image);
         if let Some(digest) = self.tags.get(image) {
@@ -137,6 +147,7 @@ impl World {
         }
         self.images.insert(spec.reference.clone());
         self.built.insert(spec.reference.clone(), built.clone());
+        self.remember(&spec.reference);
         self.local.remove(&spec.reference);
         self.count(None);
         Ok(())
@@ -148,8 +159,27 @@ impl World {
         let brought = Brought { id: format!("sha256:{reference}"), archive: Some(from), digest: None };
         self.images.insert(reference.to_owned());
         self.built.remove(reference);
+        self.remember(reference);
         self.brought.insert(listed_as(reference), brought);
         self.count(None);
+        Ok(())
+    }
+
+    fn remember(&mut self, image: &str) {
+        let repository = Reference::parse(image).map(|it| it.repository()).unwrap_or_default();
+        self.ours.insert(self.image_id(image), Ours { repository, since: self.now() });
+    }
+
+    fn remove_unneeded(&mut self, id: &str) -> Result<(), HostError> {
+        if self.containers.values().any(|it| it.image_id == id) {
+            return Err(HostError::new(Reason::Refused, "A container uses the image"));
+        }
+        let names: Vec<String> = self.images.iter().filter(|name| self.image_id(name) == id).cloned().collect();
+        for name in &names {
+            self.images.remove(name);
+            self.count(None);
+        }
+        self.ours.remove(id);
         Ok(())
     }
 
@@ -205,6 +235,10 @@ impl World {
             lent: self.lent.clone(),
             archives: self.archives.iter().map(|(path, it)| (path.clone(), ArchiveSeen::There(*it))).collect(),
             brought: self.brought.clone(),
+            ours: self.ours.clone(),
+            used: self.containers.values().map(|it| it.image_id.clone()).collect(),
+            named: self.named.clone(),
+            now: Some(self.now()),
         }
     }
 }

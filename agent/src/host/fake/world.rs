@@ -11,8 +11,8 @@ use super::{
     volumes::{Place, Volume},
 };
 use crate::host::{
-    Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, HostError, NetworkSeen, Places, Pushed, Reason,
-    Record, SourceSeen, State, UpdatesSeen,
+    Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, HostError, NetworkSeen, Ours, Places, Pushed,
+    Reason, Record, SourceSeen, State, UpdatesSeen,
 };
 
 /// All there is on the machine.
@@ -48,6 +48,10 @@ pub(super) struct World {
     pub(super) contexts: BTreeMap<String, Option<String>>,
     /// Images that manifests declare, as the engine lists them, with the names of the manifests.
     pub(super) declared: BTreeMap<String, String>,
+    /// The images that were brought here, by identifier.
+    pub(super) ours: BTreeMap<String, Ours>,
+    /// How manifests name images, in familiar form.
+    pub(super) named: BTreeSet<String>,
     /// The images that manifests build or load, as they name them.
     pub(super) made_here: BTreeSet<String>,
     /// How far pulls have come that are under way.

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The stamps of containers that were adopted, by identifier.
 #[derive(Clone, Debug)]
-pub struct Adopted(Arc<Inner>);
+pub(super) struct Adopted(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -34,7 +34,7 @@ impl Adopted {
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn open(home: &Path) -> io::Result<Self> {
+    pub(super) fn open(home: &Path) -> io::Result<Self> {
         let book = Book::open(home.join("adopted"))?;
         Ok(Self(Arc::new(Inner { book, unseen: Mutex::default() })))
     }

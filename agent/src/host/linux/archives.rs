@@ -96,6 +96,7 @@ impl Docker {
         let here = self.all_images(&self.client().await?).await?;
         let brought = Brought { id, digest, archive: Some(from) };
         self.arrivals.put(&whole(reference), brought, &here).await?;
+        self.remember(reference).await;
         self.images_hint.notify_one();
         self.containers_hint.now();
         Ok(())

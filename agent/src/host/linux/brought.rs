@@ -13,14 +13,14 @@ const PAGE: &str = "images";
 
 /// What is written down of images that came another way than from their registry.
 #[derive(Clone, Debug)]
-pub struct Arrivals(Arc<Book<BTreeMap<String, Brought>>>);
+pub(super) struct Arrivals(Arc<Book<BTreeMap<String, Brought>>>);
 
 impl Arrivals {
     /// Reads what is written below `home`.
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn open(home: &Path) -> io::Result<Self> {
+    pub(super) fn open(home: &Path) -> io::Result<Self> {
         Ok(Self(Arc::new(Book::open(home.join("brought"))?)))
     }
 

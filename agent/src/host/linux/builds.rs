@@ -80,7 +80,11 @@ impl Docker {
             Ok(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(HostError::new(Reason::SourceUnavailable, format!("`{}`: {error}", build.place())))
             }
-            _ => ended,
+            _ => {
+                ended?;
+                self.remember(&spec.reference).await;
+                Ok(())
+            }
         }
     }
 

@@ -31,7 +31,9 @@ use super::{
     create, error, events, guard,
     hint::Hint,
     images::{Declared, DeclaredImage},
+    ledger::Ledger,
     logs,
+    memory::Memory,
     nft::Nft,
     probe::Probes,
     pulls::Pulls,
@@ -62,6 +64,7 @@ pub struct Docker {
     pub(super) vault: Vault,
     pub(super) adopted: Adopted,
     pub(super) arrivals: Arrivals,
+    pub(super) ledger: Ledger,
     pub(super) spool: Spool,
     /// What the manifests say of images.
     pub(super) declared: Receiver<Declared>,
@@ -99,8 +102,7 @@ impl Docker {
     pub fn open(
         address: &str,
         vault: Vault,
-        adopted: Adopted,
-        arrivals: Arrivals,
+        memory: Memory,
         declared: Receiver<Declared>,
         state_dir: &Path,
     ) -> Result<Arc<Self>, BadAddress> {
@@ -109,8 +111,9 @@ impl Docker {
             socket: socket.ok_or_else(|| BadAddress(address.to_owned()))?.to_owned(),
             client: Mutex::default(),
             vault,
-            adopted,
-            arrivals,
+            adopted: memory.adopted,
+            arrivals: memory.arrivals,
+            ledger: memory.ledger,
             spool: Spool::new(state_dir),
             declared,
             cache: Mutex::default(),
@@ -159,7 +162,7 @@ impl Docker {
         *lock(&self.client) = None;
     }
 
-    async fn list(&self, client: &Client) -> Result<Vec<ContainerSeen>, HostError> {
+    pub(super) async fn list(&self, client: &Client) -> Result<Vec<ContainerSeen>, HostError> {
         lock(&self.cache).age();
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let summaries = client.list_containers(Some(options)).await.map_err(|error| error::translate(&error))?;
@@ -270,6 +273,7 @@ impl Engine for Docker {
     async fn containers(&self) -> Result<EngineView, HostError> {
         let client = self.client().await?;
         let mut containers = self.list(&client).await?;
+        self.ledger.ran(&containers).await;
         let firewall = if containers.iter().any(waits_for_rules) { self.nft.look().await } else { Firewall::default() };
         let (images, networks) = (self.all_images(&client).await?, self.network_names(&client).await?);
         for container in &mut containers {

@@ -29,6 +29,8 @@ pub struct DeclaredImage {
     pub build: Option<Build>,
     /// The archive that it comes from.
     pub archive: Option<String>,
+    /// Whether older images are removed.
+    pub prunes: bool,
 }
 
 impl DeclaredImage {
@@ -46,7 +48,10 @@ impl Images for Docker {
         let (secrets, _) = self.vault.given().await.unwrap_or_default();
         let (archives, brought) = (self.archives().await?, self.arrivals.all());
         let (pulls, sources, (pushed, lent)) = (self.pulls.seen(), self.sources.seen(), self.pushes.seen()?);
-        Ok(ImagesView { images, secrets, pulls, sources, pushed, lent, archives, brought })
+        let base = ImagesView { images, secrets, pulls, sources, pushed, ..ImagesView::default() };
+        let view = ImagesView { lent, archives, brought, ..base };
+        let is_asked = self.declared.borrow().values().any(|it| it.prunes);
+        if is_asked { self.with_use(view).await } else { Ok(view) }
     }
 
     async fn changed(&self) {
@@ -71,6 +76,10 @@ impl Images for Docker {
         self.give_name_back(name, to).await
     }
 
+    async fn remove_image(&self, image: &str, repository: &str) -> Result<(), HostError> {
+        self.remove_unneeded(image, repository).await
+    }
+
     async fn load(&self, reference: &str, archive: &str) -> Result<(), HostError> {
         self.load_archive(reference, archive).await
     }
@@ -85,7 +94,9 @@ impl Docker {
         let words = client.create_image(Some(options), None, login);
         let pull = self.pulls.begin();
         let tell = |progress| self.tell(&pull, image, progress);
-        pulls::follow(image, words, |failure| error::pull(image, failure), tell).await
+        pulls::follow(image, words, |failure| error::pull(image, failure), tell).await?;
+        self.remember(image).await;
+        Ok(())
     }
 
     /// Tells how far an image has come.

@@ -8,7 +8,7 @@ use piccolo_schema::{
 };
 
 use super::{
-    archive, build, push,
+    archive, build, prune, push,
     step::{Act, ImageStep},
 };
 use crate::{
@@ -38,6 +38,10 @@ pub(super) fn plan(desired: &Desired<Image>, observed: &ImagesView) -> Plan<Imag
                 }));
             }
             Err(waiting) => plan.waiting.push(waiting),
+        }
+        if desired.complete {
+            let acts = prune::plan(spec, observed).into_iter();
+            plan.steps.extend(acts.map(|act| ImageStep { subject: (*name).to_owned(), act }));
         }
     }
     plan

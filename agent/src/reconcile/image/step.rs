@@ -50,6 +50,15 @@ pub enum Act {
         /// The name.
         to: String,
     },
+    /// Removes another image of its repository, which nobody needs.
+    Remove {
+        /// The engine's identifier.
+        image: String,
+        /// The repository.
+        repository: String,
+        /// What it is called.
+        names: Vec<String>,
+    },
     /// Loads it from an archive.
     Load {
         /// What it is called.
@@ -65,11 +74,14 @@ impl Step for ImageStep {
     }
 
     fn is_transfer(&self) -> bool {
-        true
+        !matches!(self.act, Act::Remove { .. })
     }
 
     fn is_follow_up(&self) -> bool {
-        matches!(self.act, Act::Build { moved: true, .. } | Act::Push { .. } | Act::GiveBack { .. })
+        matches!(
+            self.act,
+            Act::Build { moved: true, .. } | Act::Push { .. } | Act::GiveBack { .. } | Act::Remove { .. }
+        )
     }
 }
 
@@ -84,6 +96,10 @@ impl Display for ImageStep {
             Act::Push { reference, push, .. } => {
                 write!(f, "push {reference} to {}", push.to)?;
                 push.credentials.as_ref().map_or(Ok(()), |it| write!(f, " with the login of secret {}", it.secret))
+            }
+            Act::Remove { image, names, .. } => {
+                let name = names.first().map_or_else(|| short(image), String::as_str);
+                write!(f, "remove the image {name}, which nothing needs")
             }
             Act::GiveBack { to } => write!(f, "give back the name {to}, which a push left"),
             Act::Build { spec, built, .. } => {

@@ -74,6 +74,7 @@ impl Docker {
                 let here = self.all_images(&self.client().await?).await?;
                 let brought = Brought { id: id.clone(), digest: digest.clone(), archive: None };
                 self.arrivals.put(&whole(&name), brought, &here).await?;
+                self.remember(&name).await;
                 arrived.push(Arrived { name, image_id: id.clone(), digest: digest.clone() });
             }
         }
