@@ -1,6 +1,7 @@
 //! `Image`: an image that is on the machine before a container needs it. References to images.
 
 mod build;
+mod mirror;
 mod push;
 mod reference;
 mod rules;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     build::{Build, Repository},
+    mirror::Mirror,
     push::Push,
     reference::Reference,
 };
@@ -54,6 +56,12 @@ pub struct ImageSpec {
     /// pulls of containers on other tags of it, and the search for updates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
+    /// Registries that have the images of this repository too, asked in this order before its own, which is asked when none
+    /// of them gives it. What a mirror says a tag names is believed; write a digest into `reference` where it is not to be.
+    /// Like the login they are used for whatever is asked about the repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub mirrors: Vec<Mirror>,
     /// A file of this machine from which the image is loaded instead of being pulled, `/srv/images/app.tar`: an OCI archive
     /// or what `docker save` writes, not compressed as a whole. The image gets the name `reference`, whatever it is called
     /// in the archive; of several images there that of this name is taken. Where `reference` has a digest, it has to be that

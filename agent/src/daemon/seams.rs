@@ -229,6 +229,7 @@ fn of_images(snapshot: &Snapshot) -> Declared {
         declared.entry(reference.to_string()).or_insert(DeclaredImage {
             manifest,
             secret,
+            mirrors: image.spec.mirrors.clone(),
             build: image.spec.build.clone(),
             archive: image.spec.archive.clone(),
             prunes: image.spec.prune == Some(Prune::Unused),

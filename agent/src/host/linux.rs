@@ -27,6 +27,7 @@ mod ledger;
 mod logs;
 mod members;
 mod memory;
+mod mirrors;
 mod networks;
 mod nft;
 mod options;

@@ -186,6 +186,7 @@ pub fn image_spec() -> impl Strategy<Value = ImageSpec> {
         push,
         archive,
         prune,
+        mirrors: Vec::new(),
     })
 }
 

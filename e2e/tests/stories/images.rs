@@ -148,7 +148,7 @@ impl Registry {
     }
 
     /// Puts an image into the registry and leaves none of it at the engine. Returns its reference.
-    async fn publish(&self, engine: &Engine, name: &str) -> anyhow::Result<String> {
+    pub(super) async fn publish(&self, engine: &Engine, name: &str) -> anyhow::Result<String> {
         let (from, repository) = (image("1")?, format!("{}/{name}", self.address));
         let pull = CreateImageOptionsBuilder::new().from_image(&from).build();
         engine.0.create_image(Some(pull), None, None).try_collect::<Vec<_>>().await?;

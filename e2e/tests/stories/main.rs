@@ -20,6 +20,7 @@ mod kills;
 mod kube_client;
 mod main_job;
 mod manual;
+mod mirrors;
 mod programs;
 mod progress;
 mod prune;

@@ -60,6 +60,18 @@ impl Reference {
         &self.path
     }
 
+    /// Returns the same image at a mirror, `mirror.lan:5000/hub`, which takes the place of the registry.
+    ///
+    /// # Errors
+    /// One sentence when that is no place at a registry.
+    pub fn through(&self, mirror: &str) -> Result<Self, String> {
+        let there = Self::parse(&format!("{mirror}/{}", self.path))?;
+        if there.tag.is_some() || there.digest.is_some() {
+            return Err(format!("`{mirror}` has a tag or a digest"));
+        }
+        Ok(Self { tag: self.tag.clone(), digest: self.digest.clone(), ..there })
+    }
+
     /// Returns the registry and the path together, which all images of one repository share.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)

@@ -2,6 +2,7 @@
 
 mod archive;
 mod build;
+mod mirror;
 mod push;
 
 use super::{Image, Reference};
@@ -15,6 +16,7 @@ impl Image {
         build::check(&self.spec, &mut out);
         push::check(&self.spec, &mut out);
         archive::check(&self.spec, &mut out);
+        mirror::check(&self.spec, &mut out);
         out
     }
 }

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptionsBuilder};
+use bollard::{
+    Docker as Client,
+    auth::DockerCredentials,
+    errors::Error,
+    query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
+};
 use piccolo_schema::{
     ImageSpec, Progress,
-    image::{Build, Push, Reference},
+    image::{Build, Mirror, Push, Reference},
 };
 
 use super::{
@@ -25,6 +30,8 @@ pub struct DeclaredImage {
     pub manifest: String,
     /// The secret with the login for its registry.
     pub secret: Option<String>,
+    /// Who is asked for it before its registry.
+    pub mirrors: Vec<Mirror>,
     /// What it is built from, if it is built here.
     pub build: Option<Build>,
     /// The archive that it comes from.
@@ -88,15 +95,27 @@ impl Images for Docker {
 impl Docker {
     /// Pulls an image. Every pull comes through here.
     pub(super) async fn fetch(&self, image: &str, login: Option<DockerCredentials>) -> Result<(), HostError> {
+        if !self.fetch_through(image).await? {
+            self.fetch_as(image, image, login).await?;
+        }
+        self.remember(image).await;
+        Ok(())
+    }
+
+    /// Pulls what is called `name` somewhere, and tells how far it has come as that of an image.
+    pub(super) async fn fetch_as(
+        &self,
+        name: &str,
+        image: &str,
+        login: Option<DockerCredentials>,
+    ) -> Result<(), HostError> {
         let client = self.client().await?;
         // Without a tag an engine would pull every one that there is.
-        let options = CreateImageOptionsBuilder::new().from_image(&whole(image)).build();
+        let options = CreateImageOptionsBuilder::new().from_image(&whole(name)).build();
         let words = client.create_image(Some(options), None, login);
         let pull = self.pulls.begin();
         let tell = |progress| self.tell(&pull, image, progress);
-        pulls::follow(image, words, |failure| error::pull(image, failure), tell).await?;
-        self.remember(image).await;
-        Ok(())
+        pulls::follow(name, words, |failure| error::pull(name, failure), tell).await
     }
 
     /// Tells how far an image has come.
@@ -108,6 +127,9 @@ impl Docker {
 
     /// Returns the digest that an image has at its registry, without pulling it.
     pub(super) async fn registry_digest(&self, image: &str) -> Result<String, HostError> {
+        if let Some(digest) = self.digest_through(image).await {
+            return Ok(digest);
+        }
         let client = self.client().await?;
         let login = self.login_of_repository(image).await?;
         let asked =
@@ -143,6 +165,15 @@ fn secret_of(image: &str, declared: &Declared) -> Option<String> {
     };
     let exact = declared.get(&wanted.to_string()).and_then(|it| it.secret.clone());
     exact.or_else(|| declared.iter().filter(|(name, _)| same(name)).find_map(|(_, it)| it.secret.clone()))
+}
+
+/// Takes a name of an image away, the last one with the image itself. Without force: the engine keeps what a container
+/// uses.
+pub(super) async fn forget_name(client: &Client, name: &str) -> Result<(), HostError> {
+    match client.remove_image(name, None::<RemoveImageOptions>, None).await {
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        removed => removed.map(drop).map_err(|error| error::translate(&error)),
+    }
 }
 
 /// Returns the name by which an engine lists an image.

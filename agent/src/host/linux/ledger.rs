@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bollard::{Docker as Client, errors::Error, query_parameters::RemoveImageOptions};
 use piccolo_schema::image::Reference;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -17,8 +16,7 @@ use tracing::warn;
 use super::{
     book::Book,
     docker::{Docker, lock},
-    error,
-    images::whole,
+    images::{forget_name, whole},
     seen::Images,
     volumes::blocking,
 };
@@ -149,11 +147,11 @@ impl Docker {
         let Some(image) = images.all.iter().find(|image| image.id == id) else { return Ok(()) };
         let (ours, others): (Vec<_>, Vec<_>) = tags(image).partition(|name| name.repository() == repository);
         for name in &ours {
-            remove(&client, &name.to_string()).await?;
+            forget_name(&client, &name.to_string()).await?;
         }
         if others.is_empty() {
             // The last name may have taken it along.
-            remove(&client, id).await?;
+            forget_name(&client, id).await?;
         }
         lock(&self.cache).forget_images();
         self.images_hint.notify_one();
@@ -175,14 +173,6 @@ impl Docker {
             removed.push(image.clone());
         }
         Ok(removed)
-    }
-}
-
-async fn remove(client: &Client, name: &str) -> Result<(), HostError> {
-    // Without force: the engine keeps what a container uses.
-    match client.remove_image(name, None::<RemoveImageOptions>, None).await {
-        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-        removed => removed.map(drop).map_err(|error| error::translate(&error)),
     }
 }
 
