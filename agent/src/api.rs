@@ -6,6 +6,7 @@
 
 mod adopt;
 mod archives;
+mod audit;
 mod authored;
 mod body;
 mod capture;
@@ -72,6 +73,7 @@ pub use self::{
 use crate::{
     access::Access,
     archive::{Arrived, Outgoing},
+    audit::Audit,
     capture::{Capture, Captured},
     console::{Excerpt, Input, Output, Program, Usage},
     history::History,
@@ -114,6 +116,8 @@ pub struct State {
     pub access: Arc<Access>,
     /// How it is reached and known.
     pub plate: Plate,
+    /// What is written down of calls.
+    pub audit: Audit,
     /// Whether what is planned is done on this machine.
     pub mode: Mode,
 }
@@ -218,7 +222,7 @@ const BASE: &str = "/apis/piccolo.os/v1alpha1";
 
 /// Returns every route of the API.
 pub fn router(state: State) -> Router {
-    let access = Arc::clone(&state.access);
+    let (access, audit) = (Arc::clone(&state.access), state.audit.clone());
     Router::new()
         .merge(discovery::routes())
         .merge(openapi::routes())
@@ -238,6 +242,7 @@ pub fn router(state: State) -> Router {
         .route("/history", get(history::log))
         .route("/history/diff", get(history::diff))
         .route("/history/rollback", post(history::rollback))
+        .route("/audit", get(audit::show))
         .route("/journal", get(journal::read))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -254,7 +259,7 @@ pub fn router(state: State) -> Router {
         .merge(git::routes())
         .merge(archives::routes())
         .layer(from_fn(guard::same_origin))
-        .layer(from_fn_with_state(access, gate::check))
+        .layer(from_fn_with_state((access, audit), gate::check))
         .layer(from_fn(edge::answer))
         .with_state(state)
 }

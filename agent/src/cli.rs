@@ -5,6 +5,7 @@
 mod adopt;
 mod apply;
 mod ask;
+mod audit;
 mod capture;
 mod claim;
 mod client;
@@ -127,6 +128,8 @@ enum Command {
     Top(top::Args),
     /// Shows what happened.
     Events(events::Args),
+    /// Shows who asked for what, and what was done.
+    Audit(audit::Args),
     /// Shows who changed which manifests, and when.
     History(history::Args),
     /// Shows what changed in the manifests between two revisions.
@@ -205,6 +208,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Exec(args) => return exec::run(&args, client, screen).await,
         Command::Top(args) => top::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
+        Command::Audit(args) => return audit::run(&args, client, screen).await,
         Command::History(args) => history::run(&args, client, screen).await?,
         Command::Diff(args) => history::diff(&args, client, screen).await?,
         Command::Explain(args) => explain::run(&args, screen)?,

@@ -6,6 +6,7 @@ mod door;
 mod notify;
 mod seams;
 mod sockets;
+mod steps;
 mod trials;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use tracing::info;
 use self::door::Door;
 use crate::{
     api,
+    audit::{self, Audit},
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
     history::{Digests, History, Hooks, Recorder},
     host::{
@@ -113,7 +115,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let socket = sockets::unix(&options.socket)?;
     let (tell_digests, told_digests) = watch::channel(Digests::default());
     let (history, recorder, changes) = history(&options, &writer, told_digests)?;
+    let (audit, auditor) = audit(&options, &writer);
     let mut tasks = JoinSet::new();
+    tasks.spawn(auditor.run(shutdown.clone()));
+    tasks.spawn(steps::tell(reader.clone(), audit.clone(), shutdown.clone()));
     tasks.spawn(digests::tell(reader.clone(), tell_digests, shutdown.clone()));
     tasks.spawn(recorder.run(shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
@@ -165,6 +170,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         version: env!("CARGO_PKG_VERSION"),
         access: door.access,
         plate: door.plate.clone(),
+        audit,
         mode: options.mode,
     };
     tasks.spawn(door.keeper.run(shutdown.clone()));
@@ -213,6 +219,13 @@ fn history(
     let (history, recorder) =
         History::open(directory, options.config_dir.clone(), hooks, queue, digests, Box::new(report));
     Ok((history, recorder, changes))
+}
+
+/// Opens the audit.
+fn audit(options: &Options, store: &Arc<store::Writer>) -> (Audit, audit::Recorder) {
+    let store = store.clone();
+    let report = move |well, message| store.health("audit", well, message);
+    Audit::open(options.state_dir.join(audit::DIRECTORY), Box::new(report))
 }
 
 /// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets

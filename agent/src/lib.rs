@@ -5,6 +5,7 @@
 pub mod access;
 pub mod api;
 pub mod archive;
+pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod clock;

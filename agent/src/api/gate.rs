@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
+    audit::Call,
     fault::Fault,
     operations::{self, Needs},
     serve::Peer,
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::{
     access::{Access, Caller, Scope},
+    audit::Audit,
     clock,
     manifests::{By, Door, Who},
 };
@@ -31,7 +33,12 @@ const METRICS: &str = "/metrics";
 const CHALLENGES: [&str; 2] = ["Bearer realm=\"piccolo\"", "Basic realm=\"piccolo\", charset=\"UTF-8\""];
 
 /// Lets in who may do what is asked for, and tells the routes who it is.
-pub(super) async fn check(Extract(access): Extract<Arc<Access>>, mut request: Request, next: Next) -> Response {
+/// What changes something is written down, also when it is refused.
+pub(super) async fn check(
+    Extract((access, audit)): Extract<(Arc<Access>, Audit)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
     let needs = operations::needs(request.method(), route.as_deref());
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
@@ -41,8 +48,10 @@ pub(super) async fn check(Extract(access): Extract<Arc<Access>>, mut request: Re
         Peer::User(user) => Some(neighbour(user)),
         Peer::Remote(_) => presented(request.headers()).and_then(|it| access.know(&it, clock::now())),
     };
+    let (method, path) = (request.method(), request.uri().path());
+    let call = Call::new(method, route.as_deref(), path, peer, caller.as_ref());
     if let Err(fault) = allow(needs, peer, caller.as_ref(), access.is_claimed(), route.as_deref()) {
-        return challenge(fault);
+        return told(call, &audit, challenge(fault)).await;
     }
     if let Some(caller) = caller {
         let who = match peer {
@@ -55,7 +64,15 @@ pub(super) async fn check(Extract(access): Extract<Arc<Access>>, mut request: Re
         request.extensions_mut().insert(By { door: Door::Api, who });
         request.extensions_mut().insert(caller);
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    told(call, &audit, response).await
+}
+
+async fn told(call: Option<Call>, audit: &Audit, response: Response) -> Response {
+    if let Some(call) = call {
+        call.ended(audit, response.status()).await;
+    }
+    response
 }
 
 /// Says why somebody may not do this, if so. Pure.

@@ -81,6 +81,7 @@ pub(super) const TABLE: &[Operation] = &[
     operation("GET", "/images/export", OPERATOR),
     operation("POST", "/images/import", OPERATOR),
     operation("POST", "/images/prune", OPERATOR),
+    operation("GET", "/audit", ADMIN),
     operation("GET", "/journal", READER),
     operation("GET", "/recipient", READER),
     operation("GET", "/metrics", READER),

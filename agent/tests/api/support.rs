@@ -28,6 +28,7 @@ use piccolo_agent::{
         Wakes,
     },
     archive::{Arrived, Outgoing},
+    audit::{Audit, Line},
     capture::{self, Capture, Captured, Found},
     console::{Excerpt, Input, Output, Program, Usage},
     history::{Digests, History, Hooks},
@@ -75,6 +76,7 @@ pub(crate) struct House {
     pub(crate) plate: Plate,
     gate: Mutex<Option<Gate>>,
     pub(crate) writer: Arc<Writer>,
+    pub(crate) audit: Audit,
     /// What containers run.
     pub(crate) digests: watch::Sender<Digests>,
     pub(crate) manifests: Manifests,
@@ -137,6 +139,8 @@ impl House {
         let (writer, reader) = store::open(&dir.path().join("store")).await.unwrap();
         let writer = Arc::new(writer);
         tokio::spawn(register(manifests.clone(), Arc::clone(&writer)));
+        let (audit, auditor) = Audit::open(dir.path().join("audit"), Box::new(|well, why| assert!(well, "{why}")));
+        tokio::spawn(auditor.run(CancellationToken::new()));
         let shells = Arc::new(Parrot::default());
         let gate = gate(&dir.path().join("access")).await;
         let state = State {
@@ -156,6 +160,7 @@ impl House {
             version: "0.0.0-test",
             access: Arc::new(Access::open(&dir.path().join("access"), Instant::now()).unwrap()),
             plate: gate.1.clone(),
+            audit: audit.clone(),
             mode: Mode::Enforce,
         };
         let (access, plate) = (Arc::clone(&state.access), state.plate.clone());
@@ -163,7 +168,7 @@ impl House {
         // As root on this machine, unless a test says otherwise.
         let router = door.clone().layer(Extension(Peer::User(0)));
         let gate = Mutex::new(Some(gate.0));
-        Self { dir, router, door, access, plate, gate, writer, manifests, shells, digests }
+        Self { dir, router, door, access, plate, gate, writer, manifests, shells, digests, audit }
     }
 
     pub(crate) fn file(&self, path: &str) -> PathBuf {
@@ -187,6 +192,21 @@ impl House {
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send("PUT", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// Waits until the audit has this many lines, and returns them.
+    #[allow(dead_code, reason = "only some of the tests look at it")]
+    pub(crate) async fn audited(&self, many: usize) -> Vec<Line> {
+        let written = async {
+            loop {
+                let lines = self.audit.latest(many + 1).unwrap();
+                if lines.len() >= many {
+                    return lines;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), written).await.unwrap()
     }
 
     pub(crate) async fn send(

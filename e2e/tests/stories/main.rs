@@ -5,6 +5,7 @@
 
 mod adoption;
 mod archives;
+mod audit;
 mod bad_input;
 mod builds;
 mod compose;
