@@ -72,8 +72,8 @@ struct Kubectl {
 
 impl Kubectl {
     async fn open() -> Option<Self> {
-        if Command::new("kubectl").arg("version").arg("--client").output().await.is_err() {
-            eprintln!("skipped: there is no kubectl on the PATH");
+        if !is_here().await {
+            eprintln!("skipped: there is no kubectl of 1.27 or later on the PATH");
             return None;
         }
         let house = House::open().await;
@@ -108,6 +108,13 @@ impl Kubectl {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
+}
+
+/// Older ones read descriptions of the kinds in another form, so that they explain and compare nothing.
+async fn is_here() -> bool {
+    let asked = Command::new("kubectl").args(["version", "--client", "--output=json"]).output().await;
+    let told: serde_json::Value = asked.ok().and_then(|it| serde_json::from_slice(&it.stdout).ok()).unwrap_or_default();
+    told["clientVersion"]["minor"].as_str().and_then(|minor| minor.parse().ok()).is_some_and(|minor: u32| minor >= 27)
 }
 
 const YAML: &str = "\

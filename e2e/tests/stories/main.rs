@@ -19,6 +19,7 @@ mod guards;
 mod images;
 mod kills;
 mod kube_client;
+mod kubectl;
 mod main_job;
 mod manual;
 mod mirrors;
