@@ -66,7 +66,10 @@ async fn kubectl_keeps_a_machine() -> anyhow::Result<()> {
 async fn is_here() -> bool {
     let asked = Command::new("kubectl").args(["version", "--client", "--output=json"]).output().await;
     let told: Value = asked.ok().and_then(|it| serde_json::from_slice(&it.stdout).ok()).unwrap_or_default();
-    told["clientVersion"]["minor"].as_str().and_then(|minor| minor.parse().ok()).is_some_and(|minor: u32| minor >= 27)
+    told["clientVersion"]["minor"]
+        .as_str()
+        .and_then(|it| it.trim_end_matches('+').parse().ok())
+        .is_some_and(|minor: u32| minor >= 27)
 }
 
 impl Person {
