@@ -112,6 +112,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let (declare, declared) = watch::channel(Declared::default());
     let docker = Docker::open(&options.docker, vault.clone(), memory, declared, &options.state_dir)?;
     let door = Door::open(&options, &writer).await?;
+    if let Some(listen) = door.plate.listen.filter(|it| !it.ip().is_loopback()) {
+        let problem = docker.keep_from(listen.port()).await;
+        let told = problem.map(|it| format!("containers reach the port of the API, where they need a token: {it}"));
+        writer.health("firewall", true, told.unwrap_or_else(|| "containers are kept from the API".to_owned()));
+    }
     let socket = sockets::unix(&options.socket)?;
     let (tell_digests, told_digests) = watch::channel(Digests::default());
     let (history, recorder, changes) = history(&options, &writer, told_digests)?;

@@ -276,6 +276,9 @@ pub struct NetworkView {
     /// Our rules.
     #[serde(skip_serializing_if = "Firewall::is_idle")]
     pub firewall: Firewall,
+    /// The port on which the machine's API answers networks, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_port: Option<u16>,
 }
 
 /// A network as the engine shows it.

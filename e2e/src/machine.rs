@@ -29,6 +29,8 @@ pub struct Machine {
     memory: TempDir,
     docker: String,
     launcher: Vec<String>,
+    /// Where its API answers networks.
+    listen: &'static str,
     daemon: Option<Child>,
     /// Moves with every line of the journal and every change of an object.
     heard: watch::Sender<u64>,
@@ -53,13 +55,28 @@ impl Machine {
         fs::create_dir(dir.path().join("etc"))?;
         let memory = TempDir::with_prefix_in("piccolo-story-", "/dev/shm")?;
         let (docker, launcher) = (docker.to_owned(), Vec::new());
-        Ok(Self { dir, memory, docker, launcher, daemon: None, heard: watch::Sender::new(0), ears: Vec::new() })
+        Ok(Self {
+            dir,
+            memory,
+            docker,
+            launcher,
+            listen: "127.0.0.1:0",
+            daemon: None,
+            heard: watch::Sender::new(0),
+            ears: Vec::new(),
+        })
     }
 
     /// Starts the daemon by another program, which is given the daemon's command and becomes it.
     #[must_use]
     pub fn launched_by(self, launcher: &[&str]) -> Self {
         Self { launcher: launcher.iter().map(|&word| word.to_owned()).collect(), ..self }
+    }
+
+    /// The same, but its API answers networks too.
+    #[must_use]
+    pub fn open_to_networks(self) -> Self {
+        Self { listen: "0.0.0.0:0", ..self }
     }
 
     /// Returns the path of a manifest.
@@ -155,7 +172,7 @@ impl Machine {
             .args(["--socket".as_ref(), self.socket().as_os_str()])
             .args(["--issue".as_ref(), self.dir.path().join("issue").as_os_str()])
             .args(["--secrets-dir".as_ref(), self.memory.path().as_os_str()])
-            .args(["--listen", "127.0.0.1:0", "--docker", &self.docker])
+            .args(["--listen", self.listen, "--docker", &self.docker])
             .stdin(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)

@@ -21,6 +21,8 @@ pub struct Rules {
     pub networks: BTreeSet<String>,
     /// The containers whose published ports they guard, by the beginning of their identifiers ([`short`]).
     pub guards: BTreeSet<String>,
+    /// Whether they keep containers from the machine's API.
+    pub keeps_api: bool,
     /// What `nft` is given.
     pub text: String,
     /// What the machine gives `nft` when it starts, before its engine: containers run then that nobody has looked at. The
@@ -77,13 +79,16 @@ pub struct Member {
     /// The ports of the spec that it was made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
+    /// Whether it may reach the machine's API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_call: bool,
 }
 
 impl Rules {
     /// Returns rules whose digests stand at `{digest}` in the texts.
     pub fn new(text: &str, boot: &str, networks: BTreeSet<String>, guards: BTreeSet<String>) -> Self {
         let signed = |text: &str| text.replacen("{digest}", &digest(text), 1);
-        Self { digest: digest(text), networks, guards, text: signed(text), boot: signed(boot) }
+        Self { digest: digest(text), networks, guards, keeps_api: false, text: signed(text), boot: signed(boot) }
     }
 }
 

@@ -148,12 +148,18 @@ impl Registry {
     }
 
     /// Puts an image into the registry and leaves none of it at the engine. Returns its reference.
-    pub(super) async fn publish(&self, engine: &Engine, name: &str) -> anyhow::Result<String> {
-        let (from, repository) = (image("1")?, format!("{}/{name}", self.address));
+    async fn publish(&self, engine: &Engine, name: &str) -> anyhow::Result<String> {
+        let from = image("1")?;
         let pull = CreateImageOptionsBuilder::new().from_image(&from).build();
         engine.0.create_image(Some(pull), None, None).try_collect::<Vec<_>>().await?;
+        self.take(engine, &from, name).await
+    }
+
+    /// Puts an image that is here into the registry, where it has this name. Returns its reference.
+    pub(super) async fn take(&self, engine: &Engine, from: &str, name: &str) -> anyhow::Result<String> {
+        let repository = format!("{}/{name}", self.address);
         let tag = TagImageOptionsBuilder::new().repo(&repository).tag("1").build();
-        engine.0.tag_image(&from, Some(tag)).await?;
+        engine.0.tag_image(from, Some(tag)).await?;
         let push = PushImageOptionsBuilder::new().tag("1").build();
         engine.0.push_image(&repository, Some(push), Some(login())).try_collect::<Vec<_>>().await?;
         let reference = format!("{repository}:1");

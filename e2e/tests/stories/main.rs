@@ -8,6 +8,7 @@ mod archives;
 mod audit;
 mod bad_input;
 mod builds;
+mod callers;
 mod compose;
 mod console;
 mod crashes;

@@ -22,6 +22,8 @@ pub enum Grant {
     /// One of the capabilities that are as good as root: `ALL`, `BPF`, `DAC_READ_SEARCH`, `SYS_ADMIN`, `SYS_BOOT`,
     /// `SYS_MODULE`, `SYS_PTRACE`, `SYS_RAWIO`.
     SystemCapabilities,
+    /// Reaches the API of this machine over its network, which containers can't otherwise. It still takes a token.
+    PiccoloApi,
 }
 
 /// Places of the machine that are never shown to a container without a grant, with all that is below them.
@@ -74,6 +76,7 @@ impl Grant {
             Self::DockerSocket => "who can speak to the engine's socket can do all that the machine's root can",
             Self::SystemPaths => "the path is a part of the machine itself",
             Self::SystemCapabilities => "the capability is as good as being the machine's root",
+            Self::PiccoloApi => "who reaches the machine's API can try to guess or steal a token",
         }
     }
 
@@ -87,6 +90,7 @@ impl Grant {
             Self::DockerSocket => "docker-socket",
             Self::SystemPaths => "system-paths",
             Self::SystemCapabilities => "system-capabilities",
+            Self::PiccoloApi => "piccolo-api",
         }
     }
 }

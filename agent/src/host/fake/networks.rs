@@ -20,7 +20,7 @@ impl Networks for FakeEngine {
     async fn networks(&self) -> Result<NetworkView, HostError> {
         let world = self.look();
         let (networks, members, firewall) = (world.networks(), world.members(), world.firewall());
-        self.verb_of_looking(Verb::Networks, NetworkView { networks, members, firewall }).await
+        self.verb_of_looking(Verb::Networks, NetworkView { networks, members, firewall, api_port: None }).await
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {
@@ -109,6 +109,7 @@ impl World {
             let number = u32::from_str_radix(&seen.id, 16).unwrap_or_default();
             let address = IpAddr::V4(Ipv4Addr::from_bits((172 << 24) + (16 << 16) + number));
             Member {
+                may_call: false,
                 id: seen.id.clone(),
                 network: spec.network.clone().unwrap_or_else(|| "bridge".to_owned()),
                 addresses: (seen.attached && seen.state.is_live()).then_some(address).into_iter().collect(),

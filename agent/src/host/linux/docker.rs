@@ -6,7 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -85,6 +85,8 @@ pub struct Docker {
     /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
     pub(super) volumes_look: Arc<Semaphore>,
     pub(super) nft: Nft,
+    /// Where the API of this machine answers networks.
+    pub(super) api_port: OnceLock<u16>,
 }
 
 /// An address that is no unix socket.
@@ -129,6 +131,7 @@ impl Docker {
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
             nft: Nft::new(state_dir),
+            api_port: OnceLock::new(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));
         tokio::spawn(watch::follow(Arc::downgrade(&docker)));

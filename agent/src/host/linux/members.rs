@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::{Docker as Client, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
-use piccolo_schema::ContainerSpec;
+use piccolo_schema::{ContainerSpec, container::Grant};
 
 use super::{CONTAINER_LABEL, SPEC_LABEL, error};
 use crate::host::{HostError, Member, Stamp};
@@ -34,6 +34,7 @@ fn member(summary: ContainerSummary, adopted: &BTreeMap<String, Stamp>) -> Optio
         // An engine writes nothing where there is no address.
         addresses: addresses.into_iter().flatten().flatten().filter_map(|ip| ip.parse().ok()).collect(),
         network,
+        may_call: spec.grants.contains(&Grant::PiccoloApi),
         labels: spec.labels,
         ports: spec.ports,
     })

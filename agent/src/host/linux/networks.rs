@@ -42,6 +42,7 @@ impl Networks for Docker {
             networks,
             members: members::members(&client, &self.adopted.stamps()).await?,
             firewall: self.nft.look().await,
+            api_port: self.api_port.get().copied(),
         })
     }
 
@@ -74,6 +75,16 @@ impl Networks for Docker {
 
     async fn clear_rules(&self) -> Result<(), HostError> {
         self.nft.clear().await
+    }
+}
+
+impl Docker {
+    /// Says on which port the machine's API answers networks, to which no container is let through from then on. Returns
+    /// why that can't be, if so.
+    pub async fn keep_from(&self, port: u16) -> Option<String> {
+        // It is said once, before anybody looks.
+        let _ = self.api_port.set(port);
+        self.nft.look().await.problem
     }
 }
 

@@ -165,7 +165,7 @@ fn wanted(manifests: &[Network], view: &NetworkView) -> Option<Rules> {
         })
         .collect();
     networks.sort_by_key(|it| it.name);
-    compile(&networks, &view.members, &bridge(false))
+    compile(&networks, &view.members, &bridge(false), view.api_port)
 }
 
 /// Returns the networks that the rules know and no manifest declares.

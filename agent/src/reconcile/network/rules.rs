@@ -14,6 +14,9 @@
 //! A container is known by its address. One that may write packets as it likes (`NET_RAW`, which engines give by default)
 //! can pass for another one on the same bridge; whoever minds takes that capability away.
 //!
+//! The API of the machine itself is for no container: who reaches it could try to guess or steal a token. What comes from a
+//! bridge of the engine's is dropped at its port, but for containers whose manifest says otherwise.
+//!
 //! When the machine starts, its engine starts containers before anybody has looked at them. For that time there are rules
 //! without any address: what is open to all stays open, and what depends on who asks is closed.
 //!
@@ -52,18 +55,32 @@ pub(super) struct Guarded<'a> {
     pub(super) policy: &'a Policy,
 }
 
+/// The machine's own API, and the bridges from which it is not to be reached.
+struct Api<'a> {
+    port: u16,
+    bridges: BTreeSet<&'a String>,
+}
+
 /// Returns the rules for these networks and for the ports that these containers publish to a range; none if there is
-/// nothing to refuse. `bridges` are the devices of all networks by name.
-pub(super) fn compile(networks: &[Guarded<'_>], members: &[Member], bridges: &BTreeMap<&str, String>) -> Option<Rules> {
+/// nothing to refuse. `bridges` are the devices of all networks by name, `api` the port of the machine's own API.
+pub(super) fn compile(
+    networks: &[Guarded<'_>],
+    members: &[Member],
+    bridges: &BTreeMap<&str, String>,
+    api: Option<u16>,
+) -> Option<Rules> {
     let published: Vec<&Member> = members.iter().filter(|member| guards(member)).collect();
-    if networks.is_empty() && published.is_empty() {
+    let api = api.filter(|_| !bridges.is_empty()).map(|port| Api { port, bridges: bridges.values().collect() });
+    if networks.is_empty() && published.is_empty() && api.is_none() {
         return None;
     }
-    let text = table(networks, members, &published, &around(&published, bridges));
+    let api = api.as_ref();
+    let text = table(networks, members, &published, &around(&published, bridges), api);
     let unknown: Vec<Member> = members.iter().map(|it| Member { addresses: Vec::new(), ..it.clone() }).collect();
-    let boot = table(networks, &unknown, &published, &all_around(&published, bridges));
+    let boot = table(networks, &unknown, &published, &all_around(&published, bridges), api);
     let names = networks.iter().map(|network| network.name.to_owned()).collect();
-    Some(Rules::new(&text, &boot, names, published.iter().map(|member| short(&member.id).to_owned()).collect()))
+    let guards = published.iter().map(|member| short(&member.id).to_owned()).collect();
+    Some(Rules { keeps_api: api.is_some(), ..Rules::new(&text, &boot, names, guards) })
 }
 
 /// Returns true if a container publishes a port to a range of addresses.
@@ -71,10 +88,19 @@ pub(super) fn guards(member: &Member) -> bool {
     member.ports.iter().any(|port| matches!(port.exposed_to(), Exposure::Range(_)))
 }
 
-fn table(networks: &[Guarded<'_>], members: &[Member], published: &[&Member], around: &[String]) -> String {
+fn table(
+    networks: &[Guarded<'_>],
+    members: &[Member],
+    published: &[&Member],
+    around: &[String],
+    api: Option<&Api<'_>>,
+) -> String {
     let mut text = BEGINNING.to_owned();
     base(&mut text, "forward", &forward(networks, published, around));
-    base(&mut text, "input", &input(networks, published));
+    base(&mut text, "input", &input(networks, published, api));
+    if api.is_some() {
+        chain(&mut text, "api", &callers(members));
+    }
     if !published.is_empty() {
         let jumps = published.iter().map(|member| format!("jump ports_{}", short(&member.id))).collect::<Vec<_>>();
         chain(&mut text, "published", &jumps);
@@ -148,14 +174,25 @@ fn forward(networks: &[Guarded<'_>], published: &[&Member], around: &[String]) -
     rules
 }
 
-fn input(networks: &[Guarded<'_>], published: &[&Member]) -> Vec<String> {
+fn input(networks: &[Guarded<'_>], published: &[&Member], api: Option<&Api<'_>>) -> Vec<String> {
     let mut rules = Vec::new();
+    if let Some(Api { port, bridges }) = api {
+        let devices: Vec<String> = bridges.iter().map(|it| format!("\"{it}\"")).collect();
+        rules.push(format!("iifname {{ {} }} tcp dport {port} jump api", devices.join(", ")));
+    }
     if !published.is_empty() {
         // The engine may take connections by a program of its own. What the machine asks itself comes in by `lo`.
         rules.push("iifname != \"lo\" jump published".to_owned());
     }
     rules.extend(networks.iter().map(|it| format!("iifname \"{}\" jump from_{}", it.bridge, it.name)));
     rules
+}
+
+/// Returns who of the containers may call the machine's API; nobody else of those on bridges may.
+fn callers(members: &[Member]) -> Vec<String> {
+    let may: Vec<&Member> = members.iter().filter(|member| member.may_call).collect();
+    let rules = families(&may).into_iter().map(|(family, from)| format!("{family} saddr {from} return"));
+    rules.chain(["drop".to_owned()]).collect()
 }
 
 /// Returns the rules for the ports that a container publishes to a range.

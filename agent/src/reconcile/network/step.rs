@@ -102,5 +102,6 @@ fn governed(rules: &Rules) -> String {
         1 => Some("the ports of 1 container".to_owned()),
         many => Some(format!("the ports of {many} containers")),
     };
-    networks.into_iter().chain(ports).collect::<Vec<_>>().join(" and ")
+    let api = rules.keeps_api.then(|| "the machine's API".to_owned());
+    networks.into_iter().chain(ports).chain(api).collect::<Vec<_>>().join(" and ")
 }
