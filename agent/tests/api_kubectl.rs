@@ -212,7 +212,10 @@ async fn kubectl_edits_what_the_file_of_piccolo_leads_to() {
     kubectl.house.put_web().await;
     let mut edit = Command::new("kubectl");
     edit.arg("--kubeconfig").arg(&config).arg("--cache-dir").arg(dir.join("cache")).args(["edit", "container", "web"]);
-    edit.env("HOME", dir).env("KUBE_EDITOR", "sed -i s/nginx:1.27/nginx:1.29/").env_remove("http_proxy").env("NO_PROXY", "*");
+    edit.env("HOME", dir)
+        .env("KUBE_EDITOR", "sed -i s/nginx:1.27/nginx:1.29/")
+        .env_remove("http_proxy")
+        .env("NO_PROXY", "*");
     let edited = edit.output().await.unwrap();
     assert!(edited.status.success(), "{edited:?}");
     assert_eq!(kubectl.house.read("containers/web.toml"), support::WEB.replace("1.27", "1.29"));
