@@ -206,7 +206,7 @@ impl ImageSeen {
         let digest = |name: &String| {
             let name = Reference::parse(name).ok()?;
             let digest = name.digest()?.to_owned();
-            ((name.domain(), name.path()) == (wanted.domain(), wanted.path())).then_some(digest)
+            (name.repository() == wanted.repository()).then_some(digest)
         };
         self.names.iter().find_map(digest)
     }

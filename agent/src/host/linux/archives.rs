@@ -133,14 +133,13 @@ impl Docker {
     }
 
     /// Gives an image a name. One that has only a digest can't be given by an engine: it is written down instead.
-    async fn name(&self, id: &str, reference: &str) -> Result<(), HostError> {
+    pub(super) async fn name(&self, id: &str, reference: &str) -> Result<(), HostError> {
         let Ok(reference) = Reference::parse(reference) else { return Ok(()) };
         let tag = match (reference.tag(), reference.digest()) {
             (None, Some(_)) => return Ok(()),
             (tag, _) => tag.unwrap_or("latest"),
         };
-        let repository = format!("{}/{}", reference.domain(), reference.path());
-        let options = TagImageOptionsBuilder::new().repo(&repository).tag(tag).build();
+        let options = TagImageOptionsBuilder::new().repo(&reference.repository()).tag(tag).build();
         self.client().await?.tag_image(id, Some(options)).await.map_err(|error| error::translate(&error))
     }
 }

@@ -161,7 +161,7 @@ fn secret_of(image: &str, declared: &Declared) -> Option<String> {
     let wanted = Reference::parse(image).ok()?;
     let same = |name: &String| {
         let found = Reference::parse(name).ok();
-        found.is_some_and(|it| (it.domain(), it.path()) == (wanted.domain(), wanted.path()))
+        found.is_some_and(|it| it.repository() == wanted.repository())
     };
     let exact = declared.get(&wanted.to_string()).and_then(|it| it.secret.clone());
     exact.or_else(|| declared.iter().filter(|(name, _)| same(name)).find_map(|(_, it)| it.secret.clone()))

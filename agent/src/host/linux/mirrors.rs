@@ -1,6 +1,6 @@
 //! Pulls through mirrors: registries that have the images of another one, asked before it.
 
-use bollard::{models::ImageInspect, query_parameters::TagImageOptionsBuilder};
+use bollard::models::ImageInspect;
 use piccolo_schema::image::{Mirror, Reference};
 use tracing::{info, warn};
 
@@ -57,14 +57,10 @@ impl Docker {
         let client = self.client().await?;
         let inspected = client.inspect_image(&there.to_string()).await.map_err(|error| error::translate(&error))?;
         let (digest, id) = (digest(&inspected, there), inspected.id.unwrap_or_default());
-        if wanted.digest().is_none() {
-            let tag = wanted.tag().unwrap_or("latest");
-            let options = TagImageOptionsBuilder::new().repo(&wanted.repository()).tag(tag).build();
-            client.tag_image(&id, Some(options)).await.map_err(|error| error::translate(&error))?;
-        }
+        self.name(&id, &wanted.to_string()).await?;
         lock(&self.cache).forget_images();
         let here = self.all_images(&client).await?;
-        let brought = Brought { id: id.clone(), digest, archive: None };
+        let brought = Brought { id, digest, archive: None };
         self.arrivals.put(&wanted.to_string(), brought, &here).await?;
         if wanted.digest().is_none() {
             // By its digest alone it would have no name at all then, and look like one that nobody wants.

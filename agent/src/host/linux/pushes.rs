@@ -149,7 +149,7 @@ impl Docker {
         self.lend(client, name, image, to).await?;
         let key = to.to_string();
         let options = PushImageOptionsBuilder::new().tag(to.tag().unwrap_or("latest")).build();
-        let repository = repository(to);
+        let repository = to.repository();
         let client = client.clone().with_timeout(PATIENCE);
         let mut words = std::pin::pin!(client.push_image(&repository, Some(options), login));
         let (mut tally, mut pace) = (Tally::default(), Pace::new(PATIENCE));
@@ -215,7 +215,7 @@ async fn owner(client: &Client, name: &str) -> Result<Option<String>, HostError>
 }
 
 async fn tag(client: &Client, image: &str, to: &Reference) -> Result<(), HostError> {
-    let repository = repository(to);
+    let repository = to.repository();
     let options = TagImageOptionsBuilder::new().repo(&repository).tag(to.tag().unwrap_or("latest")).build();
     client.tag_image(image, Some(options)).await.map_err(|error| error::translate(&error))
 }
@@ -228,8 +228,4 @@ async fn untag(client: &Client, name: &str) -> Result<(), HostError> {
     }
     let options = RemoveImageOptionsBuilder::new().noprune(true).build();
     client.remove_image(name, Some(options), None).await.map(drop).map_err(|error| error::translate(&error))
-}
-
-fn repository(to: &Reference) -> String {
-    format!("{}/{}", to.domain(), to.path())
 }
