@@ -33,7 +33,10 @@ use support::scenes::{
 };
 
 /// Passes after which everything has to be in place once it is quiet.
-const PATIENCE: usize = 30;
+const PATIENCE: usize = 60;
+/// Minutes without a step after which nothing is to be done any more. What starts or gets healthy while nothing is done may
+/// be what others wait for, a trial takes two minutes from then on, and an image is left alone for ten after it came.
+const QUIET: usize = 12;
 /// Passes that must change nothing after that.
 const REST: usize = 100;
 const GOOD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -234,9 +237,7 @@ impl Scene {
         for _ in 0..PATIENCE {
             quiet = if self.pass() { quiet + 1 } else { 0 };
             self.let_time_pass();
-            // What starts or gets healthy while nothing is done may be what others wait for, and a trial takes two turns
-            // from then on.
-            if quiet == 5 {
+            if quiet == QUIET {
                 return Ok(());
             }
         }
