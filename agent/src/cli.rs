@@ -35,6 +35,7 @@ mod page;
 mod plan;
 mod progress;
 mod pull;
+mod ready;
 mod rollback;
 mod schema;
 mod screen;
@@ -98,6 +99,8 @@ struct Cli {
 enum Command {
     /// Shows how everything stands, on one screen.
     Status(status::Args),
+    /// Says whether every part works, for programs.
+    Ready(ready::Args),
     /// Shows what would be changed. Exits with 10 when there is something.
     Plan(plan::Args),
     /// Lists manifests and how they stand.
@@ -192,6 +195,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
     let (client, screen) = (&client, screen);
     match cli.command {
         Command::Status(args) => status::run(&args, client, screen).await?,
+        Command::Ready(args) => ready::run(&args, client, screen).await?,
         Command::Plan(args) => return plan::run(&args, client, screen).await,
         Command::Get(args) => get::run(&args, client, screen).await?,
         Command::Describe(args) => describe::run(&args, client, screen).await?,

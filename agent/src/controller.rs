@@ -106,6 +106,8 @@ impl<R: Reconciler> Controller<R> {
     /// Makes a controller, and the end that asks for its pulse.
     pub fn new(reconciler: Arc<R>, shared: Shared) -> (Self, Pulse) {
         let (pulse, asked) = mpsc::channel(1);
+        // Until the first look nobody can say that this part works.
+        shared.store.health(Self::component(), false, "nobody has looked yet");
         let controller = Self {
             reconciler,
             ear: shared.bells.listen(R::WAKES_ON),

@@ -3,6 +3,7 @@
 mod banner;
 mod digests;
 mod door;
+mod ground;
 mod notify;
 mod seams;
 mod sockets;
@@ -126,6 +127,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(steps::tell(reader.clone(), audit.clone(), shutdown.clone()));
     tasks.spawn(digests::tell(reader.clone(), tell_digests, shutdown.clone()));
     tasks.spawn(recorder.run(shutdown.clone()));
+    let is_open = door.plate.listen.is_some_and(|it| !it.ip().is_loopback());
+    tasks.spawn(ground::tell(writer.clone(), is_open, shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
     tasks.spawn(trials::tell(manifests.trials(), writer.clone(), shutdown.clone()));
     let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());

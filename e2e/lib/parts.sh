@@ -35,6 +35,12 @@ need_compiler() {
   need_packages gcc libc6-dev
 }
 
+# need_emulator: what an emulated machine is made of, its firmware and its TPM.
+need_emulator() { need_packages qemu-system-x86 qemu-utils ovmf swtpm swtpm-tools; }
+
+# whole_image DIRECTORY: prints the image for a stick among what os-image/build made.
+whole_image() { find "$1" -name 'piccolo_*.raw' ! -name '*.usr.raw' ! -name '*.usr-verity.raw'; }
+
 # fetch_busybox: puts a static busybox into $WORK, without installing it: the package would displace `busybox`.
 fetch_busybox() {
   mkdir -p "$WORK/busybox"
@@ -100,6 +106,21 @@ make_image() {
     docker push -q "$REGISTRY/busybox:$tag" >/dev/null
     docker rmi "$REGISTRY/busybox:$tag" >/dev/null
   done
+}
+
+# make_archive FILE: writes an image of busybox as `docker save` does, without an engine. Its name is `busybox:1`.
+make_archive() {
+  local root=$WORK/archive id
+  mkdir -p "$root"/{bin,etc,tmp,www} "$WORK/saved"
+  cp "${BUSYBOX:-$WORK/busybox/bin/busybox}" "$root/bin/busybox"
+  "$root/bin/busybox" --list | grep -vx busybox | while read -r applet; do ln -sf busybox "$root/bin/$applet"; done
+  printf '<h1>It runs, and it is kept so</h1>\n' >"$root/www/index.html"
+  tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner -cf "$WORK/saved/layer.tar" .
+  id=$(sha256sum "$WORK/saved/layer.tar" | cut -d' ' -f1)
+  printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$id" >"$WORK/saved/config.json"
+  echo '[{"Config":"config.json","RepoTags":["busybox:1"],"Layers":["layer.tar"]}]' >"$WORK/saved/manifest.json"
+  tar -C "$WORK/saved" -cf "$1" manifest.json config.json layer.tar
 }
 
 # stop_engine: stops the engine of our own, if there is one, and waits until it is gone.

@@ -12,6 +12,7 @@
 pub mod downtime;
 pub mod engine;
 pub mod floor;
+pub mod guest;
 pub mod http;
 pub mod machine;
 pub mod pushes;

@@ -19,6 +19,7 @@ mod events;
 mod family;
 mod gauges;
 mod git;
+mod ground;
 mod guard;
 mod hangup;
 mod hint;
@@ -55,6 +56,7 @@ pub use self::{
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
     ending::goes_down,
+    ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
     memory::Memory,
     snapshots::SnapshotStore,

@@ -1,0 +1,249 @@
+//! The operating system in a machine of its own: QEMU with firmware, a TPM, disks, and a serial line that is kept.
+//!
+//! The processor is emulated, so that it runs where there is no virtualisation, and is slow. The network of the guest ends
+//! at this machine: nothing gets out, and from here only its API is reached, on loopback.
+
+mod shell;
+mod wires;
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use tokio::process::{Child, Command};
+
+use self::{shell::Shell, wires::Serial};
+
+/// Where Debian keeps the firmware.
+const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// What the firmware remembers when it is new.
+const MEMORY_OF_FIRMWARE: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// A machine that is switched off. What its disks, firmware and TPM hold stays in its directory.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    dir: PathBuf,
+    disks: Vec<PathBuf>,
+    memory: u32,
+    port: u16,
+}
+
+impl Hardware {
+    /// Builds a machine in a directory that is made anew, with a new TPM and firmware that remembers nothing.
+    ///
+    /// # Errors
+    /// When a program is missing or there is no room.
+    pub async fn build(dir: &Path) -> anyhow::Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+        fs::create_dir_all(dir)?;
+        fs::copy(MEMORY_OF_FIRMWARE, dir.join("firmware")).context("can't copy the memory of the firmware")?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let it = Self { dir: std::path::absolute(dir)?, disks: Vec::new(), memory: 2048, port };
+        it.new_tpm().await?;
+        Ok(it)
+    }
+
+    /// Gives it a new TPM in the place of the one it has.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub async fn new_tpm(&self) -> anyhow::Result<()> {
+        let state = self.dir.join("tpm");
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        fs::create_dir(&state)?;
+        let mut setup = Command::new("swtpm_setup");
+        setup.args(["--tpm2", "--pcr-banks", "sha256", "--tpmstate"]).arg(&state);
+        done(setup, "swtpm_setup").await
+    }
+
+    /// Plugs a disk in that begins as a copy of an image, which is not written to.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub async fn stick(&mut self, image: &Path) -> anyhow::Result<()> {
+        let disk = self.next_disk();
+        let mut create = Command::new("qemu-img");
+        create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(std::path::absolute(image)?).arg(&disk);
+        done(create, "qemu-img").await?;
+        self.disks.push(disk);
+        Ok(())
+    }
+
+    /// Plugs in a blank disk of a size like `4G`.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub async fn blank(&mut self, size: &str) -> anyhow::Result<()> {
+        let disk = self.next_disk();
+        let mut create = Command::new("qemu-img");
+        create.args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size);
+        done(create, "qemu-img").await?;
+        self.disks.push(disk);
+        Ok(())
+    }
+
+    fn next_disk(&self) -> PathBuf {
+        self.dir.join(format!("disk{}.qcow2", self.disks.len()))
+    }
+
+    /// Pulls the first disk out.
+    pub fn unplug(&mut self) {
+        if !self.disks.is_empty() {
+            self.disks.remove(0);
+        }
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// When the emulator does not start.
+    pub async fn boot(&self) -> anyhow::Result<Guest> {
+        let (serial, shell) = (wires::listen(&self.dir.join("serial"))?, wires::listen(&self.dir.join("shell"))?);
+        let tpm = self.tpm()?;
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(self.arguments()?).stdin(Stdio::null()).kill_on_drop(true);
+        let said = self.dir.join("qemu.log");
+        let log = fs::File::create(&said)?;
+        qemu.stdout(log.try_clone()?).stderr(log);
+        let begun = Instant::now();
+        let mut qemu = qemu.spawn().context("can't start qemu-system-x86_64")?;
+        let wires = async { anyhow::Ok((serial.accept().await?.0, shell.accept().await?.0)) };
+        let (serial, shell) = tokio::select! {
+            wires = wires => wires?,
+            ended = qemu.wait() => bail!("QEMU ended with {}: {}", ended?, fs::read_to_string(&said)?),
+        };
+        let serial = Serial::follow(serial, &self.dir.join("serial.log"))?;
+        Ok(Guest { qemu, _tpm: tpm, port: self.port, begun, serial, shell: Shell::new(shell) })
+    }
+
+    /// Starts the TPM, which ends with the machine.
+    fn tpm(&self) -> anyhow::Result<Child> {
+        let socket = self.dir.join("tpm.socket");
+        // What a machine left that lost its power.
+        drop(fs::remove_file(&socket));
+        let mut swtpm = Command::new("swtpm");
+        swtpm
+            .args(["socket", "--tpm2", "--terminate", "--flags", "startup-clear", "--tpmstate"])
+            .arg(format!("dir={}", self.dir.join("tpm").display()))
+            .arg("--ctrl")
+            .arg(format!("type=unixio,path={}", socket.display()));
+        let log = fs::File::create(self.dir.join("swtpm.log"))?;
+        let swtpm = swtpm.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).kill_on_drop(true);
+        swtpm.spawn().context("can't start swtpm")
+    }
+
+    fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let at = |name: &str| self.dir.join(name).display().to_string();
+        let mut all = vec![
+            format!("-nodefaults -no-user-config -display none -vga none -smp 2 -m {}", self.memory),
+            "-machine q35,smm=off -accel tcg,thread=multi,tb-size=512 -cpu max".to_owned(),
+            format!("-drive if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"),
+            format!("-drive if=pflash,format=raw,unit=1,file={}", at("firmware")),
+            format!("-chardev socket,id=serial,path={} -serial chardev:serial", at("serial")),
+            "-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng".to_owned(),
+            format!("-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{}-:8080", self.port),
+            "-device virtio-net-pci,netdev=net,romfile=".to_owned(),
+            format!("-device virtio-serial-pci -chardev socket,id=shell,path={}", at("shell")),
+            "-device virtserialport,chardev=shell,name=e2e".to_owned(),
+            format!("-chardev socket,id=tpm,path={},reconnect=1", at("tpm.socket")),
+            "-tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm".to_owned(),
+            "-device i6300esb -action watchdog=reset".to_owned(),
+        ];
+        for (at, disk) in self.disks.iter().enumerate() {
+            // A disk keeps its serial number when another is pulled out.
+            let serial = disk.file_stem().unwrap_or_default().display();
+            let (disk, boot) = (disk.display(), at + 1);
+            all.push(format!("-drive if=none,id=disk{at},format=qcow2,discard=unmap,cache=unsafe,file={disk}"));
+            all.push(format!("-device virtio-blk-pci,drive=disk{at},serial={serial},bootindex={boot}"));
+        }
+        for (at, (name, text)) in shell::credentials().iter().enumerate() {
+            let file = self.dir.join(format!("credential{at}"));
+            fs::write(&file, shell::credential(name, text))?;
+            all.push(format!("-smbios type=11,path={}", file.display()));
+        }
+        Ok(all.iter().flat_map(|words| words.split(' ').map(str::to_owned)).collect())
+    }
+}
+
+/// A machine that runs. It loses its power when this is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    qemu: Child,
+    _tpm: Child,
+    port: u16,
+    begun: Instant,
+    serial: Serial,
+    shell: Shell,
+}
+
+impl Guest {
+    /// Where its API is reached from here.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// How long ago it was switched on, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+
+    /// Reads its serial line until `find` finds something in what it has said so far.
+    ///
+    /// # Errors
+    /// When the machine goes off before, with the last that it said.
+    pub async fn until_said<T>(&mut self, find: impl FnMut(&str) -> Option<T> + Send) -> anyhow::Result<T> {
+        self.serial.until(find).await
+    }
+
+    /// Types a line at its serial line.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub async fn type_line(&mut self, text: &str) -> anyhow::Result<()> {
+        self.serial.type_line(text).await
+    }
+
+    /// Runs a command as root and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails, or the machine goes off.
+    pub async fn run(&mut self, command: &str) -> anyhow::Result<String> {
+        self.shell.run(command).await
+    }
+
+    /// Waits until it is off, as after `poweroff`.
+    ///
+    /// # Errors
+    /// When it can't be waited for.
+    pub async fn until_off(mut self) -> anyhow::Result<()> {
+        self.qemu.wait().await?;
+        Ok(())
+    }
+
+    /// Takes its power away.
+    ///
+    /// # Errors
+    /// When it can't be ended.
+    pub async fn cut(mut self) -> anyhow::Result<()> {
+        self.qemu.kill().await?;
+        Ok(())
+    }
+}
+
+/// Runs a program to its end.
+async fn done(mut command: Command, name: &str) -> anyhow::Result<()> {
+    let output = command.output().await.with_context(|| format!("can't start {name}"))?;
+    ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

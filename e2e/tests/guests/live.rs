@@ -1,0 +1,65 @@
+//! The stick: it boots to the whole system in memory, and touches no disk.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use piccolo_e2e::guest::Hardware;
+use tokio::time::timeout;
+
+use crate::{Person, complete, image, place, way_in};
+
+/// How long the story may take where the processor is emulated and other things run beside it.
+const LONG: Duration = Duration::from_secs(600);
+/// Prints the memory that is not to be had any more.
+const MEMORY: &str = r#"awk '/^MemTotal|^MemAvailable/ { it[$1] = $2 } END { print int((it["MemTotal:"] - it["MemAvailable:"]) / 1024) " MiB of memory in use" }' /proc/meminfo"#;
+
+#[tokio::test]
+async fn a_stick_boots_is_claimed_from_its_screen_and_runs_what_is_declared() -> anyhow::Result<()> {
+    timeout(LONG, tell()).await.context("the story did not end in time; its serial line is kept")?
+}
+
+async fn tell() -> anyhow::Result<()> {
+    let mut hardware = Hardware::build(&place("live")?).await?;
+    hardware.stick(&image()?).await?;
+    hardware.blank("4G").await?;
+    let mut guest = hardware.boot().await?;
+
+    // Address, fingerprint and code are on the screen, and by them the machine becomes somebody's.
+    let (fingerprint, code) = way_in(&mut guest).await?;
+    let shown = guest.seconds();
+    let (person, host) = (Person::new()?, guest.host());
+    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
+    println!("firmware to the screen {shown} s, to an answer of the API {} s", guest.seconds());
+
+    // The start is complete once every part works, and then this image counts as good.
+    complete(&mut guest).await?;
+    println!("firmware to a complete start {} s", guest.seconds());
+    let parts = guest.run("piccolo status -o json").await?;
+    let status: serde_json::Value = serde_json::from_str(&parts)?;
+    ensure!(status["ready"] == true, "{status:#}");
+
+    // What is declared runs, from an image that came as a file.
+    let archive = std::env::var("ARCHIVE").context("ARCHIVE is not set: run e2e/test image")?;
+    person.piccolo(&["image", "import", &archive]).await?;
+    let spec = "command = [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/www\"]\nports = [{ hostPort = 8088, containerPort = 80 }]";
+    let manifest = piccolo_e2e::container("web", "busybox:1", spec);
+    let file = person.write("web.toml", &manifest)?;
+    person.piccolo(&["apply", "-f", &file, "--wait"]).await?;
+    let page = guest.run("exec 3<>/dev/tcp/127.0.0.1/8088; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3").await?;
+    ensure!(page.contains("It runs"), "{page}");
+
+    // The system can't be written to, nothing failed, nobody can log in, and the disk in it is as it was.
+    let usr = guest.run("findmnt -no FSTYPE,OPTIONS /usr; veritysetup status usr | grep -i status").await?;
+    ensure!(usr.contains("erofs") && usr.contains("ro") && usr.contains("verified"), "{usr}");
+    let failed = guest.run("systemctl --failed --no-legend --plain").await?;
+    ensure!(failed.trim().is_empty(), "{failed}");
+    let logins =
+        guest.run("cut -d: -f2 /etc/shadow | sort -u; systemctl list-units --no-legend --plain '*getty@*'").await?;
+    ensure!(logins.split_whitespace().all(|it| it.starts_with(['!', '*'])), "{logins}");
+    println!("{}", guest.run(&format!("{MEMORY}; systemd-analyze | head -n 1")).await?.trim());
+    guest.cut().await?;
+    // Where nothing was written, nothing takes room.
+    let written = std::fs::metadata(place("live")?.join("disk1.qcow2"))?.len();
+    ensure!(written < 1 << 20, "{written} bytes were written to the disk");
+    Ok(())
+}

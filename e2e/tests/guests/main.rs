@@ -1,0 +1,71 @@
+//! Whole stories of the operating system, each in a machine of its own. `e2e/test image` builds the image before.
+#![allow(clippy::disallowed_methods, reason = "a story writes files and starts programs as a person would")]
+#![allow(clippy::large_futures, reason = "a story runs once")]
+#![allow(clippy::print_stdout, reason = "a story tells what it measured")]
+
+mod live;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use anyhow::{Context, ensure};
+use piccolo_e2e::{guest::Guest, machine::program};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Returns the image that was built for the stories.
+fn image() -> anyhow::Result<PathBuf> {
+    Ok(std::env::var("PICCOLO_IMAGE").context("PICCOLO_IMAGE is not set: run e2e/test image")?.into())
+}
+
+/// Returns where the machine of a story lives, and its serial line is kept.
+fn place(name: &str) -> anyhow::Result<PathBuf> {
+    let place = std::env::var("PICCOLO_GUESTS").context("PICCOLO_GUESTS is not set: run e2e/test image")?;
+    Ok(Path::new(&place).join(name))
+}
+
+/// Waits until the screen tells the way in, and returns fingerprint and code.
+async fn way_in(guest: &mut Guest) -> anyhow::Result<(String, String)> {
+    let said = |text: &str, name: &str| {
+        let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
+        Some(line.trim().to_owned())
+    };
+    guest.until_said(|text| Some((said(text, "fingerprint ")?, said(text, "code ")?))).await
+}
+
+/// Waits until the start is over, and makes sure that it came to its good end.
+async fn complete(guest: &mut Guest) -> anyhow::Result<()> {
+    guest.run("systemctl is-system-running --wait >/dev/null; systemctl is-active boot-complete.target || { systemctl --failed; piccolo ready; exit 1; }").await?;
+    Ok(())
+}
+
+/// A person at another computer, with settings of their own.
+struct Person(TempDir);
+
+impl Person {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self(TempDir::with_prefix("piccolo-person-")?))
+    }
+
+    /// Runs `piccolo` as this person, and returns what it printed.
+    async fn piccolo(&self, words: &[&str]) -> anyhow::Result<String> {
+        let output = self.attempt(words).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "piccolo {words:?}: {}\n{said}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    async fn attempt(&self, words: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(program()?.with_file_name("piccolo"));
+        command.args(words).env("XDG_CONFIG_HOME", self.0.path()).env_remove("PICCOLO_HOST").kill_on_drop(true);
+        Ok(command.output().await?)
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+}
