@@ -1,12 +1,16 @@
 //! What a person wants of a running container. Pure; the API and the machine both speak of it.
 
 pub mod channel;
+mod line;
 mod program;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use self::program::{Input, Output, Program};
+pub use self::{
+    line::dated,
+    program::{Input, Output, Program},
+};
 
 /// Which part of what a container wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct Excerpt {
     pub since: Option<Timestamp>,
     /// Nothing newer, to the second.
     pub until: Option<Timestamp>,
-    /// Puts its time before each line.
+    /// Puts its time before each line. What the engine gives is one line, or a part of a long one, at a time.
     pub timestamps: bool,
 }
 

@@ -5,6 +5,7 @@
 
 mod change;
 mod edit;
+mod endings;
 mod error;
 mod file;
 mod limit;

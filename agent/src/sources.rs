@@ -3,6 +3,7 @@
 
 mod ask;
 mod offer;
+mod ssh;
 mod taken;
 
 use std::{
@@ -49,6 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub trait Logins: Send + Sync {
     /// Returns the value of the header `Authorization` that a secret makes. An error is a sentence for people.
     fn authorization<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>>;
+    /// Returns the file in memory that holds the private key of a secret. An error is a sentence for people.
+    fn key<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<PathBuf, String>>;
 }
 
 /// What follows the repositories that manifests name.
@@ -152,6 +155,12 @@ impl Puller {
                     _ => {}
                 }
             }
+            for ending in ["hosts", "ssh"] {
+                match fs::remove_file(place.with_extension(ending)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
             Ok(())
         });
         if let Ok(Err(error)) = removed.await {
@@ -180,14 +189,15 @@ impl Puller {
 
     async fn ask(&self, name: &str, spec: &ConfigSourceSpec) -> Result<Option<Tip>, String> {
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
-        let authorization = match &spec.credentials {
-            Some(login) => Some(self.logins.authorization(&login.secret).await?),
-            None => None,
+        let (authorization, key) = match &spec.credentials {
+            Some(login) if spec.is_ssh() => (None, Some(self.logins.key(&login.secret).await?)),
+            Some(login) => (Some(self.logins.authorization(&login.secret).await?), None),
+            None => (None, None),
         };
         let snapshot = self.manifests.snapshot();
         let revision = self.taken(name, &snapshot).map(|taken| taken.revision);
         let known = self.lock().get(name).and_then(|known| known.tip.clone());
-        let question = Question { spec, directory: &self.directory, name, authorization, revision };
+        let question = Question { spec, directory: &self.directory, name, authorization, key, revision };
         let answer = timeout(PATIENCE, question.ask(known.as_deref())).await;
         answer.map_err(|_| format!("it took longer than {PATIENCE:?}"))?.map_err(|error| error.to_string())
     }

@@ -115,6 +115,40 @@ async fn a_watcher_that_falls_behind_is_told_to_begin_anew() {
     assert_eq!(watch.next().await, None);
 }
 
+/// Reads what a stream gives until it has said this much.
+async fn said(response: &mut Response, text: &str) {
+    let mut all = String::new();
+    while all.len() < text.len() {
+        let frame = tokio::time::timeout(Duration::from_secs(20), response.body_mut().frame()).await;
+        let frame = frame.expect("the stream is silent").expect("the stream has ended");
+        all.push_str(str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+    }
+    assert_eq!(all, text);
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_with_the_next_container() {
+    let house = House::open().await;
+    house.put_web().await;
+    let is = |id: &str, state: &str| json!({ "containerId": id, "state": state });
+    house.writer.report(Kind::Container, "web", is("brief-1", "exited"));
+    let log = format!("{CONTAINERS}/web/log?follow=true");
+    let mut plain = house.response("GET", &log, &[], "").await;
+    said(&mut plain, "brief-1 says so\n").await;
+    let mut dated = house.response("GET", &format!("{log}&tail=0&timestamps=true"), &[], "").await;
+    house.writer.report(Kind::Container, "web", is("brief-1", "running"));
+    house.writer.report(Kind::Container, "web", is("brief-2", "exited"));
+    // What was printed before anybody asked is not for who wants no line of before.
+    said(&mut plain, "brief-2 says so\n").await;
+    house.writer.report(Kind::Container, "web", is("brief-9", "running"));
+    said(&mut plain, "brief-9 says so\n").await;
+    house.send("DELETE", &format!("{CONTAINERS}/web"), &[], "").await;
+    for log in [&mut plain, &mut dated] {
+        let end = tokio::time::timeout(Duration::from_secs(20), log.body_mut().frame()).await;
+        assert!(end.expect("it goes on without a manifest").is_none());
+    }
+}
+
 #[tokio::test]
 async fn the_journal_by_the_page_and_followed() {
     let house = House::open().await;

@@ -46,8 +46,9 @@ const INTERVAL: u64 = 5 * 60 * 1000;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigSourceSpec {
-    /// Where the repository is: `https://…`, `http://…`, or `file:///…` for one on this machine. A login never stands
-    /// in it, but in `credentials`. With `http` nobody knows who answers, so it needs `signers`.
+    /// Where the repository is: `https://…`, `ssh://git@…`, `http://…`, or `file:///…` for one on this machine. A login
+    /// never stands in it, but in `credentials`. With `ssh` it needs `hostKeys`; with `http` nobody knows who answers, so
+    /// it needs `signers`.
     #[schemars(extend("examples" = ["https://git.example.org/home.git"]))]
     pub url: String,
     /// The branch that is followed, `main` when left out.
@@ -62,6 +63,10 @@ pub struct ConfigSourceSpec {
     /// The login for the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Login>,
+    /// The public keys by which the machine of an `ssh` address is known, `ssh-ed25519 AAAA…`, as `ssh-keyscan` prints them
+    /// behind its name. Another machine in its place is told nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_keys: Vec<String>,
     /// Who may sign: the public keys, `ssh-ed25519 AAAA…` or an OpenPGP one from `-----BEGIN` to `-----END`, one of which
     /// must have signed a revision for it to come in. What others signed, or nobody, is looked at and told of, and
     /// changes nothing. When left out, whoever may write to the repository decides what this machine does.
@@ -85,7 +90,8 @@ pub struct ConfigSourceSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Login {
-    /// The name of a Secret manifest with the values `username` and `password`; a token is a password.
+    /// The name of a Secret manifest with the values `username` and `password`; a token is a password. For `ssh` with the
+    /// value `key`, a private key without a passphrase.
     #[schemars(
         regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
         extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
@@ -126,6 +132,11 @@ impl ConfigSourceSpec {
     /// Returns the time between two looks.
     pub fn interval(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_millis(INTERVAL))
+    }
+
+    /// Returns true if it is reached over ssh.
+    pub fn is_ssh(&self) -> bool {
+        self.url.starts_with("ssh://")
     }
 
     /// Returns true if this machine takes what has this metadata.

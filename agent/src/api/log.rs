@@ -1,5 +1,7 @@
 //! What a container prints.
 
+mod follow;
+
 use std::{pin::Pin, time::Duration};
 
 use axum::{
@@ -24,11 +26,17 @@ pub(super) async fn read(
     ending: Ending,
 ) -> Result<Response, Fault> {
     let id = lookup::container(&state, &plural, &name)?;
-    let mut printed = state.logs.read(&id, &excerpt(&params)?).peekable();
+    let excerpt = excerpt(&params)?;
+    let asked = if excerpt.follow { follow::dated(&excerpt) } else { excerpt.clone() };
+    let mut printed = state.logs.read(&id, &asked).peekable();
     if let Some(refusal) = refusal(&mut printed).await {
         let fault = Fault::new(StatusCode::BAD_GATEWAY, "LogUnavailable", refusal);
         return Err(fault.about(Kind::Container, name));
     }
+    let printed = match excerpt.follow {
+        true => follow::follow(state, name, id, printed.boxed(), &excerpt).boxed(),
+        false => printed.boxed(),
+    };
     let printed = printed.map_err(std::io::Error::other).take_until(ending.stopped());
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(printed)).into_response())
 }

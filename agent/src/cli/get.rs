@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Only those with these labels, `tier=web`.
     #[arg(short = 'l', long)]
     selector: Option<String>,
-    /// Goes on with what changes from now on.
+    /// Goes on with what changes from now on, until it is interrupted.
     #[arg(short, long)]
     watch: bool,
     /// The form of the output.
@@ -117,6 +117,7 @@ fn words(cell: &Value) -> String {
     }
 }
 
+/// Shows changes for as long as anybody looks. A machine ends each watch after a while; the next one goes on from there.
 async fn watch(args: &Args, client: &Client, screen: &Screen, kind: Kind, name: Option<&str>) -> Result<(), Failure> {
     let mut path = format!("{}&watch=true", list(args, kind));
     if let Some(name) = name {
@@ -124,19 +125,35 @@ async fn watch(args: &Args, client: &Client, screen: &Screen, kind: Kind, name: 
     }
     let as_table = matches!(args.output, Format::Table | Format::Wide);
     let accept = [(header::ACCEPT, AS_TABLE)];
-    let mut changes = client.follow(&path, if as_table { &accept } else { &[] }).await?;
-    while let Some(mut change) = changes.document().await? {
-        if change["type"] == "ERROR" {
-            return Err(Failure::Refused(json!({ "detail": change["object"]["message"], "status": 410 })));
-        }
-        if as_table {
-            let lines = lines(&change["object"], args.output, "", screen.width());
-            // The head of each little table is the same: the word in its place says what happened.
-            let what = change["type"].as_str().unwrap_or_default().to_lowercase();
-            lines.iter().skip(1).try_for_each(|line| screen.line(format!("{what:8}  {line}")))?;
-        } else {
-            output::document(screen, args.output, &change["object"].take())?;
+    let mut version: Option<String> = None;
+    loop {
+        let from = version.as_ref().map(|version| format!("&resourceVersion={}", subject::escape(version)));
+        let from = format!("{path}{}", from.unwrap_or_default());
+        let mut changes = match client.follow(&from, if as_table { &accept } else { &[] }).await {
+            // It does not know any more what came after that version: from what there is now.
+            Err(Failure::Refused(problem)) if problem["status"] == 410 && version.is_some() => {
+                version = None;
+                continue;
+            }
+            begun => begun?,
+        };
+        while let Some(change) = changes.document().await? {
+            if change["type"] == "ERROR" {
+                version = None;
+                break;
+            }
+            version = change["object"]["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+            show(args, screen, as_table, change)?;
         }
     }
-    Ok(())
+}
+
+fn show(args: &Args, screen: &Screen, as_table: bool, mut change: Value) -> Result<(), Failure> {
+    if !as_table {
+        return output::document(screen, args.output, &change["object"].take()).map(drop);
+    }
+    let lines = lines(&change["object"], args.output, "", screen.width());
+    // The head of each little table is the same: the word in its place says what happened.
+    let what = change["type"].as_str().unwrap_or_default().to_lowercase();
+    lines.iter().skip(1).try_for_each(|line| screen.line(format!("{what:8}  {line}")))
 }

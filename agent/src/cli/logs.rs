@@ -12,7 +12,7 @@ use crate::clock;
 pub(super) struct Args {
     /// The name of the container.
     name: String,
-    /// Goes on with what it prints from now on.
+    /// Goes on with what it prints from now on, over restarts and replacements, until its manifest goes.
     #[arg(short, long)]
     follow: bool,
     /// Only that many of the last lines.
@@ -35,12 +35,19 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let name = args.name.strip_prefix("container/").unwrap_or(&args.name);
-    let path = format!("{}/log?{}", subject::path(Kind::Container, name), query(args));
-    let mut printed = client.follow(&path, &[]).await?;
+    let manifest = subject::path(Kind::Container, name);
+    let mut printed = client.follow(&format!("{manifest}/log?{}", query(args)), &[]).await?;
     while let Some(bytes) = printed.chunk().await? {
         screen.data(&bytes)?;
     }
-    Ok(())
+    if !args.follow {
+        return Ok(());
+    }
+    // Nobody asked for an end: the manifest has gone, or the daemon has, which is told.
+    match client.get(&manifest).await {
+        Err(Failure::Refused(problem)) if problem["status"] == 404 => Ok(()),
+        asked => asked.map(drop),
+    }
 }
 
 fn query(args: &Args) -> String {

@@ -1,6 +1,6 @@
 //! What the API needs of rooms that it may not see.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
@@ -108,6 +108,10 @@ pub(super) struct VaultLogins(pub(super) Vault);
 impl Logins for VaultLogins {
     fn authorization<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<Zeroizing<String>, String>> {
         Box::pin(async move { self.0.authorization(secret).await.map_err(|error| error.message) })
+    }
+
+    fn key<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
+        Box::pin(async move { self.0.private_key(secret).await.map_err(|error| error.message) })
     }
 }
 

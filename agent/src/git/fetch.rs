@@ -1,6 +1,9 @@
 //! Fetching from a repository elsewhere.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use zeroize::Zeroizing;
 
@@ -26,11 +29,13 @@ const SETTINGS: &[&str] = &[
 
 /// A branch of a repository elsewhere, and what it is reached with.
 pub(crate) struct Remote<'a> {
-    /// `https://…`, `http://…` or `file:///…`, and nothing else.
+    /// `https://…`, `ssh://…`, `http://…` or `file:///…`, and nothing else.
     pub(crate) url: &'a str,
     pub(crate) branch: &'a str,
     /// The value of the header `Authorization`. It stands in no argument, where every user of the machine could read it.
     pub(crate) authorization: Option<Zeroizing<String>>,
+    /// A configuration for ssh, which names the key and the machine. No other one counts, nor anything of the user's.
+    pub(crate) ssh: Option<PathBuf>,
     /// A configuration for git's other end, where that runs on this machine: whose repository it is does not count.
     pub(crate) other_end: &'a Path,
 }
@@ -45,6 +50,11 @@ impl Git {
             command.env("GIT_CONFIG_COUNT", "1");
             command.env("GIT_CONFIG_KEY_0", format!("http.{}.extraHeader", remote.url));
             command.env("GIT_CONFIG_VALUE_0", value.as_str());
+        }
+        if let Some(settings) = &remote.ssh {
+            // A shell runs it: what is a path there is no word of the command.
+            command.env("GIT_SSH_COMMAND", "exec ssh -F \"$SSH_SETTINGS\"").env("SSH_SETTINGS", settings);
+            command.env("GIT_SSH_VARIANT", "ssh");
         }
         let scheme = remote.url.split(':').next().unwrap_or_default();
         let allowed = format!("protocol.{scheme}.allow=always");

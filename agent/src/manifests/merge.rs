@@ -6,13 +6,15 @@
 use serde_json::{Map, Value as Json};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, TomlError, Value};
 
+use super::endings;
+
 /// Returns the text with everything changed that differs between `old` and `new`.
 pub(super) fn merge(text: &str, old: &Json, new: &Json) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     if let (Json::Object(old), Json::Object(new)) = (old, new) {
         object(document.as_table_mut(), old, new, true);
     }
-    Ok(document.to_string())
+    Ok(endings::like(text, document.to_string()))
 }
 
 /// Returns a new text.

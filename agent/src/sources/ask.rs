@@ -13,7 +13,7 @@ use piccolo_schema::ConfigSourceSpec;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::offer::Tip;
+use super::{offer::Tip, ssh};
 use crate::{
     git::{
         Git, GitError, Remote, Signers,
@@ -39,6 +39,8 @@ pub(super) struct Question<'a> {
     pub(super) directory: &'a Path,
     pub(super) name: &'a str,
     pub(super) authorization: Option<Zeroizing<String>>,
+    /// The file of the private key, for `ssh`.
+    pub(super) key: Option<PathBuf>,
     /// The revision that is in force.
     pub(super) revision: Option<String>,
 }
@@ -51,9 +53,10 @@ impl Question<'_> {
             url: &self.spec.url,
             branch: self.spec.branch(),
             authorization: self.authorization.clone(),
+            ssh: self.ssh().await?,
             other_end: &self.directory.join("gitconfig"),
         };
-        git.fetch(&remote, OFFERED).await?;
+        git.fetch(&remote, OFFERED).await.map_err(ssh::in_short)?;
         let git = git.narrow(None);
         let revision = read::resolve(&git, OFFERED).await?.ok_or(GitError::Garbled("a branch that is none"))?;
         // A signature that could not be checked may be by now.
@@ -65,6 +68,15 @@ impl Question<'_> {
         let (signed, follows) = (self.signed(&git, &revision).await?, self.follows(&git, &revision).await?);
         let files = self.files(&git, &revision).await?;
         Ok(Some(Tip { revision, author, signed, follows, files }))
+    }
+
+    /// Writes down what ssh is to know, if it is reached so.
+    async fn ssh(&self) -> Result<Option<PathBuf>, GitError> {
+        let Some(key) = self.key.clone() else { return Ok(None) };
+        let (place, keys) = (self.directory.join(self.name), self.spec.host_keys.clone());
+        let written = spawn_blocking(move || ssh::write(&place, &key, &keys)).await;
+        let written = written.map_err(io::Error::other).and_then(|written| written);
+        written.map(Some).map_err(|source| GitError::NotRun { command: "fetch".to_owned(), source })
     }
 
     /// Makes the repository if it is missing, whole or not at all.

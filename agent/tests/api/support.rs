@@ -294,7 +294,8 @@ pub(crate) fn step(subject: &str, text: &str) -> StepView {
     StepView { subject, text, disruption, removal: false, loses: None, observed: false }
 }
 
-/// Printed one line at six and one at seven; with `follow` nothing more, forever.
+/// Printed one line at six and one at seven; with `follow` nothing more, forever. One called `brief-5` printed one line,
+/// at five minutes past eight, and has ended.
 struct Greeting;
 
 impl Logs for Greeting {
@@ -302,7 +303,11 @@ impl Logs for Greeting {
         if container == "mute" {
             return stream::iter([Err("the engine has no log of it".to_owned())]).boxed();
         }
-        let lines = [("2026-01-01T06:00:00Z", "starts"), ("2026-01-01T07:00:00Z", "is up")];
+        let brief = container.strip_prefix("brief-").map(|minute| format!("2026-01-01T08:0{minute}:00.000000001Z"));
+        let lines = match &brief {
+            Some(time) => vec![(time.as_str(), "says so")],
+            None => vec![("2026-01-01T06:00:00Z", "starts"), ("2026-01-01T07:00:00Z", "is up")],
+        };
         let within = |time: &str| {
             let time = time.parse().unwrap();
             part.since.is_none_or(|since| since <= time) && part.until.is_none_or(|until| time <= until)
@@ -312,7 +317,8 @@ impl Logs for Greeting {
         let time = |time| if part.timestamps { format!("{time} ") } else { String::new() };
         let print = |(at, text)| Ok(Bytes::from(format!("{}{container} {text}\n", time(at))));
         let printed: Vec<_> = lines.into_iter().skip(skip).map(print).collect();
-        if part.follow { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
+        let goes_on = part.follow && brief.is_none();
+        if goes_on { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
     }
 }
 

@@ -185,3 +185,30 @@ fn a_dry_run_changes_nothing_and_a_trial_is_put_back() {
     let history = machine.history();
     assert!(history.len() == 3 && history[1] == "Anna: New", "{history:?}");
 }
+
+/// The commands of the manual's page, with the machine of this test in the place of the reader's.
+#[test]
+fn the_page_on_pushes_does_what_it_says() {
+    let machine = Machine::start();
+    let anna = machine.clone("anna");
+    anna.write("web.toml", &container("web", "nginx:1"));
+    anna.commit("The front door");
+    assert!(anna.push("origin").well);
+    let page = include_str!("../../docs/how-to/push.md");
+    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // As root over ssh is the same repository; here it is the path of it.
+    let ssh = "ssh://root@attic.local/var/lib/piccolo/config.git manifests";
+    let over_path = format!("{} by-path", machine.repository().display());
+    let meant = [
+        ("https://attic.local:8080/git/config.git", machine.url()),
+        (ssh, over_path),
+        ("$EDITOR", "sed -i s/nginx:1/nginx:2/".to_owned()),
+    ];
+    let lines = block.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());
+    let script = lines.collect::<Vec<_>>().join(" && ");
+    let script = meant.iter().fold(script, |script, (word, here)| script.replace(word, here));
+    let said = anna.git(&["-c", &format!("alias.page=!{script}"), "page"]);
+    assert!(said.well, "{script}: {}", said.err);
+    assert_eq!(fs::read_to_string(machine.file("web.toml")).unwrap(), container("web", "nginx:2"));
+    assert_eq!(machine.history()[0], "Anna: More memory for web");
+}

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod scene;
+mod ssh;
 
 use std::fs;
 

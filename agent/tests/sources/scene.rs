@@ -43,8 +43,8 @@ pub(crate) struct Key {
     home: PathBuf,
 }
 
-/// Knows one login.
-struct OneLogin;
+/// Knows one login, and the key `client` in its directory.
+struct OneLogin(PathBuf);
 
 /// What its secret `known` makes.
 pub(crate) const LOGIN: &str = "Basic Y2FuYXJ5Omxlc3M=";
@@ -55,6 +55,10 @@ impl Logins for OneLogin {
         Box::pin(async move {
             if known { Ok(LOGIN.to_owned().into()) } else { Err(format!("there is no secret `{secret}`")) }
         })
+    }
+
+    fn key<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
+        Box::pin(async move { Ok(self.0.join(secret)) })
     }
 }
 
@@ -76,7 +80,9 @@ impl Scene {
         }
         let (send, changes) = mpsc::channel(1024);
         let manifests = Manifests::open_recorded(dir.path().join("piccolo"), send).await;
-        let puller = Puller::open(dir.path().join("state"), manifests.clone(), Arc::new(OneLogin)).unwrap();
+        let puller =
+            Puller::open(dir.path().join("state"), manifests.clone(), Arc::new(OneLogin(dir.path().to_owned())))
+                .unwrap();
         let mut scene = Self { dir, manifests, puller, changes, running: None, interval: 3600 };
         scene.git(&["init", "--quiet", "--initial-branch=main"]);
         scene.run();
@@ -95,12 +101,21 @@ impl Scene {
             stop.cancel();
             task.await.unwrap();
         }
-        self.puller = Puller::open(self.dir.path().join("state"), self.manifests.clone(), Arc::new(OneLogin)).unwrap();
+        self.puller = Puller::open(
+            self.dir.path().join("state"),
+            self.manifests.clone(),
+            Arc::new(OneLogin(self.dir.path().to_owned())),
+        )
+        .unwrap();
         self.run();
     }
 
     pub(crate) fn remote(&self) -> PathBuf {
         self.dir.path().join("work")
+    }
+
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub(crate) fn state(&self, name: &str) -> PathBuf {

@@ -105,6 +105,42 @@ async fn what_containers_print_and_use_is_shown() -> anyhow::Result<()> {
     .await
 }
 
+#[tokio::test]
+async fn a_followed_log_goes_on_over_restarts_and_replacements() -> anyhow::Result<()> {
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let mut machine = Machine::new()?;
+        let image = piccolo_e2e::image("1")?;
+        let says = |word: &str| {
+            let spec =
+                format!("command = [\"sh\", \"-c\", \"echo {word}; exec sleep 1000000\"]\nstopSignal = \"SIGKILL\"");
+            piccolo_e2e::container("web", &image, &spec)
+        };
+        machine.write("web.toml", &says("one"))?;
+        machine.start().await?;
+        machine.until_settled().await?;
+        let mut child = machine.piccolo(&["logs", "-f", "web"])?.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let mut shows = async |expected: &str| -> anyhow::Result<()> {
+            let line = timeout(PATIENCE, lines.next_line()).await??;
+            ensure!(line.as_deref() == Some(expected), "{line:?}, not {expected}");
+            Ok(())
+        };
+        shows("one").await?;
+        engine.0.kill_container("web", None).await?;
+        shows("one").await?;
+        machine.write("web.toml", &says("two"))?;
+        shows("two").await?;
+        engine.0.kill_container("web", None).await?;
+        shows("two").await?;
+        machine.remove("web.toml")?;
+        let status = timeout(PATIENCE, child.wait()).await??;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    })
+    .await
+}
+
 pub(crate) fn contains(bytes: &[u8], word: &str) -> bool {
     String::from_utf8_lossy(bytes).contains(word)
 }

@@ -11,7 +11,7 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 const LONGEST: usize = 1024;
 /// The largest OpenPGP key in bytes.
 const LARGEST_KEY: usize = 64 << 10;
-/// The kinds of SSH keys that may sign. Those that can be forged by now are none of them.
+/// The kinds of SSH keys that count. Those that can be forged by now are none of them.
 const KEYS: &[&str] = &[
     "ssh-ed25519",
     "sk-ssh-ed25519@openssh.com",
@@ -42,6 +42,7 @@ impl ConfigSource {
             let help = "write `10s` or more; a webhook tells of a change at once";
             note(&mut out, Code::OutOfRange, Path::spec("interval"), reason, help);
         }
+        host_keys(&self.spec, &mut out);
         for (index, _) in self.spec.signers.iter().enumerate().filter(|(_, it)| !is_key(it)) {
             let reason = "this is neither a public SSH key on one line nor an OpenPGP key".to_owned();
             let help = "write it as in the file of `ssh-keygen` that ends with `.pub`, `ssh-ed25519 AAAA…`, or as \
@@ -77,6 +78,7 @@ fn address(spec: &ConfigSourceSpec, out: &mut Vec<Violation>) {
             );
         }
         ("https" | "http", _) => {}
+        ("ssh", rest) => ssh(spec, rest, out),
         ("file", rest) if rest.starts_with('/') && rest.split('/').all(|part| part != "..") => {}
         ("file", _) => {
             note(out, Code::BadPath, path(), "that is no absolute path on this machine".to_owned(), help);
@@ -86,6 +88,53 @@ fn address(spec: &ConfigSourceSpec, out: &mut Vec<Violation>) {
             note(out, Code::WrongForm, path(), reason, help);
         }
     }
+}
+
+/// Over ssh both ends have to be known before anything is asked.
+fn ssh(spec: &ConfigSourceSpec, rest: &str, out: &mut Vec<Violation>) {
+    let mut refuse = |code, path, reason: &str, help| note(out, code, path, reason.to_owned(), help);
+    let is_place = |(place, path): (&str, &str)| is_authority(place) && !path.is_empty();
+    if !rest.split_once('/').is_some_and(is_place) {
+        let help = "write it as in `ssh://git@git.example.org/home.git`; a port goes behind the machine, as in `:2222`";
+        refuse(Code::WrongForm, Path::spec("url"), "that names no user, machine and path", help);
+    }
+    if spec.credentials.is_none() {
+        let help = "name in `spec.credentials` a secret that holds it: piccolo secret set forge key --from ~/.ssh/nas";
+        refuse(Code::Conflict, Path::spec("url"), "over `ssh` nobody gets in without a key", help);
+    }
+    if spec.host_keys.is_empty() {
+        let help = "write in `spec.hostKeys` by which key its machine is known, as `ssh-keyscan` prints it";
+        refuse(Code::Conflict, Path::spec("url"), "over `ssh` it has to be known who answers", help);
+    }
+}
+
+fn host_keys(spec: &ConfigSourceSpec, out: &mut Vec<Violation>) {
+    if !spec.host_keys.is_empty() && !spec.is_ssh() {
+        let reason = "only a machine that is reached by `ssh` is known by its keys".to_owned();
+        note(out, Code::Conflict, Path::spec("hostKeys"), reason, "take them out, or write the address with `ssh://`");
+    }
+    for (index, _) in spec.host_keys.iter().enumerate().filter(|(_, it)| !is_ssh(it)) {
+        let reason = "this is no public SSH key on one line".to_owned();
+        let help = "write it as `ssh-keyscan` prints it, without the name before it: `ssh-ed25519 AAAA…`";
+        note(out, Code::WrongForm, Path::spec("hostKeys").index(index), reason, help);
+    }
+}
+
+/// Returns true for a machine with or without a user and a port, none of which can be taken for an option.
+fn is_authority(place: &str) -> bool {
+    let (user, machine) = place.split_once('@').map_or((None, place), |(user, machine)| (Some(user), machine));
+    let (name, port) = match machine.rsplit_once(':').filter(|_| !machine.ends_with(']')) {
+        Some((name, port)) => (name, Some(port)),
+        None => (machine, None),
+    };
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('-')
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_machine = address.map_or_else(|| is_word(name), |it| it.parse::<std::net::Ipv6Addr>().is_ok());
+    is_machine && user.is_none_or(is_word) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Returns true for what can stand in an address without being taken for something else.

@@ -1,6 +1,6 @@
 //! A login for a registry, taken from the values of a secret.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::auth::DockerCredentials;
@@ -54,6 +54,12 @@ impl Vault {
         let secret = secret.to_owned();
         self.run(move |inner| inner.authorization(&secret)).await
     }
+
+    /// Returns the file in memory that holds the private key of a secret. For ssh alone: nobody else is to read it.
+    pub async fn private_key(&self, secret: &str) -> Result<PathBuf, HostError> {
+        let secret = secret.to_owned();
+        self.run(move |inner| inner.private_key(&secret)).await
+    }
 }
 
 impl Inner {
@@ -70,6 +76,19 @@ impl Inner {
         };
         let pair = Zeroizing::new(format!("{}:{}", username.as_str(), password.as_str()));
         Ok(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+    }
+
+    fn private_key(&self, secret: &str) -> Result<PathBuf, HostError> {
+        let help = format!("piccolo secret set {secret} key --from ~/.ssh/nas");
+        let refuse = |why: &str| HostError::new(Reason::Refused, format!("The secret `{secret}` {why}: {help}"));
+        let path = self.values(secret).join("key");
+        match files::read(&path) {
+            // Without the end of its last line ssh does not take it for one.
+            Ok(key) if key.expose().starts_with(b"-----BEGIN ") && key.expose().ends_with(b"-----\n") => Ok(path),
+            Ok(_) => Err(refuse("has in `key` no private key as `ssh-keygen` writes it, to the end of its last line")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(refuse("holds no `key`")),
+            Err(error) => Err(self.unusable(&error)),
+        }
     }
 
     fn login(&self, secret: &str, registry: &str) -> Result<DockerCredentials, HostError> {
