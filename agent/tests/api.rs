@@ -402,6 +402,10 @@ async fn nothing_a_client_sends_is_an_error_of_ours() {
     let json_patch = ("content-type", "application/json-patch+json");
     let bomb = house.send("PATCH", &web(), &[json_patch], json!(copies).to_string()).await;
     assert_eq!(bomb.status, 413);
+    for odd in ["%0E", "Nginx", "a:b:c", "nginx@sha256:1"] {
+        let answer = house.get(&format!("/images/export?name={odd}")).await;
+        assert_eq!(answer.status, 400, "{odd}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -87,6 +87,30 @@ async fn only_who_means_this_machine_is_answered_over_a_network() {
     assert!(server.over_tcp(twice).await.starts_with("HTTP/1.1 421"));
 }
 
+/// So a request has no `:authority` that could say something else than `Host`: there is no HTTP/2.
+#[tokio::test]
+async fn http_1_is_all_that_is_spoken() {
+    let server = Server::open().await;
+    assert!(server.house.connect_for(&[b"h2"]).await.is_err());
+    let either = server.house.connect_for(&[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(either.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut answer = Vec::new();
+    let mut socket = server.house.connect().await;
+    socket.write_all(preface.as_bytes()).await.unwrap();
+    // Frames would begin with a length of three bytes. The end may be a rude one.
+    drop(socket.read_to_end(&mut answer).await);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    // Who asks to go over to it is answered in HTTP/1.1 all the same.
+    answer.clear();
+    let mut socket = server.house.connect().await;
+    let wish = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk";
+    socket.write_all(get("localhost").replace("Connection: close", wish).as_bytes()).await.unwrap();
+    answer.resize(12, 0);
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+}
+
 #[tokio::test]
 async fn who_speaks_in_plain_is_sent_to_where_it_is_safe() {
     let server = Server::open().await;

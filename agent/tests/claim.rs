@@ -42,7 +42,7 @@ impl Scene {
     fn start(&mut self) {
         let listen = self.address.to_string();
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_piccolod"));
-        daemon.env("NO_COLOR", "1").args(["--listen", &listen]);
+        daemon.env("NO_COLOR", "1").env("RUST_LOG", "trace").args(["--listen", &listen]);
         for (flag, place) in [
             ("config-dir", "etc"),
             ("state-dir", "state"),
@@ -97,6 +97,53 @@ impl Scene {
         let text = fs::read_to_string(self.path("issue.d/it")).unwrap();
         let line = text.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim).map(str::to_owned));
         line.unwrap_or_else(|| panic!("no {word}: {text}"))
+    }
+
+    /// Shows a token in one of the ways in which people do, right or wrong.
+    fn show(&self, token: &str, way: usize, is_right: bool, said: &mut String) {
+        let basic = data_encoding::BASE64.encode(format!("anna:{token}").as_bytes());
+        let swapped = data_encoding::BASE64.encode(format!("{token}:").as_bytes());
+        let header = match way % 5 {
+            0 => format!("Authorization: Bearer {token}\r\n"),
+            1 => format!("Authorization: Basic {basic}\r\n"),
+            2 => format!("Authorization: Basic {swapped}\r\n"),
+            3 => format!("Cookie: token={token}\r\nX-Api-Key: {token}\r\n"),
+            _ => format!("Authorization: {token}\r\n"),
+        };
+        let path = if way % 2 == 0 { "/whoami".to_owned() } else { format!("/plan?token={token}") };
+        let answer = self.asks("GET", &path, &header);
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), is_right && way % 5 < 2, "{way}: {answer}");
+        said.push_str(&answer);
+        said.push_str(&self.asks("POST", &format!("/claim?token={token}"), &header));
+    }
+
+    /// Asks over the network, without looking at whom.
+    fn asks(&self, method: &str, path: &str, headers: &str) -> String {
+        let url = format!("https://{}{path}", self.address);
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--insecure",
+            "--include",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+            "--request",
+            method,
+            &url,
+        ]);
+        for header in headers.lines() {
+            curl.args(["--header", header]);
+        }
+        String::from_utf8_lossy(&curl.output().unwrap().stdout).into_owned()
+    }
+
+    /// Returns where something stands in all that the daemon keeps and logs.
+    fn keeps(&self, secret: &str) -> String {
+        let found =
+            Command::new("grep").args(["-rF", "-e", secret, "state", "log"]).current_dir(self.dir.path()).output();
+        words(&found.unwrap())
     }
 
     fn token(&self) -> String {
@@ -183,16 +230,57 @@ fn a_machine_becomes_somebodys_and_no_wire_tells_how() {
     let (token, secret) = (scene.token(), scene.token().split('_').nth(2).unwrap().to_owned());
     for secret in [&code, &code.replace('-', ""), &token, &secret] {
         assert!(!wire.holds(secret), "`{secret}` went over the wire in clear");
-        let kept = words(
-            &Command::new("grep")
-                .args(["-rF", "-e", secret, "state", "log"])
-                .current_dir(scene.dir.path())
-                .output()
-                .unwrap(),
-        );
-        assert!(kept.is_empty(), "{kept}");
+        assert!(scene.keeps(secret).is_empty(), "{}", scene.keeps(secret));
     }
     assert!(!wire.holds("HTTP/1.1"), "something went over the wire in clear");
+    // Who listens would have heard it.
+    let mut plain = TcpStream::connect(&machine).unwrap();
+    plain
+        .write_all(format!("GET / HTTP/1.1\r\nHost: {machine}\r\nConnection: close\r\nX: {secret}\r\n\r\n").as_bytes())
+        .unwrap();
+    plain.read_to_end(&mut Vec::new()).unwrap();
+    assert!(wire.holds("HTTP/1.1 308") && wire.holds(&secret));
+    assert!(scene.keeps(&secret).is_empty(), "{}", scene.keeps(&secret));
+}
+
+#[test]
+fn what_is_secret_of_fifty_tokens_is_seen_nowhere() {
+    let scene = Scene::open();
+    let mut said = String::new();
+    let mut canaries = Vec::new();
+    for number in 0..25 {
+        let file = scene.path(&format!("token{number}"));
+        let path = file.display().to_string();
+        let made = scene.root(&["token", "create", &format!("label{number}"), "--role", "reader", "--out", &path]);
+        assert!(made.status.success(), "{}", words(&made));
+        said.push_str(&words(&made));
+        let token = fs::read_to_string(file).unwrap().trim().to_owned();
+        // One that is known, and one that nobody knows.
+        let [prefix, id, secret, sum] = token.split('_').collect::<Vec<_>>().try_into().unwrap();
+        let wrong = format!("{prefix}_{id}_{}_{sum}", secret.chars().rev().collect::<String>());
+        for (shown, is_right) in [(token, true), (wrong, false)] {
+            scene.show(&shown, number, is_right, &mut said);
+            canaries.push(shown);
+        }
+    }
+    for (number, shown) in canaries.iter().enumerate() {
+        // Somebody gives the whole of it where a part is asked for.
+        said.push_str(&words(&scene.root(&["token", "revoke", shown])));
+        let path = format!("/tokens/{shown}");
+        said.push_str(&scene.asks("DELETE", &path, &format!("Authorization: Bearer {shown}{number}\r\n")));
+    }
+    for line in [&["audit", "-n", "1000"][..], &["events"], &["status"], &["token", "list"]] {
+        said.push_str(&words(&scene.root(line)));
+    }
+    for path in ["/metrics", "/journal?limit=1000", "/audit?limit=1000", "/readyz?verbose", "/problems"] {
+        said.push_str(&scene.asks("GET", path, ""));
+    }
+    assert!(said.contains("label7") && said.contains("DELETE /tokens/"), "{said}");
+    for canary in canaries {
+        let secret = canary.split('_').nth(2).unwrap();
+        assert!(!said.contains(secret), "{secret} was told: {said}");
+        assert!(scene.keeps(secret).is_empty(), "{}", scene.keeps(secret));
+    }
 }
 
 #[test]

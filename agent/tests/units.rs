@@ -1,6 +1,7 @@
 //! The units of the operating system are understood by systemd, and the daemon's ends before the engine does.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a test says what is wrong, or that it was skipped, and runs a real program"
@@ -24,6 +25,39 @@ fn systemd_understands_the_unit_of_the_rules() {
     assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("docker.service")));
     assert!(text.contains("RequiredBy=docker.service"));
     understood("piccolo-rules.service", &text.replace("ExecStart=/usr/sbin/nft", "ExecStart=/bin/true"));
+}
+
+/// How much of the machine a unit leaves open to its process, as systemd counts: 0 is nothing, 10 is all of it.
+#[test]
+fn units_leave_open_what_they_need() {
+    for (name, most) in [("piccolod.service", 3.3), ("piccolo-rules.service", 1.5)] {
+        let place = tempfile::TempDir::new().unwrap();
+        let copy = place.path().join(name);
+        fs::write(&copy, unit(name)).unwrap();
+        let ask = |copy: &Path| {
+            Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(copy).output()
+        };
+        let Ok(output) = ask(&copy) else {
+            eprintln!("skipped: there is no systemd-analyze");
+            return;
+        };
+        let (told, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let exposure = told.lines().find_map(|line| line.split_once("Overall exposure level for ")?.1.split_once(": "));
+        let exposure: f64 =
+            exposure.and_then(|it| it.1.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{why}"));
+        assert!(exposure <= most, "{name}: {exposure}\n{told}");
+        // A unit that bounds nothing is seen.
+        fs::write(&copy, "[Service]\nExecStart=/bin/true\n").unwrap();
+        assert!(String::from_utf8_lossy(&ask(&copy).unwrap().stdout).contains("UNSAFE"));
+    }
+}
+
+/// Programs in containers run as any user, and are ended when their person is gone.
+#[test]
+fn the_daemon_may_end_programs_of_any_user() {
+    let text = unit("piccolod.service");
+    let bounds = text.lines().find(|line| line.starts_with("CapabilityBoundingSet=")).unwrap();
+    assert!(bounds.contains("CAP_KILL"), "{bounds}");
 }
 
 fn unit(name: &str) -> String {

@@ -9,11 +9,14 @@
     reason = "these programs start processes, write files and print: it is what they are for"
 )]
 
+pub mod attacks;
+pub mod browser;
 pub mod downtime;
 pub mod engine;
 pub mod floor;
 pub mod guest;
 pub mod http;
+pub mod latency;
 pub mod machine;
 pub mod pushes;
 pub mod traffic;

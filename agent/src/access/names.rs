@@ -119,7 +119,8 @@ mod tests {
         }
     }
 
-    /// A second reader of hosts, of another author, never sees another host than this machine.
+    /// A second reader of hosts, of another author, never sees another host than this machine. There is no `:authority`
+    /// beside it to be fooled by: HTTP/2 is not spoken, which `tests/api_serve.rs` makes sure of.
     #[test]
     fn a_hundred_thousand_odd_values_lead_nowhere_else() {
         let names = names();

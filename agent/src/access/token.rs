@@ -10,6 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const PREFIX: &str = "pic_";
 /// Bytes of the identifier.
 const ID: usize = 5;
+/// Letters of the identifier.
+const ID_LENGTH: usize = 8;
 /// Bytes of the secret.
 const SECRET: usize = 32;
 
@@ -51,6 +53,13 @@ impl Token {
     pub fn text(&self) -> Zeroizing<String> {
         let body = Zeroizing::new(format!("{PREFIX}{}_{}", self.id, *Zeroizing::new(encode(&self.secret))));
         Zeroizing::new(format!("{}_{}", *body, checksum(&body)))
+    }
+
+    /// Returns the identifier in what somebody gave for one, which may be the whole token: the rest is not to be shown.
+    pub fn id_in(text: &str) -> &str {
+        let Some(rest) = text.strip_prefix(PREFIX) else { return text };
+        let id = rest.split('_').next().unwrap_or_default();
+        id.get(..ID_LENGTH).unwrap_or(id)
     }
 
     /// Returns the part of it that may be shown.

@@ -9,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::{StreamExt, TryStreamExt};
-use piccolo_schema::{Declared as _, Desired, Image, Mode};
+use piccolo_schema::{Declared as _, Desired, Image, Mode, image::Reference};
 use serde_json::{Value, json};
 
 use super::{State, fault::Fault, params::Params, stream::Ending};
@@ -31,6 +31,7 @@ async fn export(Extract(state): Extract<State>, params: Params, ending: Ending) 
         return Err(Fault::bad_request("an export is `/images/export?name=…`, an Image manifest or a reference"));
     };
     let reference = declared(&state, name).unwrap_or_else(|| name.to_owned());
+    Reference::parse(&reference).map_err(|why| Fault::bad_request(format!("name is no image: {why}")))?;
     let outgoing = state.archives.export(&reference).await.map_err(unavailable)?.ok_or_else(|| {
         let fault =
             Fault::new(StatusCode::NOT_FOUND, "NotFound", format!("there is no image {reference} on this machine"));

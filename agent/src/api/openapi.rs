@@ -1,5 +1,7 @@
 //! The description of the API for programs, made from the kinds' definitions.
 
+mod asks;
+
 use axum::{Json, Router, extract::State as Extract, http::header, response::IntoResponse, routing::get};
 use piccolo_schema::{API_VERSION, GROUP, Kind, VERSION};
 use serde_json::{Map, Value, json};
@@ -45,6 +47,7 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/tokens".to_owned(), consent("Makes a token.", &["label", "role"]));
     paths.insert("/webhooks/{source}".to_owned(), webhook());
     guard(&mut paths);
+    asks::describe(&mut paths);
     let mut document = document(&paths, state.version);
     document["components"]["securitySchemes"] = json!({ TOKEN: { "type": "http", "scheme": "bearer" } });
     Json(document)
@@ -164,13 +167,17 @@ fn kind_paths() -> Map<String, Value> {
 }
 
 fn operation(kind: Kind, action: &str, parameters: &[&str]) -> Value {
-    let parameter = |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
     let schema = json!({ "$ref": format!("#/components/schemas/{kind}") });
-    json!({
+    let body = asks::body(action, &schema);
+    let mut operation = json!({
         "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind),
-        "parameters": parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "parameters": asks::queries(parameters),
         "responses": { "200": { "description": "OK", "content": { "application/json": { "schema": schema } } } },
-    })
+    });
+    if !body.is_null() {
+        operation["requestBody"] = body;
+    }
+    operation
 }
 
 fn gvk(kind: Kind) -> Value {

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::{State, body, claim, fault::Fault};
 use crate::{
-    access::{Caller, Scope, Wish},
+    access::{Caller, Scope, Token, Wish},
     clock,
 };
 
@@ -62,7 +62,7 @@ pub(super) async fn create(
 /// Takes a token back. What goes on in its name ends with it.
 pub(super) async fn revoke(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Json<Value>, Fault> {
     let access = Arc::clone(&state.access);
-    let gone = spawn_blocking(move || access.revoke(&id)).await.map_err(|_| Fault::stopping())??;
+    let gone = spawn_blocking(move || access.revoke(Token::id_in(&id))).await.map_err(|_| Fault::stopping())??;
     Ok(Json(json!({ "revoked": gone })))
 }
 

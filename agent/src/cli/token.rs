@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{client::Client, failure::Failure, output, screen::Screen, subject, table::Table};
+use crate::access::Token;
 
 /// Lets others in over networks, and out again.
 #[derive(Debug, clap::Args)]
@@ -64,6 +65,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         Command::Create(args) => create(args, client, screen).await,
         Command::List => list(client, screen).await,
         Command::Revoke { id } => {
+            let id = Token::id_in(id);
             let path = format!("/tokens/{}", subject::escape(id));
             let answer = client.send(Method::DELETE, &path, &[], Bytes::new()).await?;
             let gone = client.json(&answer)?;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -104,13 +104,19 @@ impl House {
 
     /// Opens a safe connection.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_for(&[]).await.unwrap()
+    }
+
+    /// Opens a safe connection for one of these protocols.
+    pub(crate) async fn connect_for(&self, protocols: &[&[u8]]) -> io::Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(self.plate.listen.unwrap()).await.unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.plate.pem.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
-        let config = builder.with_root_certificates(roots).with_no_client_auth();
-        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), socket).await.unwrap()
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), socket).await
     }
 
     /// Returns a token of this role.

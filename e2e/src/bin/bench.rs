@@ -1,5 +1,5 @@
 //! Measures the daemon beside the floor, in the same run on the same engine, and prints a table. Asserts nothing.
-//! Usage: `bench [start] [converge] [edit] [downtime] [push] [idle]`; all when none is named.
+//! Usage: `bench [start] [converge] [edit] [downtime] [push] [tls] [idle]`; all when none is named.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -29,6 +29,7 @@ use piccolo_e2e::{
     Engine, Machine, PATIENCE, container, downtime,
     floor::{Floor, SIDE_BY_SIDE, spec},
     image,
+    latency::{self, Measured, Way, resident},
     machine::story,
     pushes, sleeper,
 };
@@ -44,6 +45,12 @@ const TRIES: usize = 7;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, how, socket] = words.as_slice()
+        && word == "front"
+    {
+        return latency::front(how, socket.into()).await;
+    }
     let engine = Engine::connect().await?;
     let vault = Vault::new("/run/piccolo/secrets".into(), Ok(Identity::generate()));
     let declared = watch::channel(Declared::default()).1;
@@ -52,8 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let floor = Floor(Docker::open(&std::env::var("DOCKER_HOST")?, vault, memory, declared, state)?);
     floor.0.pull(&image("1")?).await?;
     println!("| what | piccolo | floor | bar | |\n|---|---|---|---|---|");
-    let parts: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|it| it == part);
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|it| it == part);
     if wanted("start") {
         start().await?;
     }
@@ -68,6 +74,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("push") {
         push().await?;
+    }
+    if wanted("tls") {
+        tls().await?;
     }
     if wanted("idle") {
         story(&engine, idle(&engine)).await?;
@@ -250,6 +259,35 @@ async fn push() -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn tls() -> anyhow::Result<()> {
+    let all = latency::measure().await?;
+    let micros = |it: Duration| it.as_secs_f64() * 1e6;
+    let floor = micros(all.first().context("the socket")?.latency[0]);
+    for Measured { way, latency: [median, late], resident } in all {
+        let (what, bar) = match way {
+            Way::Socket => continue,
+            Way::Tls => ("a small GET over TLS, beside the socket", "≤ 1.15x"),
+            Way::Bytes => ("the same, TLS in a process of its own", ""),
+            Way::Requests => ("the same, TLS and HTTP in a process of its own", ""),
+        };
+        let (times, memory) = (micros(median) / floor, resident.map(|it| format!(", {it:.1} MB")));
+        let verdict = if bar.is_empty() {
+            "measured"
+        } else if times <= 1.15 {
+            "kept"
+        } else {
+            "missed"
+        };
+        let late = micros(late);
+        let memory = memory.unwrap_or_default();
+        println!(
+            "| {what} | {:.0} µs | {floor:.0} µs | {bar} | {verdict} ({times:.2}x, 99 %: {late:.0} µs{memory}) |",
+            micros(median)
+        );
+    }
+    Ok(())
+}
+
 async fn idle(engine: &Engine) -> anyhow::Result<()> {
     let mut machine = Machine::new()?;
     machine.start().await?;
@@ -280,13 +318,6 @@ fn cpu(pid: u32) -> anyhow::Result<f64> {
     let ticks: f64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum();
     // The kernel counts in hundredths of a second for every program.
     Ok(ticks / 100.0)
-}
-
-fn resident(pid: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
 }
 
 /// Returns this many manifests by name.

@@ -1,0 +1,53 @@
+//! What requests may hold besides their path: the parameters behind the question mark, and bodies.
+
+use serde_json::{Map, Value, json};
+
+/// The parameters of what reads, by the end of its path; those of the kinds are told where the kinds are.
+const QUERIES: &[(&str, &[&str])] = &[
+    ("/api/v1/events", LISTED),
+    ("/namespaces/{namespace}/events", LISTED),
+    ("/readyz", &["verbose"]),
+    ("/history", &["limit"]),
+    ("/history/diff", &["from", "to"]),
+    ("/audit", &["limit"]),
+    ("/journal", &["limit", "since", "kind", "name", "follow"]),
+    ("/images/export", &["name"]),
+    ("/{name}/log", &["follow", "tail", "since", "until", "timestamps"]),
+    ("/{name}/exec", &["command", "stdin", "stdout", "stderr", "tty"]),
+];
+const LISTED: &[&str] = &["watch", "labelSelector", "fieldSelector", "resourceVersion", "timeoutSeconds"];
+
+/// The forms in which a patch is sent.
+const PATCHES: &[&str] = &["application/merge-patch+json", "application/apply-patch+yaml"];
+
+/// Describes parameters behind the question mark.
+pub(super) fn queries(names: &[&str]) -> Vec<Value> {
+    let one = |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
+    names.iter().map(one).collect()
+}
+
+/// Describes the parameters of every path that takes some.
+pub(super) fn describe(paths: &mut Map<String, Value>) {
+    for (path, place) in paths {
+        let known = QUERIES.iter().find(|(end, _)| if end.contains('{') { path.ends_with(end) } else { path == end });
+        if let (Some((_, names)), false) = (known, place["get"].is_null()) {
+            place["get"]["parameters"] = queries(names).into();
+        }
+    }
+}
+
+/// Describes the body of an operation on a kind; null for one that takes none.
+pub(super) fn body(action: &str, manifest: &Value) -> Value {
+    match action {
+        "post" | "put" => json!({ "required": true, "content": { "application/json": { "schema": manifest } } }),
+        "patch" => {
+            let change = json!({ "schema": { "type": "object" } });
+            let forms: Map<_, _> = PATCHES.iter().map(|media| ((*media).to_owned(), change.clone())).collect();
+            let operations = json!({ "type": "array", "items": { "type": "object" } });
+            let mut content = Value::from(forms);
+            content["application/json-patch+json"] = json!({ "schema": operations });
+            json!({ "required": true, "content": content })
+        }
+        _ => Value::Null,
+    }
+}
