@@ -46,6 +46,7 @@ mod table;
 mod tokens;
 mod top;
 mod trial;
+mod trust;
 mod update;
 mod warning;
 mod watch;
@@ -79,6 +80,7 @@ use crate::{
     history::History,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
+    trust::{Pcrs, Quote, Standing, Wish},
 };
 
 /// What the routes stand on.
@@ -108,6 +110,8 @@ pub struct State {
     pub strangers: Arc<dyn Strangers>,
     /// Writes images as archives, and takes them in.
     pub archives: Arc<dyn Archives>,
+    /// Knows what the machine's keys rest on.
+    pub trust: Arc<dyn Trust>,
     /// Removes images that nobody needs.
     pub prunes: Arc<dyn Prunes>,
     /// The version of the agent.
@@ -187,6 +191,18 @@ pub trait Strangers: Send + Sync {
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
 }
 
+/// Knows what the machine's keys rest on. An error is a sentence for people.
+pub trait Trust: Send + Sync {
+    /// Says how the keys stand, and what chip there is.
+    fn look(&self) -> BoxFuture<'_, Standing>;
+    /// Has the chip sign what these registers hold, with these bytes of whoever asks.
+    fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>>;
+    /// Seals every key to the chip.
+    fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>>;
+    /// Puts every key back into a file.
+    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>>;
+}
+
 /// Removes images that nobody needs. An error is a sentence for people.
 pub trait Prunes: Send + Sync {
     /// Removes every one, or only says which ones those are.
@@ -249,6 +265,10 @@ pub fn router(state: State) -> Router {
         .route("/recipient", get(recipient::show))
         .route("/metrics", get(metrics::show))
         .route("/top", get(top::show))
+        .route("/trust", get(trust::show))
+        .route("/trust/quote", post(trust::quote))
+        .route("/trust/seal", post(trust::seal))
+        .route("/trust/unseal", post(trust::unseal))
         .route("/webhooks/{source}", post(webhook::hear))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/namespaces/{namespace}/events", get(events::list))

@@ -44,6 +44,7 @@ mod status;
 mod subject;
 mod table;
 mod terminal;
+mod tls;
 mod token;
 mod top;
 mod trial;
@@ -159,6 +160,8 @@ enum Command {
     Context(context::Args),
     /// Lets others in over networks, and out again.
     Token(token::Args),
+    /// Shows what the machine's keys rest on, and proves what it started.
+    Trust(trust::Args),
     /// Prints the JSON Schema of a kind, for editors.
     Schema(schema::Args),
     /// Writes a file by which kubectl finds this machine.
@@ -226,6 +229,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Claim(args) => claim::run(&args, client, screen).await?,
         Command::Context(args) => context::run(&args, screen).await?,
         Command::Token(args) => token::run(&args, client, screen).await?,
+        Command::Trust(args) => trust::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,
         Command::Completion(args) => completion::run(&args, screen)?,
         Command::Hook(args) => hook::run(&args, client, screen).await?,

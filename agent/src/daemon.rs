@@ -9,6 +9,7 @@ mod seams;
 mod sockets;
 mod steps;
 mod trials;
+mod trust;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -64,6 +65,10 @@ pub struct Options {
     /// directory of the state when left out. Whoever has it can read them, and without it nobody can.
     #[arg(long, env = "PICCOLO_IDENTITY")]
     pub identity: Option<PathBuf>,
+    /// The way to the TPM, as its libraries write it: `device:/dev/tpmrm0`, which is the one that is used when left out and
+    /// there. With `none` there is none.
+    #[arg(long, env = "PICCOLO_TCTI")]
+    pub tcti: Option<String>,
     /// The directory of decrypted secrets. It must lie in memory (tmpfs).
     #[arg(long, env = "PICCOLO_SECRETS_DIR", default_value = "/run/piccolo/secrets")]
     pub secrets_dir: PathBuf,
@@ -93,6 +98,13 @@ pub struct Options {
     pub mode: Mode,
 }
 
+impl Options {
+    /// Returns the file of the key by which this machine reads its secrets.
+    fn identity_path(&self) -> PathBuf {
+        self.identity.clone().unwrap_or_else(|| self.state_dir.join("identity.age"))
+    }
+}
+
 /// Runs the daemon until `shutdown`, then lets every room end in order.
 ///
 /// # Errors
@@ -104,7 +116,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't open the store in {}", options.state_dir.display()))?;
     let writer = Arc::new(writer);
     writer.event(Event::new("Started", format!("piccolod {} started", env!("CARGO_PKG_VERSION"))));
-    let identity = identity(&options, &writer);
+    let keeper = trust::keeper(&options, &writer);
+    let identity = identity(&options, &writer, keeper.open().await);
     let recipient = identity.as_ref().ok().map(|identity| identity.recipient().to_string().into());
     let vault = Vault::new(options.secrets_dir.clone(), identity);
     let (name, named) = watch::channel(BTreeSet::new());
@@ -112,12 +125,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("can't read what is kept beside the engine in {}", options.state_dir.display()))?;
     let (declare, declared) = watch::channel(Declared::default());
     let docker = Docker::open(&options.docker, vault.clone(), memory, declared, &options.state_dir)?;
-    let door = Door::open(&options, &writer).await?;
+    let door = Door::open(&options, &writer, keeper.authority().await).await?;
     if let Some(listen) = door.plate.listen.filter(|it| !it.ip().is_loopback()) {
         let problem = docker.keep_from(listen.port()).await;
         let told = problem.map(|it| format!("containers reach the port of the API, where they need a token: {it}"));
         writer.health("firewall", true, told.unwrap_or_else(|| "containers are kept from the API".to_owned()));
     }
+    keeper.tell();
     let socket = sockets::unix(&options.socket)?;
     let (tell_digests, told_digests) = watch::channel(Digests::default());
     let (history, recorder, changes) = history(&options, &writer, told_digests)?;
@@ -180,6 +194,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         plate: door.plate.clone(),
         audit,
         mode: options.mode,
+        trust: Arc::new(keeper),
     };
     tasks.spawn(door.keeper.run(shutdown.clone()));
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
@@ -238,9 +253,15 @@ fn audit(options: &Options, store: &Arc<store::Writer>) -> (Audit, audit::Record
 
 /// Reads the key of this machine, or makes it. A key that can't be used is no reason not to keep the machine: secrets
 /// say so, and all else goes on.
-fn identity(options: &Options, store: &store::Writer) -> Result<Identity, String> {
-    let path = options.identity.clone().unwrap_or_else(|| options.state_dir.join("identity.age"));
-    let identity = Identity::read_or_make(&path).map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+fn identity(
+    options: &Options,
+    store: &store::Writer,
+    sealed: Result<Option<Identity>, String>,
+) -> Result<Identity, String> {
+    let kept =
+        || Identity::read_or_make(&options.identity_path()).map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+    // Where it is sealed and does not open, none is made in its place.
+    let identity = sealed.and_then(|sealed| sealed.map_or_else(kept, Ok));
     if let Err(why) = &identity {
         store.event(Event::new("KeyUnusable", why.clone()).warning());
         store.health("key", false, why.clone());

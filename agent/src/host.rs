@@ -10,6 +10,7 @@ mod secrets;
 mod shells;
 mod sources;
 mod strangers;
+pub mod tpm;
 mod updates;
 mod volumes;
 
@@ -34,6 +35,7 @@ pub use self::{
     shells::Shells,
     sources::{Offer, SourceSeen, Sources, SourcesView},
     strangers::Strangers,
+    tpm::{Above, Home, NotSealed, Pcrs, Quote, Sealed, Tpm, TpmSeen},
     updates::{Copied, Previous, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
 };

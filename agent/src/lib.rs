@@ -23,3 +23,4 @@ pub mod reconcile;
 pub mod secrets;
 pub mod sources;
 pub mod store;
+pub mod trust;

@@ -8,11 +8,13 @@
 mod digest;
 mod identity;
 mod plain;
+mod recovery;
 mod seal;
 
 pub use self::{
     digest::DigestKey,
     identity::{Identity, IdentityError},
     plain::Plain,
+    recovery::RecoveryKey,
     seal::{OpenError, Recipient, SealError, seal},
 };

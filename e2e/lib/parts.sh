@@ -29,10 +29,10 @@ need_engine() {
   need_packages docker-registry git iptables nftables iproute2 curl
 }
 
-# need_compiler: what Rust's linker needs, and Rust itself.
+# need_compiler: what Rust's linker needs, the libraries for TPMs, and Rust itself.
 need_compiler() {
   command -v cargo >/dev/null || die "cargo is not on the PATH: install a Rust toolchain (https://rustup.rs)"
-  need_packages gcc libc6-dev
+  need_packages gcc libc6-dev pkg-config libtss2-dev
 }
 
 # need_emulator: what an emulated machine is made of, its firmware and its TPM.

@@ -73,3 +73,12 @@ pub async fn get(socket: &Path, path: &str) -> anyhow::Result<Value> {
     }
     serde_json::from_slice(&body).with_context(|| format!("{path} is no JSON"))
 }
+
+/// Gets a text, whatever the status of the answer.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn text(socket: &Path, path: &str) -> anyhow::Result<String> {
+    let body = send(socket, "GET", path).await?.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}

@@ -79,9 +79,17 @@ impl Authority {
     /// # Errors
     /// When files can't be read, written or used.
     pub fn open(directory: &Path) -> Result<Self, AuthorityError> {
+        Self::open_with(directory, None)
+    }
+
+    /// The same with a key that is kept elsewhere.
+    ///
+    /// # Errors
+    /// When files can't be read, written or used.
+    pub fn open_with(directory: &Path, key: Option<Zeroizing<String>>) -> Result<Self, AuthorityError> {
         let (key_path, path) = (directory.join(KEY), directory.join(CERTIFICATE));
-        let key = match fs::read_to_string(&key_path) {
-            Ok(text) => Zeroizing::new(text),
+        let key = match key.map_or_else(|| fs::read_to_string(&key_path).map(Zeroizing::new), Ok) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(not_made)?;
                 let text = Zeroizing::new(made.serialize_pem());

@@ -43,6 +43,7 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/images/import".to_owned(), upload("Takes in the images of an archive, or one of them `as` a name."));
     paths.insert("/confirm".to_owned(), consent("Confirms removals that are held, or a change on trial.", &["id"]));
     paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
+    paths.insert("/trust/quote".to_owned(), quote());
     paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
     paths.insert("/tokens".to_owned(), consent("Makes a token.", &["label", "role"]));
     paths.insert("/webhooks/{source}".to_owned(), webhook());
@@ -109,6 +110,20 @@ fn consent(summary: &str, fields: &[&str]) -> Value {
         "summary": summary,
         "requestBody": { "content": { "application/json": { "schema": body } } },
         "responses": { "200": { "description": "Done" } },
+    } })
+}
+
+/// Describes the wish for a quote.
+fn quote() -> Value {
+    let registers = json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 23 } });
+    let body = json!({
+        "type": "object", "required": ["nonce", "pcrs"],
+        "properties": { "nonce": { "type": "string" }, "pcrs": registers },
+    });
+    json!({ "post": {
+        "summary": "Has the TPM sign what registers hold.",
+        "requestBody": { "content": { "application/json": { "schema": body } } },
+        "responses": { "200": { "description": "The quote" } },
     } })
 }
 

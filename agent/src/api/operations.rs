@@ -86,6 +86,10 @@ pub(super) const TABLE: &[Operation] = &[
     operation("GET", "/recipient", READER),
     operation("GET", "/metrics", READER),
     operation("GET", "/top", READER),
+    operation("GET", "/trust", READER),
+    operation("POST", "/trust/quote", OPERATOR),
+    operation("POST", "/trust/seal", ROOT),
+    operation("POST", "/trust/unseal", ROOT),
     // A forge knows no token of ours. What it says counts for nothing, and only makes a repository be asked.
     operation("POST", "/webhooks/{source}", CLAIMED),
     operation("GET", "/git/config.git/info/refs", READER),

@@ -25,7 +25,7 @@ use tokio_tungstenite::{
 
 use zeroize::Zeroizing;
 
-use super::{contexts::Context, failure::Failure, trust};
+use super::{contexts::Context, failure::Failure, tls};
 use crate::access::Print;
 
 /// The port of a machine if nobody says another.
@@ -110,7 +110,7 @@ impl Client {
         let Host::Tls(at) = &self.host else {
             return Err(Failure::Usage("only over a network is a machine known by its fingerprint".to_owned()));
         };
-        let looked = async { trust::look(TcpStream::connect(at).await.map_err(|it| self.unreachable(it))?, at).await };
+        let looked = async { tls::look(TcpStream::connect(at).await.map_err(|it| self.unreachable(it))?, at).await };
         tokio::time::timeout(self.patience, looked).await.map_err(|_| self.late())?
     }
 
@@ -233,7 +233,7 @@ impl Client {
                 Host::Tls(at) => {
                     let known = self.known.as_ref().ok_or_else(|| Failure::Stranger(at.clone()))?;
                     let socket = TcpStream::connect(at).await.map_err(|error| self.unreachable(error))?;
-                    self.exchange(trust::connect(socket, at, &known.authority).await?, request).await
+                    self.exchange(tls::connect(socket, at, &known.authority).await?, request).await
                 }
             }
         };

@@ -81,6 +81,9 @@ pub(super) enum Failure {
     /// A value can't be encrypted or decrypted.
     #[error("{0}")]
     Secret(String),
+    /// A quote proves nothing.
+    #[error("this proves nothing: {0}")]
+    Unproved(String),
     /// A key file can't be used.
     #[error(transparent)]
     Key(IdentityError),
@@ -103,7 +106,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
-            Self::Untrusted { .. } | Self::Stranger(_) => 4,
+            Self::Untrusted { .. } | Self::Stranger(_) | Self::Unproved(_) => 4,
             Self::Overtaken(_) => 5,
             Self::Unsettled(_) => 6,
             Self::Refused(problem) => match problem["status"].as_u64() {

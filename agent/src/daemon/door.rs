@@ -11,6 +11,7 @@ use anyhow::Context;
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use super::{Options, banner::Banner, sockets};
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
     host::linux::{addresses, hostname, reload_screens},
     store::{Event, Writer},
 };
+
+/// The key of the authority where it is sealed; none inside where it is not, none at all where it can't be opened.
+pub(super) type Key = Option<Option<Zeroizing<String>>>;
 
 /// How often it is looked for what changed without a word: names, addresses, the clock.
 const EVERY: Duration = Duration::from_secs(15);
@@ -53,9 +57,9 @@ pub(super) struct Keeper {
 impl Door {
     /// Opens the door. What can't be read or used leaves it shut, and says so: the machine is kept all the same, and the
     /// socket is enough to mend that.
-    pub(super) async fn open(options: &Options, store: &Arc<Writer>) -> anyhow::Result<Self> {
+    pub(super) async fn open(options: &Options, store: &Arc<Writer>, key: Key) -> anyhow::Result<Self> {
         let directory = options.state_dir.join("access");
-        let (access, authority) = (access(&directory, store)?, authority(&directory, store));
+        let (access, authority) = (access(&directory, store)?, authority(&directory, store, key));
         let names = watch::Sender::new(Arc::new(look(&options.names)));
         let shown = Arc::new(Shown::default());
         let listener = if authority.is_some() { sockets::listen(options.listen, store).await } else { None };
@@ -180,8 +184,9 @@ fn access(directory: &Path, store: &Writer) -> anyhow::Result<Arc<Access>> {
     Ok(Arc::new(access.context("can't make a code")?))
 }
 
-fn authority(directory: &Path, store: &Writer) -> Option<Authority> {
-    let authority = Authority::open(directory);
+fn authority(directory: &Path, store: &Writer, key: Key) -> Option<Authority> {
+    // Where the key is sealed and does not open, none is made in its place: every client would have to be told of it.
+    let authority = Authority::open_with(directory, key?);
     authority.map_err(|error| report(store, "certificate", "CertificateUnusable", &anyhow::Error::new(error))).ok()
 }
 

@@ -15,6 +15,7 @@ mod secrets;
 mod snapshots;
 mod sources;
 mod strangers;
+mod tpm;
 mod updates;
 mod volumes;
 mod world;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 use super::{EngineView, HostError};
 use faults::{Faults, Outcome};
 pub use faults::{Verb, When};
+pub use tpm::FakeTpm;
 pub use updates::CORRUPT;
 use world::World;
 

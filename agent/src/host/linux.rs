@@ -26,6 +26,7 @@ mod hint;
 mod images;
 mod ledger;
 mod logs;
+mod luks;
 mod members;
 mod memory;
 mod mirrors;
@@ -45,6 +46,7 @@ mod shells;
 mod snapshots;
 mod sources;
 mod strangers;
+mod tpm;
 mod updates;
 mod uptime;
 mod vault;
@@ -58,8 +60,10 @@ pub use self::{
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
+    luks::{Enrolment, Slots},
     memory::Memory,
     snapshots::SnapshotStore,
+    tpm::Chip,
     updates::{Followed, Updater},
     vault::Vault,
 };

@@ -59,13 +59,23 @@ impl Identity {
         if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
             return Err(IdentityError::Open(path.to_owned()));
         }
-        let text = Plain::read(file, LARGEST).map_err(unreadable)?;
+        Self::parse(&Plain::read(file, LARGEST).map_err(unreadable)?)
+            .ok_or_else(|| IdentityError::NoKey(path.to_owned()))
+    }
+
+    /// Reads the key from what stands in its file; none if that is no key, or more than one.
+    pub fn parse(text: &Plain) -> Option<Self> {
         let lines = std::str::from_utf8(text.expose()).unwrap_or_default().lines().map(str::trim);
         let mut keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         match (keys.next().and_then(|line| line.parse().ok()), keys.next()) {
-            (Some(key), None) => Ok(Self(key)),
-            _ => Err(IdentityError::NoKey(path.to_owned())),
+            (Some(key), None) => Some(Self(key)),
+            _ => None,
         }
+    }
+
+    /// Returns the key itself, `AGE-SECRET-KEY-1…`, for whoever has to keep it.
+    pub fn text(&self) -> Plain {
+        Plain::new(self.0.to_string().expose_secret().as_bytes().to_vec())
     }
 
     /// Makes a key that is kept nowhere.

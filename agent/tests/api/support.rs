@@ -25,7 +25,7 @@ use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
     api::{
         self, Approvals, Archives, Gate, Gauges, Logs, Peer, Plate, Preview, Pruned, Prunes, Shells, State, Strangers,
-        Wakes,
+        Trust, Wakes,
     },
     archive::{Arrived, Outgoing},
     audit::{Audit, Line},
@@ -34,6 +34,7 @@ use piccolo_agent::{
     history::{Digests, History, Hooks},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
+    trust::{Pcrs, Quote, Standing, Wish as SealWish},
 };
 use piccolo_schema::{ContainerSpec, Kind, Mode, Role};
 use rustls::{
@@ -159,6 +160,7 @@ impl House {
             gauges: Arc::new(Meter::default()),
             archives: Arc::new(Shed),
             prunes: Arc::new(Willing),
+            trust: Arc::new(Willing),
             recipient: None,
             updates: Arc::new(Willing),
             sources: Arc::new(Willing),
@@ -468,6 +470,24 @@ impl Prunes for Willing {
         let image =
             Pruned { id: "sha256:0123456789abcdef".to_owned(), names: vec!["nginx:1.26".to_owned()], size: 2048 };
         Box::pin(async move { Ok(vec![image]) })
+    }
+}
+
+impl Trust for Willing {
+    fn look(&self) -> BoxFuture<'_, Standing> {
+        Box::pin(async { Standing::new(Vec::new(), false) })
+    }
+
+    fn quote<'a>(&'a self, _: &'a [u8], _: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {
+        Box::pin(async { Err("this machine has no TPM".to_owned()) })
+    }
+
+    fn seal(&self, _: SealWish) -> BoxFuture<'_, Result<Standing, String>> {
+        Box::pin(async { Err("this machine has no TPM".to_owned()) })
+    }
+
+    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
+        Box::pin(async { Ok(Standing::new(Vec::new(), false)) })
     }
 }
 

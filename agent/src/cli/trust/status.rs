@@ -1,0 +1,64 @@
+//! What keys rest on.
+
+use serde_json::Value;
+
+use crate::cli::{
+    client::Client,
+    failure::Failure,
+    output::{self, Format},
+    screen::Screen,
+    table::Table,
+};
+
+/// Shows what keys rest on, and what TPM there is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let trust = client.get("/trust").await?;
+    if output::document(screen, args.output, &trust)? {
+        return Ok(());
+    }
+    screen.line(format!("{}: {}", text(&trust["level"]), text(&trust["message"])))?;
+    let mut keys = Table::new(["key", "form", "file"]);
+    for key in trust["keys"].as_array().into_iter().flatten() {
+        keys.row([text(&key["name"]), text(&key["form"]), text(&key["path"])]);
+    }
+    let mut lines = keys.lines(screen.width()).into_iter().chain(chip(&trust));
+    lines.try_for_each(|line| screen.line(line))
+}
+
+/// Says what chip there is.
+fn chip(trust: &Value) -> Vec<String> {
+    if let Some(trouble) = trust["trouble"].as_str() {
+        return vec![format!("tpm     {trouble}")];
+    }
+    let tpm = &trust["tpm"];
+    if tpm.is_null() {
+        return Vec::new();
+    }
+    let certificate = tpm["certificate"].as_str().map_or_else(|| "none".to_owned(), str::to_owned);
+    let banks = tpm["banks"].as_object().into_iter().flatten();
+    let banks: Vec<_> =
+        banks.filter(|(_, all)| *all != &Value::from(Vec::<u8>::new())).map(|it| it.0.as_str()).collect();
+    let maker = [text(&tpm["maker"]), text(&tpm["model"])].join(" ");
+    vec![
+        format!(
+            "tpm     {}, firmware {}, specification {}",
+            maker.trim(),
+            text(&tpm["firmware"]),
+            text(&tpm["revision"])
+        ),
+        format!("banks   {}", banks.join(", ")),
+        format!("signer  {}", text(&tpm["signer"])),
+        format!("maker's certificate  {certificate}"),
+    ]
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
+}

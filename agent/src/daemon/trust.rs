@@ -1,0 +1,103 @@
+//! The keys of this machine, and what the rest of the daemon is told of them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::{runtime::Handle, task::spawn_blocking};
+use zeroize::Zeroizing;
+
+use super::{Options, door};
+use crate::{
+    api::Trust,
+    host::linux::Chip,
+    secrets::{Identity, Plain},
+    store::{Event, Writer},
+    trust::{Keeper, KeyFile, Pcrs, Quote, Standing, TrustError, Wish},
+};
+
+const SECRETS: &str = "secrets";
+const AUTHORITY: &str = "authority";
+
+/// The keys of this machine, and who is told of them.
+pub(super) struct Keys {
+    keeper: Arc<Keeper<Chip>>,
+    store: Arc<Writer>,
+}
+
+/// Finds the chip and the keys of this machine.
+pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
+    let keys = vec![
+        KeyFile { name: SECRETS, path: options.identity_path() },
+        KeyFile { name: AUTHORITY, path: options.state_dir.join("access").join("ca.key") },
+    ];
+    let lock = options.state_dir.join("trust").join("lock.json");
+    let keeper = Arc::new(Keeper::new(Chip::new(options.tcti.as_deref()), keys, lock));
+    Keys { keeper, store: Arc::clone(store) }
+}
+
+impl Keys {
+    /// Opens the key of secrets, if it is sealed.
+    pub(super) async fn open(&self) -> Result<Option<Identity>, String> {
+        let Some(text) = self.opened(SECRETS).await.map_err(|error| error.to_string())? else { return Ok(None) };
+        let key = Identity::parse(&text);
+        key.map(Some).ok_or_else(|| "what is sealed is no key; open it with the recovery key and look".to_owned())
+    }
+
+    /// Opens the key of the authority, if it is sealed.
+    pub(super) async fn authority(&self) -> door::Key {
+        match self.opened(AUTHORITY).await {
+            Ok(key) => Some(key.map(|it| Zeroizing::new(String::from_utf8_lossy(it.expose()).into_owned()))),
+            Err(error) => {
+                self.store.event(Event::new("CertificateUnusable", error.to_string()).warning());
+                self.store.health("certificate", false, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Says what the keys rest on.
+    pub(super) fn tell(&self) {
+        let standing = self.keeper.standing();
+        let word = standing.level.reason().to_lowercase();
+        self.store.health("trust", standing.is_well(), format!("{word}: {}", standing.message));
+    }
+
+    async fn opened(&self, name: &'static str) -> Result<Option<Plain>, TrustError> {
+        self.keeper.open(name).await
+    }
+
+    /// Moves keys in a thread of its own, as files are written, to the end: whoever asked for it may be gone.
+    async fn moved<F: Future<Output = Result<Standing, TrustError>>>(
+        &self,
+        event: Event,
+        work: impl FnOnce(Arc<Keeper<Chip>>) -> F + Send + 'static,
+    ) -> Result<Standing, String> {
+        let (keeper, handle) = (Arc::clone(&self.keeper), Handle::current());
+        let moved = spawn_blocking(move || handle.block_on(work(keeper))).await;
+        self.tell();
+        let standing = moved.map_err(|_| "the daemon ends".to_owned())?.map_err(|error| error.to_string())?;
+        self.store.event(event);
+        Ok(standing)
+    }
+}
+
+impl Trust for Keys {
+    fn look(&self) -> BoxFuture<'_, Standing> {
+        Box::pin(self.keeper.look())
+    }
+
+    fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {
+        Box::pin(async move { self.keeper.quote(nonce, pcrs).await.map_err(|error| error.message) })
+    }
+
+    fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>> {
+        let event =
+            Event::new("KeysSealed", "the keys of this machine open on its TPM alone, or with the recovery key");
+        Box::pin(self.moved(event, move |keeper| async move { keeper.seal(&wish).await }))
+    }
+
+    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
+        let event = Event::new("KeysUnsealed", "the keys of this machine lie in files that only root may read");
+        Box::pin(self.moved(event.warning(), |keeper| async move { keeper.unseal().await }))
+    }
+}

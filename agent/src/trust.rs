@@ -1,0 +1,24 @@
+//! What this machine's keys rest on, and how others can tell what it started.
+//!
+//! A machine with a TPM can keep its keys so that they open on it alone, and can prove to others what it measured as it
+//! started. The chip itself is behind a trait of the host.
+
+mod error;
+mod keeper;
+mod lock;
+mod plan;
+mod quote;
+pub mod recovery;
+mod standing;
+mod words;
+
+pub use self::{
+    error::TrustError,
+    keeper::{Keeper, Wish},
+    quote::{Doubt, Proof, verify},
+    standing::{Form, KeyFile, KeyStanding, Level, Standing},
+};
+pub use crate::host::{
+    Pcrs, Quote,
+    tpm::{LARGEST_NONCE, TpmSeen},
+};

@@ -1,0 +1,42 @@
+use std::{io, path::PathBuf};
+
+use crate::{host::HostError, secrets::SealError};
+
+/// Why keys were not sealed, unsealed or opened. Says nothing of what is in them.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The chip did not do it.
+    #[error("{0}")]
+    Chip(#[from] HostError),
+    /// A file can't be read.
+    #[error("can't read {path} ({cause})", path = .0.display(), cause = .1)]
+    Read(PathBuf, io::Error),
+    /// A file can't be written.
+    #[error("can't write {path} ({cause})", path = .0.display(), cause = .1)]
+    Write(PathBuf, io::Error),
+    /// A file holds something else.
+    #[error("{} is damaged; put the right file back, or open the sealed keys with the recovery key", .0.display())]
+    Damaged(PathBuf),
+    /// What was sealed came back as something else.
+    #[error("the TPM gave something else back than it was given; nothing was changed")]
+    Unproved,
+    /// There is no lock for what is sealed.
+    #[error("{} is not there, without which no sealed key opens; put it back, or use the recovery key", .0.display())]
+    NoLock(PathBuf),
+    /// Both forms are there, and they differ.
+    #[error(
+        "{} and {} are different keys; the first is the one that is used: move the other one away, then try again",
+        .0.display(),
+        .1.display()
+    )]
+    Different(PathBuf, PathBuf),
+    /// Nobody could open the keys once the chip can't.
+    #[error("name a recovery key: a TPM that is cleared or replaced opens nothing any more")]
+    NoRecovery,
+    /// The bytes can't be encrypted.
+    #[error("{0}")]
+    Seal(#[from] SealError),
+    /// There is no key yet.
+    #[error("there is no key of this machine yet")]
+    NoKeys,
+}
