@@ -1,15 +1,21 @@
-//! Who may come in over a network, and as what: the machine's authority, its pairing code and its tokens.
+//! Who may come in over a network, and as what: the machine's authority, its pairing code, its tokens, and its users with
+//! the sessions of their browsers.
 //!
 //! A machine that nobody has claimed lets nobody in. Whoever reads its screen can claim it, and gets the first token.
 
 mod authority;
 mod credentials;
+mod error;
 mod limits;
 mod names;
 mod pairing;
+mod password;
 mod print;
+mod seed;
+mod sessions;
 mod shown;
 mod token;
+mod users;
 
 use std::{
     collections::HashMap,
@@ -32,15 +38,22 @@ use zeroize::Zeroizing;
 pub use self::{
     authority::{Authority, AuthorityError},
     credentials::{CredentialsError, Scope},
+    error::AccessError,
     names::Names,
+    password::Digest,
     print::Print,
+    seed::{Seed, SeedError},
+    sessions::{Opened, Session},
     shown::Shown,
     token::{Fingerprint, Token},
+    users::User,
 };
 use self::{
     credentials::{Credentials, Entry, MOST},
     limits::Limits,
     pairing::Pairing,
+    password::Passwords,
+    sessions::Sessions,
 };
 
 /// How long a token holds if nothing else is said.
@@ -60,6 +73,7 @@ pub struct Access {
     path: PathBuf,
     inner: Mutex<Inner>,
     limits: Limits<DefaultClock>,
+    passwords: Passwords,
     /// Whether nobody is let in, and nothing written.
     is_shut: bool,
     /// Says that the pairing code is another one, or that the machine was claimed.
@@ -71,6 +85,7 @@ struct Inner {
     pairing: Pairing,
     /// What ends when a token does.
     ends: HashMap<String, CancellationToken>,
+    sessions: Sessions,
     /// Whether something is remembered that the file does not say yet.
     is_ahead: bool,
 }
@@ -84,6 +99,8 @@ pub struct Caller {
     pub role: Role,
     /// To what that is narrowed.
     pub scope: Scope,
+    /// Whether a browser's session was shown, and no token.
+    pub is_session: bool,
     /// Is cancelled once they may no more.
     pub ended: CancellationToken,
 }
@@ -121,41 +138,6 @@ pub struct Wish {
     pub lifetime: Option<Duration>,
 }
 
-/// Why somebody was not let in, or got no token.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// Somebody else was first.
-    #[error("this machine is claimed already")]
-    Claimed,
-    /// The code is wrong, or another one by now.
-    #[error("this is not the code that the machine shows")]
-    WrongCode,
-    /// There were too many tries.
-    #[error("too many tries; wait {} s", .0.as_secs() + 1)]
-    TooMany(Duration),
-    /// A label can't be that.
-    #[error("a label has 1 to 64 characters, none of them a control character")]
-    Label,
-    /// A time is too long for a calendar.
-    #[error("no token holds that long")]
-    Lifetime,
-    /// There are too many tokens.
-    #[error("there are {MOST} tokens already; revoke some first")]
-    Full,
-    /// What is remembered can't be used.
-    #[error("who may come in can't be read; see `piccolo status`")]
-    Shut,
-    /// There is no such token.
-    #[error("there is no token `{0}`")]
-    NoToken(String),
-    /// What was decided can't be remembered, so it does not hold.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The kernel has no randomness to give.
-    #[error("there is no randomness")]
-    Random(#[source] io::Error),
-}
-
 impl Access {
     /// Reads who may come in, from this directory.
     ///
@@ -177,9 +159,11 @@ impl Access {
 
     fn new(path: PathBuf, credentials: Credentials, is_shut: bool, now: Instant) -> Result<Self, AccessError> {
         let pairing = Pairing::new(now).map_err(AccessError::Random)?;
-        let inner = Inner { credentials, pairing, ends: HashMap::new(), is_ahead: false };
+        let inner =
+            Inner { credentials, pairing, ends: HashMap::new(), sessions: Sessions::default(), is_ahead: false };
         let (limits, changed) = (Limits::new(DefaultClock::default()), watch::Sender::new(()));
-        Ok(Self { path, inner: Mutex::new(inner), limits, is_shut, changed })
+        let passwords = Passwords::new().map_err(AccessError::Random)?;
+        Ok(Self { path, inner: Mutex::new(inner), limits, passwords, is_shut, changed })
     }
 
     /// Returns whether nobody can make this machine theirs any more.
@@ -303,15 +287,17 @@ impl Access {
         Ok(entry.listed(id))
     }
 
-    /// Ends every token, so that the machine can be claimed anew. Its data stays. Blocks.
+    /// Ends every token, user and session, so that the machine can be claimed anew. Its data stays. Blocks.
     ///
     /// # Errors
     /// When that can't be remembered: then all is as before.
     pub fn reset(&self, now: Instant) -> Result<(), AccessError> {
         let mut inner = self.inner();
         inner.pairing = Pairing::new(now).map_err(AccessError::Random)?;
-        self.keep(&mut inner, Credentials::default())?;
+        let after = inner.credentials.nobodys();
+        self.keep(&mut inner, after)?;
         inner.ends.drain().for_each(|(_, it)| it.cancel());
+        inner.sessions.end(|_| true);
         Ok(())
     }
 
@@ -330,16 +316,18 @@ impl Access {
         let (name, role, scope) = (entry.label.as_str().into(), entry.role, entry.scope);
         inner.is_ahead |= is_news;
         let ended = inner.ends.entry(token.id().to_owned()).or_default().clone();
-        Some(Caller { name, role, scope, ended })
+        Some(Caller { name, role, scope, is_session: false, ended })
     }
 
-    /// Ends what goes on in the name of tokens that are over, and writes down when tokens were used. Blocks.
+    /// Ends what goes on in the name of tokens and sessions that are over, and writes down when tokens were used. Blocks.
     ///
     /// # Errors
     /// When that can't be written.
-    pub fn tidy(&self, now: Timestamp) -> Result<(), AccessError> {
+    pub fn tidy(&self, now: (Instant, Timestamp)) -> Result<(), AccessError> {
         let mut inner = self.inner();
-        let Inner { credentials, ends, is_ahead, .. } = &mut *inner;
+        let Inner { credentials, ends, sessions, is_ahead, .. } = &mut *inner;
+        let (instant, now) = now;
+        sessions.tidy(instant);
         ends.retain(|id, end| {
             let holds = credentials.tokens.get(id).is_some_and(|it| !it.is_over(now));
             if !holds {

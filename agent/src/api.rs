@@ -27,15 +27,18 @@ mod journal;
 mod kinds;
 mod list;
 mod log;
+mod login;
 mod lookup;
 mod metrics;
 mod object;
 mod openapi;
 mod operations;
+mod overview;
 mod params;
 mod patch;
 mod plan;
 mod plate;
+mod proof;
 mod push;
 mod recipient;
 mod rollback;
@@ -48,6 +51,7 @@ mod top;
 mod trial;
 mod trust;
 mod update;
+mod users;
 mod warning;
 mod watch;
 mod webhook;
@@ -59,7 +63,7 @@ use std::{io, sync::Arc};
 use axum::{
     Extension, Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -246,9 +250,14 @@ pub fn router(state: State) -> Router {
         .route("/", get(welcome::page))
         .route("/claim", get(claim::show).post(claim::claim))
         .route("/pairing", get(claim::pairing).delete(claim::reset))
+        .route("/login", post(login::log_in))
+        .route("/logout", post(login::log_out))
         .route("/whoami", get(tokens::whoami))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", patch(users::change).delete(users::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", delete(tokens::revoke))
+        .route("/overview", get(overview::show))
         .route("/plan", get(plan::show))
         .route("/problems", get(plan::problems))
         .route("/adopt", post(adopt::adopt))

@@ -41,7 +41,7 @@ const STRANGERS: u32 = 60;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Who: the label of a token, `uid 0`, or `piccolod`; `-` if nobody knows.
+    /// Who: the label of a token, the name of a user, `uid 0`, or `piccolod`; `-` if nobody knows.
     pub who: String,
     /// What they may do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Entry {
     /// The address of their machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The way in: `api`, `git`, or `controller` for what follows from manifests.
+    /// The way in: `api`, `browser`, `git`, or `controller` for what follows from manifests.
     pub door: &'static str,
     /// What: a method and a path, or a step.
     pub action: String,

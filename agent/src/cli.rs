@@ -50,6 +50,7 @@ mod top;
 mod trial;
 mod trust;
 mod update;
+mod user;
 mod validate;
 mod wait;
 mod why;
@@ -162,6 +163,8 @@ enum Command {
     Token(token::Args),
     /// Shows what the machine's keys rest on, and proves what it started.
     Trust(trust::Args),
+    /// Lets people in with a browser, and out again.
+    User(user::Args),
     /// Prints the JSON Schema of a kind, for editors.
     Schema(schema::Args),
     /// Writes a file by which kubectl finds this machine.
@@ -230,6 +233,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Context(args) => context::run(&args, screen).await?,
         Command::Token(args) => token::run(&args, client, screen).await?,
         Command::Trust(args) => trust::run(&args, client, screen).await?,
+        Command::User(args) => user::run(&args, client, screen).await?,
         Command::Schema(args) => schema::run(&args, screen)?,
         Command::Completion(args) => completion::run(&args, screen)?,
         Command::Hook(args) => hook::run(&args, client, screen).await?,

@@ -82,6 +82,10 @@ pub struct Options {
     /// addresses are known.
     #[arg(long = "name", env = "PICCOLO_NAMES", value_delimiter = ',')]
     pub names: Vec<String>,
+    /// The file by which a machine without a screen is claimed, read once at the start: `piccolo token seed` writes one. The
+    /// credential `piccolo.seed` of systemd comes before it. A machine that is claimed takes none.
+    #[arg(long, env = "PICCOLO_SEED", default_value = "/run/piccolo/seed.toml")]
+    pub seed: PathBuf,
     /// The file in which the screens of this machine find what they say of the way in: address, fingerprint, and the code
     /// by which a machine is claimed that is nobody's.
     #[arg(long, env = "PICCOLO_ISSUE", default_value = "/run/issue.d/50-piccolo.issue")]

@@ -11,7 +11,7 @@
 #[path = "api/support.rs"]
 mod support;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Mutex, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -21,12 +21,13 @@ use axum::{
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use piccolo_agent::{
-    access::{Scope, Wish},
+    access::{Scope, Session, Wish},
     api::Peer,
 };
 use piccolo_schema::{Kind, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use zeroize::Zeroizing;
 
 use support::House;
 
@@ -41,12 +42,18 @@ enum Asker {
     Admin,
     Expired,
     Revoked,
+    /// A browser with a session.
+    Session(Role),
+    /// One that shows the cookie of a session alone, as it sends it to every port.
+    Cookie,
+    /// One whose session was ended.
+    LoggedOut,
     /// Whoever may use the socket.
     Group,
     Root,
 }
 
-const ASKERS: [Asker; 10] = [
+const ASKERS: [Asker; 15] = [
     Asker::Unclaimed,
     Asker::Nobody,
     Asker::Metrics,
@@ -55,9 +62,17 @@ const ASKERS: [Asker; 10] = [
     Asker::Admin,
     Asker::Expired,
     Asker::Revoked,
+    Asker::Session(Role::Reader),
+    Asker::Session(Role::Operator),
+    Asker::Session(Role::Admin),
+    Asker::Cookie,
+    Asker::LoggedOut,
     Asker::Group,
     Asker::Root,
 ];
+
+/// The password of every user here.
+const PASSWORD: &str = "correct horse battery";
 
 /// How a request is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +94,8 @@ impl Asker {
             Some(role) => role.parse::<Role>().unwrap(),
         };
         let role = match self {
-            Self::Nobody | Self::Expired | Self::Revoked => return Met::Unknown,
+            Self::Nobody | Self::Expired | Self::Revoked | Self::Cookie | Self::LoggedOut => return Met::Unknown,
+            Self::Session(role) => role,
             Self::Unclaimed => return Met::Forbidden,
             Self::Metrics => return if path == "/metrics" { Met::Let } else { Met::Forbidden },
             Self::Reader | Self::Group => Role::Reader,
@@ -95,6 +111,7 @@ struct Stage {
     house: House,
     empty: House,
     tokens: Vec<(Asker, String)>,
+    sessions: Mutex<Vec<(Asker, Session)>>,
 }
 
 impl Stage {
@@ -115,7 +132,26 @@ impl Stage {
         let revoked = mint(&wish("revoked", Scope::All, None), now);
         house.access.revoke(&revoked.0.id).unwrap();
         tokens.push((Asker::Revoked, revoked.1.text().to_string()));
-        Self { house, empty, tokens }
+        let stage = Self { house, empty, tokens, sessions: Mutex::default() };
+        for role in [Role::Reader, Role::Operator, Role::Admin] {
+            let digest = stage.house.access.digest(Zeroizing::new(PASSWORD.to_owned())).await.unwrap();
+            stage.house.access.add_user(role.as_str(), role, digest, now).unwrap();
+            stage.log_in(Asker::Session(role), role).await;
+        }
+        let mut half = stage.log_in(Asker::Cookie, Role::Admin).await;
+        half.key = Zeroizing::default();
+        stage.sessions.lock().unwrap().insert(0, (Asker::Cookie, half));
+        let out = stage.log_in(Asker::LoggedOut, Role::Admin).await;
+        stage.house.access.log_out(&out.cookie);
+        stage
+    }
+
+    /// Begins a session for somebody in place of the one before.
+    async fn log_in(&self, asker: Asker, role: Role) -> Session {
+        let password = Zeroizing::new(PASSWORD.to_owned());
+        let session = self.house.access.log_in(role.as_str(), password, None).await.unwrap().session;
+        self.sessions.lock().unwrap().insert(0, (asker, session.clone()));
+        session
     }
 
     /// Returns the latest revisions, once all is recorded that came in.
@@ -135,6 +171,10 @@ impl Stage {
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some((_, token)) = self.tokens.iter().find(|(of, _)| *of == asker) {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some((_, session)) = self.sessions.lock().unwrap().iter().find(|(of, _)| *of == asker) {
+            request = request.header("cookie", format!("__Host-piccolo={}", *session.cookie));
+            request = request.header("piccolo-key", &*session.key).header("sec-fetch-site", "same-origin");
         }
         ask(&house.door, peer, request.body(Body::from(body.to_owned())).unwrap()).await
     }
@@ -186,6 +226,11 @@ async fn every_operation_is_for_those_it_is_for() {
                 continue;
             }
             let (status, answer) = stage.ask(asker, method, asked, "{}").await;
+            if let ("/logout", Asker::Session(role)) = (path.as_str(), asker) {
+                assert_eq!(status, 204, "{asker:?}");
+                assert_eq!(stage.ask(asker, "GET", "/whoami", "").await.0, 401, "the session goes on");
+                stage.log_in(asker, role).await;
+            }
             let wanted = asker.met(role.as_deref(), path);
             assert_eq!(met(status, &answer), wanted, "{method} {path} as {asker:?}: {status} {answer}");
             assert!(!status.is_server_error() || status == 503, "{method} {path} as {asker:?}: {status} {answer}");
@@ -195,6 +240,19 @@ async fn every_operation_is_for_those_it_is_for() {
     println!("{cells} cells: {} operations, {} askers", operations.len(), ASKERS.len());
     let manifests = std::fs::read_dir(stage.empty.dir.path().join("piccolo")).unwrap().count();
     assert_eq!(manifests, 0, "somebody changed a machine that is nobody's");
+}
+
+#[tokio::test]
+async fn the_description_says_how_each_is_proved() {
+    let stage = Stage::open().await;
+    let (_, description) = stage.ask(Asker::Reader, "GET", "/openapi.json", "").await;
+    let schemes = &description["components"]["securitySchemes"];
+    assert_eq!(schemes["cookie"], json!({ "type": "apiKey", "in": "cookie", "name": "__Host-piccolo" }));
+    assert_eq!(schemes["key"], json!({ "type": "apiKey", "in": "header", "name": "piccolo-key" }));
+    let of = |path: &str, method: &str| description["paths"][path][method]["security"].clone();
+    assert_eq!(of("/plan", "get"), json!([{ "token": [] }, { "cookie": [], "key": [] }]));
+    assert_eq!(of("/login", "post"), json!([]));
+    assert_eq!(of("/pairing", "get"), json!([{ "token": [] }]), "no session is root");
 }
 
 #[tokio::test]

@@ -32,11 +32,16 @@ struct Wire(Arc<Mutex<Vec<u8>>>);
 
 impl Scene {
     fn open() -> Self {
-        let dir = TempDir::with_prefix("piccolo-claim-").unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        let mut scene = Self { dir, daemon: None, address: "127.0.0.1:0".parse().unwrap() };
+        let mut scene = Self::before();
         scene.start();
         scene
+    }
+
+    /// A machine that was not started yet.
+    fn before() -> Self {
+        let dir = TempDir::with_prefix("piccolo-claim-").unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        Self { dir, daemon: None, address: "127.0.0.1:0".parse().unwrap() }
     }
 
     fn start(&mut self) {
@@ -49,6 +54,7 @@ impl Scene {
             ("socket", "api.sock"),
             ("secrets-dir", "secrets"),
             ("issue", "issue.d/it"),
+            ("seed", "seed.toml"),
         ] {
             daemon.arg(format!("--{flag}")).arg(self.path(place));
         }
@@ -84,6 +90,16 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
         command.env("XDG_CONFIG_HOME", self.path("settings")).env_remove("PICCOLO_HOST").env_remove("PICCOLO_CONTEXT");
         command.args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the command line as root on the machine, and types this.
+    fn type_as_root(&self, args: &[&str], typed: &str) -> Output {
+        let host = format!("unix://{}", self.path("api.sock").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
+        command.args(["--host", &host]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
     }
 
     /// Runs the command line as root on the machine.
@@ -380,4 +396,62 @@ fn a_token_is_made_handed_on_and_taken_back() {
     let reset = scene.root(&["claim", "--reset"]);
     assert!(words(&reset).contains("code  "), "{}", words(&reset));
     assert!(words(&scene.root(&["token", "list"])).contains("no token"));
+}
+
+#[test]
+fn a_machine_without_a_screen_is_claimed_by_its_seed() {
+    let mut scene = Scene::before();
+    let file = scene.path("token");
+    let file = file.to_str().unwrap();
+    let seed = scene.piccolo(&["token", "seed", "anna", "--name", "home.example.org", "--out", file]);
+    assert!(seed.status.success(), "{}", words(&seed));
+    fs::write(scene.path("seed.toml"), &seed.stdout).unwrap();
+    // Who could write the seed could have the machine.
+    fs::set_permissions(scene.path("seed.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    scene.start();
+    assert!(words(&scene.root(&["claim", "--show"])).contains("code  "));
+    assert!(words(&scene.root(&["status"])).contains("[-]seed: "), "{}", words(&scene.root(&["status"])));
+    scene.stop();
+    fs::set_permissions(scene.path("seed.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    scene.start();
+    let (machine, print) = (scene.address.to_string(), scene.screen("fingerprint"));
+    assert!(words(&scene.root(&["claim", "--show"])).contains("claimed      yes"));
+    assert!(words(&scene.root(&["events"])).contains("claimed by its seed"));
+    let add = ["context", "add", &machine, "--fingerprint", &print, "--token-file", file, "--name", "attic"];
+    let added = scene.piccolo(&add);
+    assert!(added.status.success() && words(&added).contains("admin"), "{}", words(&added));
+    let kept = fs::read_to_string(scene.path("state/access/credentials.json")).unwrap();
+    assert!(kept.contains("home.example.org"), "{kept}");
+    // It is read once: a machine that is somebody's takes no other seed, and needs none.
+    let other = scene.path("other");
+    let seed = scene.piccolo(&["token", "seed", "thief", "--out", other.to_str().unwrap()]);
+    fs::write(scene.path("seed.toml"), &seed.stdout).unwrap();
+    scene.stop();
+    scene.start();
+    let tokens = words(&scene.root(&["token", "list"]));
+    assert!(tokens.contains("anna") && !tokens.contains("thief"), "{tokens}");
+    fs::remove_file(scene.path("seed.toml")).unwrap();
+    scene.stop();
+    scene.start();
+    assert!(scene.piccolo(&["--context", "attic", "get"]).status.success() || scene.address.to_string() != machine);
+}
+
+#[test]
+fn users_are_kept_by_the_command_line_and_no_argument_holds_a_password() {
+    let scene = Scene::open();
+    let made = scene.type_as_root(&["user", "add", "anna", "--role", "operator"], "correct horse battery\n");
+    assert!(made.status.success() && words(&made).contains("user anna (operator) made"), "{}", words(&made));
+    let short = scene.type_as_root(&["user", "passwd", "anna"], "too short\n");
+    assert_eq!(short.status.code(), Some(1), "{}", words(&short));
+    assert!(words(&short).contains("at least 12 characters") && !words(&short).contains("too short"));
+    let argument = scene.root(&["user", "add", "ben", "correct horse battery", "--role", "reader"]);
+    assert_eq!(argument.status.code(), Some(2), "{}", words(&argument));
+    assert_eq!(scene.root(&["user", "add", "ben", "--role", "reader"]).status.code(), Some(2), "nobody typed one");
+    assert!(scene.type_as_root(&["user", "passwd", "anna"], "another horse battery").status.success());
+    assert!(scene.root(&["user", "role", "anna", "reader"]).status.success());
+    let list = words(&scene.root(&["user", "list"]));
+    assert!(list.contains("anna") && list.contains("reader") && !list.contains("argon2"), "{list}");
+    assert_eq!(scene.root(&["user", "remove", "ben"]).status.code(), Some(3));
+    assert!(scene.root(&["user", "remove", "anna"]).status.success());
+    assert!(words(&scene.root(&["user", "list"])).contains("no user"));
 }

@@ -107,6 +107,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("rustls", "access|api/serve|cli/tls"),
     ("tokio_rustls", "api/serve|cli/tls"),
     ("rcgen", "access"),
+    ("argon2", "access"),
     ("governor", "access"),
     ("getrandom", "access|cli/trust|host/linux/luks"),
     ("subtle", "access|trust"),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use piccolo_schema::Role;
 use serde::{Deserialize, Serialize};
 
-use super::token::Fingerprint;
+use super::{password::Digest, token::Fingerprint};
 use crate::file;
 
 /// The most tokens that a machine keeps, so that its file and its list stay small.
@@ -28,6 +28,12 @@ pub(super) struct Credentials {
     /// The tokens, by identifier.
     #[serde(default)]
     pub(super) tokens: BTreeMap<String, Entry>,
+    /// The users, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) users: BTreeMap<String, Account>,
+    /// Further names of the machine, from its seed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) names: Vec<String>,
 }
 
 /// The one form that there is.
@@ -60,6 +66,20 @@ pub(super) struct Entry {
     /// When it was used last, to the minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last_used: Option<Timestamp>,
+}
+
+/// One user, without the password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Account {
+    /// What it may do.
+    pub(super) role: Role,
+    /// What is kept of its password.
+    pub(super) password: Digest,
+    /// When it was made.
+    pub(super) created: Timestamp,
+    /// When its password was set last.
+    pub(super) changed: Timestamp,
 }
 
 /// To what a token is narrowed.
@@ -95,6 +115,11 @@ impl Credentials {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(CredentialsError::Read(path.to_owned(), error)),
         }
+    }
+
+    /// Returns what is left once nobody may come in any more.
+    pub(super) fn nobodys(&self) -> Self {
+        Self { names: self.names.clone(), ..Self::default() }
     }
 
     /// Writes the file, whole, and returns when it will survive a loss of power. Blocks.

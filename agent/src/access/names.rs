@@ -75,7 +75,7 @@ fn split(host: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// Returns true for what can be the name of a host: a name of the kernel's may hold more.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_')

@@ -84,7 +84,7 @@ fn a_token_ends_when_it_is_revoked_or_over_and_with_it_what_goes_on() {
     assert!(open(&room).know(&one.text(), now()).is_none());
     assert!(!callers[1].ended.is_cancelled() && access.know(&two.text(), now()).is_some());
     assert!(access.know(&two.text(), later).is_none());
-    access.tidy(later).unwrap();
+    access.tidy((Instant::now(), later)).unwrap();
     assert!(callers[1].ended.is_cancelled());
 }
 

@@ -43,10 +43,15 @@ impl Token {
         let (body, checksum) = text.trim().rsplit_once('_')?;
         let (id, secret) = body.strip_prefix(PREFIX)?.split_once('_')?;
         let secret = Zeroizing::new(BASE32_NOPAD_NOCASE.decode(secret.as_bytes()).ok()?);
-        if checksum != self::checksum(body) || BASE32_NOPAD_NOCASE.decode(id.as_bytes()).ok()?.len() != ID {
+        if checksum != self::checksum(body) || !Self::is_id(id) {
             return None;
         }
         Some(Self { id: id.to_owned(), secret: secret.as_slice().try_into().ok()? })
+    }
+
+    /// Returns whether this can be the part of a token that may be shown.
+    pub(super) fn is_id(id: &str) -> bool {
+        BASE32_NOPAD_NOCASE.decode(id.as_bytes()).is_ok_and(|it| it.len() == ID)
     }
 
     /// Returns the text that a client keeps. It is told once.

@@ -4,8 +4,9 @@ use axum::{
     Json,
     extract::State as Extract,
     http::{Method, StatusCode},
+    response::Response,
 };
-use piccolo_schema::API_VERSION;
+use piccolo_schema::{API_VERSION, Role};
 use serde_json::{Value, json};
 
 use super::{State, fault::Fault, params::Params, serve::Peer};
@@ -20,6 +21,15 @@ const FEW: usize = 20;
 const MOST: usize = 1000;
 /// The longest path that is written down.
 const LONGEST: usize = 300;
+
+/// What a route tells of a call that its path does not say, in the answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    /// Who it was after all.
+    pub(super) who: Option<(String, Role)>,
+    /// What it was about.
+    pub(super) object: Option<String>,
+}
 
 /// A call of which a line is written.
 pub(super) struct Call {
@@ -50,7 +60,11 @@ impl Call {
                 Peer::Remote(address) => Some(address.to_string()),
                 Peer::User(_) => None,
             },
-            door: if path.starts_with("/git/") { "git" } else { "api" },
+            door: match caller {
+                Some(caller) if caller.is_session => "browser",
+                _ if path.starts_with("/git/") => "git",
+                _ => "api",
+            },
             object: object(&path),
             action: format!("{method} {path}"),
             ..Entry::default()
@@ -59,9 +73,15 @@ impl Call {
     }
 
     /// Writes down what came of it.
-    pub(super) async fn ended(self, audit: &Audit, status: StatusCode) {
-        let entry = Entry { result: status.as_u16().to_string(), ..self.entry };
-        if self.is_known { audit.record(entry).await } else { audit.record_stranger(entry).await }
+    pub(super) async fn ended(self, audit: &Audit, response: &mut Response) {
+        let Told { who, object } = response.extensions_mut().remove().unwrap_or_default();
+        let is_known = self.is_known || who.is_some();
+        let mut entry = Entry { result: response.status().as_u16().to_string(), ..self.entry };
+        entry.object = object.or(entry.object);
+        if let Some((name, role)) = who {
+            (entry.who, entry.role) = (name, Some(role.to_string()));
+        }
+        if is_known { audit.record(entry).await } else { audit.record_stranger(entry).await }
     }
 }
 
@@ -70,8 +90,11 @@ fn discreet(path: &str) -> String {
     path.split('/').map(Token::id_in).collect::<Vec<_>>().join("/")
 }
 
-/// Returns the manifest that a path is about.
+/// Returns the manifest or the user that a path is about.
 fn object(path: &str) -> Option<String> {
+    if let Some(name) = path.strip_prefix("/users/") {
+        return Some(format!("user/{name}"));
+    }
     let mut words = path.strip_prefix(super::BASE)?.trim_start_matches('/').split('/');
     let kind = piccolo_schema::Kind::from_word(words.next()?)?;
     words.next().map(|name| format!("{}/{name}", kind.singular()))
@@ -115,6 +138,7 @@ mod tests {
         assert_eq!(discreet("/tokens/pic_4fj2k7qa_secret_sum"), "/tokens/4fj2k7qa");
         assert_eq!(discreet("/tokens/pic_4fj2k7qa-secret/pic_"), "/tokens/4fj2k7qa/");
         assert_eq!(object("/apis/piccolo.os/v1alpha1/containers/web/exec").as_deref(), Some("container/web"));
+        assert_eq!(object("/users/anna").as_deref(), Some("user/anna"));
         assert_eq!((object("/plan"), object("/apis/piccolo.os/v1alpha1/containers")), (None, None));
     }
 }

@@ -71,6 +71,15 @@ pub(super) fn parsed<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> R
     serde_json::from_slice(body).map_err(|error| Fault::bad_request(format!("this is not what is asked for: {error}")))
 }
 
+/// The same of a document that holds something secret: what is wrong with it is told without a word of it.
+pub(super) fn parsed_secret<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Fault> {
+    // The media type is looked at there.
+    parsed::<T>(headers, body).map_err(|fault| match fault.status {
+        StatusCode::BAD_REQUEST => Fault::bad_request("this is not what is asked for; `/openapi.json` says what is"),
+        _ => fault,
+    })
+}
+
 pub(super) fn json(body: &[u8]) -> Result<Value, Fault> {
     serde_json::from_slice(body).map_err(|error| Fault::bad_request(format!("the body is not JSON: {error}")))
 }

@@ -39,7 +39,7 @@ pub(super) async fn claim(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Fault> {
-    let Claim { code, label } = body::parsed(&headers, &bytes)?;
+    let Claim { code, label } = body::parsed_secret(&headers, &bytes)?;
     let access = Arc::clone(&state.access);
     // Once begun it ends, even if nobody waits: then the token is there and nobody has it, and the console helps.
     let claimed = spawn_blocking(move || access.claim(&code, &label, address, (Instant::now(), clock::now())));
@@ -85,9 +85,16 @@ impl std::convert::From<AccessError> for Fault {
             AccessError::WrongCode => Self::new(StatusCode::FORBIDDEN, "WrongCode", detail)
                 .help("it is another one every 15 minutes, and after ten wrong tries"),
             AccessError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail),
-            AccessError::Label | AccessError::Lifetime => Self::bad_request(detail),
+            AccessError::Label | AccessError::Lifetime | AccessError::Name | AccessError::Password => {
+                Self::bad_request(detail)
+            }
+            AccessError::WrongLogin => Self::new(StatusCode::FORBIDDEN, "WrongLogin", detail)
+                .help("`piccolo user list` shows who there is, `piccolo user passwd NAME` sets another password"),
             AccessError::Shut => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", detail),
-            AccessError::Full => Self::conflict(detail),
+            AccessError::Full | AccessError::FullOfUsers | AccessError::UserThere(_) => Self::conflict(detail),
+            AccessError::NoUser(_) => {
+                Self::new(StatusCode::NOT_FOUND, "NotFound", detail).help("`piccolo user list` shows them")
+            }
             AccessError::NoToken(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", detail).help("`piccolo token list` shows them")
             }
@@ -95,7 +102,9 @@ impl std::convert::From<AccessError> for Fault {
                 tracing::error!(error = %detail, "who may come in can't be remembered");
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "WriteFailed", detail)
             }
-            AccessError::Random(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", detail),
+            AccessError::Random(_) | AccessError::Hash(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", detail)
+            }
         }
     }
 }

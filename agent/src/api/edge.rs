@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -15,6 +15,8 @@ use super::fault::{Dialect, Fault};
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 1 << 20;
+/// Who may make use of an answer.
+const OWN_PAGES: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,8 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
         response = in_words(&Fault::of_status(status), dialect, response.headers());
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A page on another port of this host counts as a neighbour to browsers. It may not even show what is answered here.
+    response.headers_mut().insert(OWN_PAGES, HeaderValue::from_static("same-origin"));
     response
 }
 

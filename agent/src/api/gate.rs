@@ -4,26 +4,25 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State as Extract},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use piccolo_schema::Role;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use super::{
     audit::Call,
     fault::Fault,
+    guard,
     operations::{self, Needs},
+    proof,
     serve::Peer,
     stream::Ending,
 };
 use crate::{
     access::{Access, Caller, Scope},
     audit::Audit,
-    clock,
     manifests::{By, Door, Who},
 };
 
@@ -46,12 +45,16 @@ pub(super) async fn check(
     };
     let caller = match peer {
         Peer::User(user) => Some(neighbour(user)),
-        Peer::Remote(_) => presented(request.headers()).and_then(|it| access.know(&it, clock::now())),
+        Peer::Remote(_) => proof::caller(request.headers(), route.as_deref(), &access),
     };
     let (method, path) = (request.method(), request.uri().path());
     let call = Call::new(method, route.as_deref(), path, peer, caller.as_ref());
-    if let Err(fault) = allow(needs, peer, caller.as_ref(), access.is_claimed(), route.as_deref()) {
-        return told(call, &audit, challenge(fault)).await;
+    let allowed = allow(needs, peer, caller.as_ref(), access.is_claimed(), route.as_deref());
+    let is_session = caller.as_ref().is_some_and(|it| it.is_session);
+    let allowed = allowed.and_then(|()| if is_session { guard::of_own_page(&request) } else { Ok(()) });
+    if let Err(fault) = allowed {
+        let is_page = proof::is_page(request.headers());
+        return told(call, &audit, challenge(fault, is_page)).await;
     }
     if let Some(caller) = caller {
         let who = match peer {
@@ -64,13 +67,17 @@ pub(super) async fn check(
         request.extensions_mut().insert(By { door: Door::Api, who });
         request.extensions_mut().insert(caller);
     }
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if is_session {
+        // What a browser keeps, whoever sits there next may find.
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
     told(call, &audit, response).await
 }
 
-async fn told(call: Option<Call>, audit: &Audit, response: Response) -> Response {
+async fn told(call: Option<Call>, audit: &Audit, mut response: Response) -> Response {
     if let Some(call) = call {
-        call.ended(audit, response.status()).await;
+        call.ended(audit, &mut response).await;
     }
     response
 }
@@ -119,28 +126,16 @@ fn neighbour(user: u32) -> Caller {
         name: format!("uid {user}").into(),
         role: if is_root { Role::Admin } else { Role::Reader },
         scope: Scope::All,
+        is_session: false,
         ended: CancellationToken::new(),
     }
 }
 
-/// Returns the token that a request shows, as `Bearer`, or as the password of `Basic`.
-fn presented(headers: &HeaderMap) -> Option<Zeroizing<String>> {
-    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Zeroizing::new(rest.trim().to_owned()));
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = Zeroizing::new(STANDARD.decode(rest.trim()).ok()?);
-    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some(Zeroizing::new(password.to_owned()))
-}
-
-fn challenge(fault: Fault) -> Response {
-    let is_unknown = fault.status == StatusCode::UNAUTHORIZED;
+/// Says how to prove oneself. A page of ours has its own way, and a browser would ask for a password over it.
+fn challenge(fault: Fault, is_page: bool) -> Response {
+    let is_told = fault.status == StatusCode::UNAUTHORIZED && !is_page;
     let mut response = fault.into_response();
-    for scheme in CHALLENGES.into_iter().filter(|_| is_unknown) {
+    for scheme in CHALLENGES.into_iter().filter(|_| is_told) {
         response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
     response
@@ -157,28 +152,5 @@ impl<S: Sync> FromRequestParts<S> for From {
             Some(Peer::Remote(address)) => Some(*address),
             _ => None,
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(value: &str) -> Option<String> {
-        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-        presented(&headers).map(|it| it.to_string())
-    }
-
-    #[test]
-    fn a_token_is_shown_in_two_ways() {
-        assert_eq!(shown("Bearer pic_a").as_deref(), Some("pic_a"));
-        assert_eq!(shown("bearer  pic_a ").as_deref(), Some("pic_a"));
-        // `anna:pic_a` and `:pic_a`
-        assert_eq!(shown("Basic YW5uYTpwaWNfYQ==").as_deref(), Some("pic_a"));
-        assert_eq!(shown("BASIC OnBpY19h").as_deref(), Some("pic_a"));
-        for none in ["", "Bearer", "pic_a", "Basic pic_a", "Basic cGljX2E=", "Digest x", "Basic /w=="] {
-            assert_eq!(shown(none), None, "{none}");
-        }
-        assert!(presented(&HeaderMap::new()).is_none());
     }
 }

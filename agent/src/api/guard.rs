@@ -14,6 +14,7 @@ use axum::{
 use tokio::sync::watch;
 
 use super::{
+    body,
     fault::{Dialect, Fault},
     serve::Peer,
 };
@@ -52,6 +53,27 @@ pub(super) async fn same_origin(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     Fault::new(StatusCode::FORBIDDEN, "Forbidden", "pages of other origins may not change this machine").into_response()
+}
+
+/// Refuses a change in the name of a browser's session that does not prove to come from our own page, and to be what no
+/// form sends: JSON. Elsewhere it is enough not to be caught; a session goes along unasked, so it has to be better.
+pub(super) fn of_own_page(request: &Request) -> Result<(), Fault> {
+    let headers = request.headers();
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if reads && !headers.contains_key(header::UPGRADE) {
+        return Ok(());
+    }
+    let says = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    if is_foreign(headers, "https://") || !(says || headers.contains_key(header::ORIGIN)) {
+        let detail = "with a session only this machine's own page may change it";
+        return Err(Fault::new(StatusCode::FORBIDDEN, "Forbidden", detail).help("programs use a token"));
+    }
+    let media = body::media(headers);
+    if !reads && media != "application/json" && !media.ends_with("+json") {
+        let detail = "with a session changes are sent as application/json";
+        return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", detail));
+    }
+    Ok(())
 }
 
 fn is_foreign(headers: &HeaderMap, scheme: &str) -> bool {
@@ -98,5 +120,37 @@ mod tests {
         ] {
             assert!(!is_addressed(&request(uri, hosts), &names), "{uri} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_session_changes_things_from_our_own_page_alone() {
+        let met = |method: Method, lines: &[(&'static str, &str)]| {
+            let mut request = request("/logout", &["attic:8080"]);
+            *request.method_mut() = method;
+            for (name, value) in lines {
+                request.headers_mut().append(*name, value.parse().unwrap());
+            }
+            of_own_page(&request).map_or_else(|fault| fault.status.as_u16(), |()| 200)
+        };
+        let (own, json) = (("sec-fetch-site", "same-origin"), ("content-type", "application/json"));
+        assert_eq!(met(Method::GET, &[]), 200);
+        assert_eq!(met(Method::POST, &[own, json]), 200);
+        assert_eq!(met(Method::POST, &[("origin", "https://attic:8080"), json]), 200);
+        assert_eq!(met(Method::PATCH, &[own, ("content-type", "application/merge-patch+json")]), 200);
+        assert_eq!(met(Method::GET, &[own, ("upgrade", "websocket")]), 200);
+        for wrong in [
+            &[json][..],
+            &[json, ("sec-fetch-site", "none")],
+            &[json, ("sec-fetch-site", "same-site")],
+            &[json, own, ("origin", "https://attic:8443")],
+            &[json, ("origin", "http://attic:8080")],
+            &[json, ("origin", "null"), own],
+        ] {
+            assert_eq!(met(Method::POST, wrong), 403, "{wrong:?}");
+        }
+        for media in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
+            assert_eq!(met(Method::DELETE, &[own, ("content-type", media)]), 415, "{media}");
+        }
+        assert_eq!(met(Method::GET, &[("upgrade", "websocket")]), 403);
     }
 }

@@ -9,14 +9,18 @@ use serde_json::{Map, Value, json};
 use super::{
     BASE, State, kinds,
     operations::{Needs, TABLE},
+    proof,
 };
 
 /// An OpenAPI v2 document that says nothing, as protobuf: kubectl before 1.27 wants one before it applies anything, and
 /// reads nothing from it.
 const EMPTY_V2: &[u8] = b"\x0a\x032.0\x12\x0f\x0a\x07Piccolo\x12\x041.32\x42\x00";
 
-/// The name of the one way to prove oneself.
+/// The name of the way in which programs prove themselves.
 const TOKEN: &str = "token";
+/// The names of the two halves in which a browser does.
+const COOKIE: &str = "cookie";
+const KEY: &str = "key";
 /// What stands for a kind in a path.
 const PLURAL: &str = "{plural}";
 
@@ -46,11 +50,17 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/trust/quote".to_owned(), quote());
     paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
     paths.insert("/tokens".to_owned(), consent("Makes a token.", &["label", "role"]));
+    paths.insert("/login".to_owned(), consent("Begins a session of a browser.", &["name", "password"]));
+    paths.insert("/users".to_owned(), consent("Makes a user.", &["name", "role", "password"]));
     paths.insert("/webhooks/{source}".to_owned(), webhook());
     guard(&mut paths);
     asks::describe(&mut paths);
     let mut document = document(&paths, state.version);
-    document["components"]["securitySchemes"] = json!({ TOKEN: { "type": "http", "scheme": "bearer" } });
+    document["components"]["securitySchemes"] = json!({
+        TOKEN: { "type": "http", "scheme": "bearer" },
+        COOKIE: { "type": "apiKey", "in": "cookie", "name": proof::COOKIE },
+        KEY: { "type": "apiKey", "in": "header", "name": proof::KEY.as_str() },
+    });
     Json(document)
 }
 
@@ -68,7 +78,11 @@ fn guard(paths: &mut Map<String, Value>) {
                 Needs::Role(role) => Some(role.as_str()),
                 Needs::Root => Some("root"),
             };
-            described["security"] = role.map_or_else(|| json!([]), |_| json!([{ TOKEN: [] }]));
+            described["security"] = match operation.needs {
+                Needs::Nothing | Needs::Claimed => json!([]),
+                Needs::Role(_) => json!([{ TOKEN: [] }, { COOKIE: [], KEY: [] }]),
+                Needs::Root => json!([{ TOKEN: [] }]),
+            };
             described["x-piccolo-role"] = json!(role);
             if place["parameters"].is_null() && operation.path.contains('{') {
                 place["parameters"] = parameters(operation.path);

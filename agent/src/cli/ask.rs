@@ -1,8 +1,12 @@
 //! Questions to the person at the terminal.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::PathBuf,
+};
 
 use super::failure::Failure;
+use crate::secrets::Plain;
 
 /// Asks for a line of text. Fails where nobody can answer, naming the option that says it instead.
 pub(super) fn line(question: &str, option: &str) -> Result<String, Failure> {
@@ -20,4 +24,33 @@ pub(super) fn line(question: &str, option: &str) -> Result<String, Failure> {
 pub(super) fn is_so(question: &str, option: &str) -> Result<bool, Failure> {
     let answer = line(&format!("{question} [y/N]"), option)?;
     Ok(["y", "yes"].contains(&answer.to_ascii_lowercase().as_str()))
+}
+
+/// Asks twice for something secret, unseen; where nobody can be asked it is the one line of the standard input.
+pub(super) fn secret(question: &str) -> Result<Plain, Failure> {
+    if !io::stdin().is_terminal() {
+        return from_pipe();
+    }
+    let no_terminal = |source| Failure::File { path: PathBuf::from("/dev/tty"), source };
+    let read =
+        |words: String| rpassword::prompt_password(words).map(|it| Plain::new(it.into_bytes())).map_err(no_terminal);
+    let value = read(format!("{question} "))?;
+    if value.expose().is_empty() {
+        return Err(Failure::Usage("the value is empty; nothing was changed".to_owned()));
+    }
+    if read("Once more: ".to_owned())? != value {
+        return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
+    }
+    Ok(value)
+}
+
+fn from_pipe() -> Result<Plain, Failure> {
+    let whole = Plain::read(io::stdin().lock(), usize::MAX)
+        .map_err(|source| Failure::File { path: PathBuf::from("<stdin>"), source })?;
+    let text = whole.expose();
+    let line = text.strip_suffix(b"\n").map_or(text, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    if line.is_empty() {
+        return Err(Failure::Usage("there is no value on standard input".to_owned()));
+    }
+    Ok(Plain::new(line.to_vec()))
 }

@@ -1,6 +1,11 @@
 //! `piccolo token`: who may come in over networks.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use clap::{
@@ -13,7 +18,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{client::Client, failure::Failure, output, screen::Screen, subject, table::Table};
-use crate::access::Token;
+use crate::access::{Seed, Token};
 
 /// Lets others in over networks, and out again.
 #[derive(Debug, clap::Args)]
@@ -29,6 +34,10 @@ pub(super) struct Args {
 enum Command {
     /// Makes a token. It is told this once.
     Create(Create),
+    /// Makes a token for a machine that is not there yet, and prints the seed by which it will know the token.
+    ///
+    /// The seed holds nothing secret, but whoever can change it owns the machine: it is root's alone, at `/run/piccolo/seed.toml` or as the credential `piccolo.seed` of systemd.
+    Seed(SeedArgs),
     /// Lists tokens, without what is secret of them.
     List,
     /// Takes a token back. What goes on in its name ends at once.
@@ -60,9 +69,22 @@ struct Create {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+struct SeedArgs {
+    /// What the token is called.
+    label: String,
+    /// A further name by which the machine will be reached, once for each.
+    #[arg(long)]
+    name: Vec<String>,
+    /// The file that the token is written to, for its owner alone. A file that is there is not written over.
+    #[arg(long)]
+    out: PathBuf,
+}
+
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     match &args.command {
         Command::Create(args) => create(args, client, screen).await,
+        Command::Seed(args) => seed(args, screen),
         Command::List => list(client, screen).await,
         Command::Revoke { id } => {
             let id = Token::id_in(id);
@@ -76,11 +98,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
 
 async fn create(args: &Create, client: &Client, screen: &Screen) -> Result<(), Failure> {
     // The file first: a token that could not be written would be nobody's.
-    let file = args.out.as_ref().map(|path| {
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        file.map_err(|source| Failure::File { path: path.clone(), source }).map(|file| (path, file))
-    });
-    let file = file.transpose()?;
+    let file = args.out.as_ref().map(|path| new(path).map(|file| (path, file))).transpose()?;
     let scope = if args.metrics_only { "metrics" } else { "all" };
     let days = (!args.never_expires).then_some(args.days);
     let made = make(&json!({ "label": args.label, "role": args.role, "scope": scope, "days": days }), client).await?;
@@ -94,6 +112,23 @@ async fn create(args: &Create, client: &Client, screen: &Screen) -> Result<(), F
     let until = made["expires"].as_str().map_or_else(|| "for ever".to_owned(), |it| format!("until {it}"));
     screen.note(format!("token {} ({}, {}) holds {until}", text(&made, "id"), args.label, args.role));
     Ok(())
+}
+
+/// Makes a token here, and tells a machine to come what it has to know of it.
+fn seed(args: &SeedArgs, screen: &Screen) -> Result<(), Failure> {
+    let unusable = |source| Failure::File { path: args.out.clone(), source };
+    let mut file = new(&args.out)?;
+    let token = Token::generate().map_err(unusable)?;
+    file.write_all(Zeroizing::new(format!("{}\n", *token.text())).as_bytes()).map_err(unusable)?;
+    screen.data(Seed::text(&token, &args.label, &args.name).as_bytes())?;
+    screen.note(format!("token {} ({}, admin) holds until it is revoked", token.id(), args.label));
+    Ok(())
+}
+
+/// Makes a file for its owner alone.
+fn new(path: &Path) -> Result<fs::File, Failure> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(|source| Failure::File { path: path.to_owned(), source })
 }
 
 /// Has the machine make a token.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{Options, banner::Banner, sockets};
 use crate::{
-    access::{Access, Authority, Names, Shown},
+    access::{Access, Authority, Names, Seed, Shown},
     api::{Gate, Plate},
     clock, file,
     host::linux::{addresses, hostname, reload_screens},
@@ -27,6 +27,8 @@ pub(super) type Key = Option<Option<Zeroizing<String>>>;
 
 /// How often it is looked for what changed without a word: names, addresses, the clock.
 const EVERY: Duration = Duration::from_secs(15);
+/// The credential of systemd that holds a seed.
+const CREDENTIAL: &str = "piccolo.seed";
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,9 @@ impl Door {
     pub(super) async fn open(options: &Options, store: &Arc<Writer>, key: Key) -> anyhow::Result<Self> {
         let directory = options.state_dir.join("access");
         let (access, authority) = (access(&directory, store)?, authority(&directory, store, key));
-        let names = watch::Sender::new(Arc::new(look(&options.names)));
+        plant(&access, &options.seed, store);
+        let more = [options.names.clone(), access.names()].concat();
+        let names = watch::Sender::new(Arc::new(look(&more)));
         let shown = Arc::new(Shown::default());
         let listener = if authority.is_some() { sockets::listen(options.listen, store).await } else { None };
         let plate = Plate {
@@ -73,7 +77,7 @@ impl Door {
             access: Arc::clone(&access),
             authority,
             names,
-            more: options.names.clone(),
+            more,
             shown: Arc::clone(&shown),
             plate: plate.clone(),
             issue: options.issue.clone(),
@@ -132,7 +136,7 @@ impl Keeper {
         let shown = self.authority.as_ref().map(|it| it.leaf(&self.names.borrow(), now)).transpose();
         let shown = shown.map(|it| it.into_iter().for_each(|(certificate, _)| self.shown.show(certificate)));
         self.tell("certificate", shown);
-        self.tell("tokens", self.access.tidy(now));
+        self.tell("tokens", self.access.tidy((Instant::now(), now)));
         let is_news = self.say();
         (self, is_news)
     }
@@ -182,6 +186,28 @@ fn access(directory: &Path, store: &Writer) -> anyhow::Result<Arc<Access>> {
         Access::shut(directory, Instant::now())
     });
     Ok(Arc::new(access.context("can't make a code")?))
+}
+
+/// Takes the seed, if there is one and nobody has claimed the machine.
+fn plant(access: &Access, file: &Path, store: &Writer) {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|it| Path::new(&it).join(CREDENTIAL));
+    for path in credential.iter().map(PathBuf::as_path).chain([file]) {
+        let planted = match Seed::read(path) {
+            Ok(None) => continue,
+            Ok(Some(seed)) => access.plant(&seed, clock::now()).map_err(anyhow::Error::new),
+            Err(_) if access.is_claimed() => return,
+            Err(error) => Err(anyhow::Error::new(error)),
+        };
+        match planted {
+            Ok(Some(token)) => {
+                let words = format!("The machine is claimed by its seed: token {} ({})", token.id, token.label);
+                store.event(Event::new("Claimed", words));
+            }
+            Ok(None) => {}
+            Err(error) => report(store, "seed", "SeedUnusable", &error),
+        }
+        return;
+    }
 }
 
 fn authority(directory: &Path, store: &Writer, key: Key) -> Option<Authority> {

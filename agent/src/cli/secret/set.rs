@@ -1,6 +1,5 @@
 use std::{
     fs::File,
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +10,7 @@ use super::{
     recipient,
 };
 use crate::{
-    cli::{client::Client, failure::Failure, screen::Screen},
+    cli::{ask, client::Client, failure::Failure, screen::Screen},
     secrets::{Plain, Recipient, seal},
 };
 
@@ -47,8 +46,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let recipients = recipient::all(&args.recipient, &draft.secret.spec, client).await?;
     let value = match &args.from {
         Some(path) => from_file(path)?,
-        None if io::stdin().is_terminal() => ask(&args.name, &args.key)?,
-        None => from_pipe()?,
+        None => ask::secret(&format!("Value of {}/{}:", args.name, args.key))?,
     };
     put(&mut draft, &args.key, &value, &recipients)?;
     let word = if draft.is_new { "created" } else { "changed" };
@@ -67,29 +65,4 @@ fn from_file(path: &Path) -> Result<Plain, Failure> {
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_or(0, |it| usize::try_from(it.len()).unwrap_or(usize::MAX));
     Plain::read(file, size).map_err(unreadable)
-}
-
-fn from_pipe() -> Result<Plain, Failure> {
-    let whole = Plain::read(io::stdin().lock(), usize::MAX)
-        .map_err(|source| Failure::File { path: PathBuf::from("<stdin>"), source })?;
-    let text = whole.expose();
-    let line = text.strip_suffix(b"\n").map_or(text, |line| line.strip_suffix(b"\r").unwrap_or(line));
-    if line.is_empty() {
-        return Err(Failure::Usage("there is no value on standard input".to_owned()));
-    }
-    Ok(Plain::new(line.to_vec()))
-}
-
-fn ask(name: &str, key: &str) -> Result<Plain, Failure> {
-    let no_terminal = |source| Failure::File { path: PathBuf::from("/dev/tty"), source };
-    let read =
-        |words: String| rpassword::prompt_password(words).map(|it| Plain::new(it.into_bytes())).map_err(no_terminal);
-    let value = read(format!("Value of {name}/{key}: "))?;
-    if value.expose().is_empty() {
-        return Err(Failure::Usage("the value is empty; nothing was changed".to_owned()));
-    }
-    if read("Once more: ".to_owned())? != value {
-        return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
-    }
-    Ok(value)
 }
