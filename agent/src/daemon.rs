@@ -35,8 +35,8 @@ use crate::{
     },
     manifests::{Change, Manifests},
     reconcile::{
-        Reconciler, container::Containers, image::Images, network::Networks, secret::Secrets, source::Sources,
-        volume::Volumes,
+        Reconciler, container::Containers, firewall::Firewalls, image::Images, network::Networks, secret::Secrets,
+        source::Sources, volume::Volumes,
     },
     secrets::Identity,
     sources::Puller,
@@ -169,6 +169,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(seams::name(manifests.subscribe(), name, shutdown.clone()));
     tasks.spawn(seams::declare(manifests.subscribe(), declare, shutdown.clone()));
     controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
+    controllers.spawn(&mut tasks, Firewalls(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
     let (follow, followed) = watch::channel(Followed::default());

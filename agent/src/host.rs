@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     error::{HostError, Reason},
-    firewall::{Firewall, Member, Rules, RulesSeen},
+    firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},
     gauges::Gauges,
     images::{
         ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Ours,

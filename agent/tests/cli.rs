@@ -330,6 +330,7 @@ piccolod 0.0.0-test at unix://DIR/api.sock: not ready
 KIND          DECLARED  READY  CHANGES  WAITING
 Secret        0         0      0        0
 ConfigSource  0         0      0        0
+Firewall      0         0      0        0
 Image         0         0      0        0
 Network       0         0      0        0
 Volume        0         0      0        0

@@ -13,23 +13,23 @@ use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
     host::{
-        ContainerSeen, EngineView, HostError, Limits, NetworkView, Networks as _, Reason, RulesSeen, Secrets as _,
-        State, Volumes as _, place,
+        ContainerSeen, EngineView, HostError, Limits, NetworkView, Networks as _, PacketFilter as _, Reason, RulesSeen,
+        Secrets as _, State, Volumes as _, place,
     },
     reconcile::{
-        Plan, Reconciler, Waiting, container::Containers, image::Images, network::Networks, secret::Secrets,
-        volume::Volumes,
+        Plan, Reconciler, Waiting, container::Containers, firewall::Firewalls, image::Images, network::Networks,
+        secret::Secrets, volume::Volumes,
     },
 };
 use piccolo_schema::{
-    ContainerSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
+    ContainerSpec, FirewallSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
     container::{Exposure, Restart},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::containers;
 use support::scenes::{
-    Drift, Files, a_name, a_network, a_secret, a_volume, an_image, drift, files, image_spec, network_spec, secret_spec,
-    spec, volume_spec,
+    Drift, Files, a_name, a_network, a_secret, a_volume, an_image, drift, files, firewall, image_spec, network_spec,
+    secret_spec, spec, volume_spec,
 };
 
 /// Passes after which everything has to be in place once it is quiet.
@@ -55,6 +55,7 @@ enum Happening {
     DeleteNetwork(&'static str),
     WriteVolume(&'static str, VolumeSpec),
     DeleteVolume(&'static str),
+    WriteFirewall(Option<FirewallSpec>),
     WriteSecret(&'static str, SecretSpec),
     DeleteSecret(&'static str),
     WriteImage(&'static str, ImageSpec),
@@ -88,6 +89,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => a_network().prop_map(Happening::DeleteNetwork),
         2 => (a_volume(), volume_spec()).prop_map(|(name, spec)| Happening::WriteVolume(name, spec)),
         1 => a_volume().prop_map(Happening::DeleteVolume),
+        2 => firewall().prop_map(Happening::WriteFirewall),
         2 => (a_secret(), secret_spec()).prop_map(|(name, spec)| Happening::WriteSecret(name, spec)),
         1 => a_secret().prop_map(Happening::DeleteSecret),
         2 => (an_image(), image_spec()).prop_map(|(name, spec)| Happening::WriteImage(name, spec)),
@@ -133,6 +135,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::SetAccess,
         Verb::SetQuota,
         Verb::ReleaseVolume,
+        Verb::SetFilter,
+        Verb::ClearFilter,
         Verb::SetRules,
         Verb::ClearRules,
         Verb::PlaceSecrets,
@@ -171,6 +175,7 @@ impl Scene {
             Happening::DeleteNetwork(name) => drop(self.files.networks.remove(name)),
             Happening::WriteVolume(name, spec) => drop(self.files.volumes.insert(name, spec)),
             Happening::DeleteVolume(name) => drop(self.files.volumes.remove(name)),
+            Happening::WriteFirewall(spec) => self.files.firewall = spec,
             Happening::WriteSecret(name, spec) => drop(self.files.secrets.insert(name, spec)),
             Happening::DeleteSecret(name) => drop(self.files.secrets.remove(name)),
             Happening::WriteImage(name, spec) => drop(self.files.images.insert(name, spec)),
@@ -213,7 +218,8 @@ impl Scene {
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&containers(&self.engine), &self.files.containers());
-        secrets && images && networks && volumes && containers
+        let firewall = support::pass(&Firewalls(Arc::clone(&self.engine)), &self.files.firewall());
+        secrets && images && networks && volumes && containers && firewall
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -329,6 +335,8 @@ impl Scene {
         let in_use = |name: &str| seen.networks.iter().any(|it| it.name == name && !it.attached.is_empty());
         let closed = |name: &str| in_use(name) && !self.files.networks.contains_key(name);
         prop_assert!(rules.intact);
+        let filter = self.engine.filter().now_or_never().unwrap().unwrap().filter.rules;
+        prop_assert_eq!(filter.map(|rules| rules.intact), self.files.firewall.as_ref().map(|_| true));
         prop_assert!(policies.is_subset(&rules.networks), "{:?} {:?}", rules, policies);
         prop_assert!(rules.networks.difference(&policies).all(|name| closed(name)), "{:?} {:?}", rules, policies);
         for member in &seen.members {

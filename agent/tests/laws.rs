@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, When},
     reconcile::{
-        Disruption, Reconciler, Step, container::Containers, image::Images, network::Networks, secret::Secrets,
-        source::Sources, volume::Volumes,
+        Disruption, Reconciler, Step, container::Containers, firewall::Firewalls, image::Images, network::Networks,
+        secret::Secrets, source::Sources, volume::Volumes,
     },
 };
 use piccolo_schema::{ConfigSource, Container, Desired};
@@ -181,6 +181,7 @@ fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
         support::pass(&Images(Arc::clone(&engine)), &earlier.images());
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
         support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
+        support::pass(&Firewalls(Arc::clone(&engine)), &earlier.firewall());
         support::pass(&containers(&engine), &earlier.containers());
         engine.let_time_pass();
     }
@@ -244,6 +245,12 @@ proptest! {
     fn networks_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Networks<FakeEngine>> { engine: machine(&earlier, &drifts), start: Networks };
         laws(world, &today.networks());
+    }
+
+    #[test]
+    fn firewalls_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
+        let world = || Fake::<Firewalls<FakeEngine>> { engine: machine(&earlier, &drifts), start: Firewalls };
+        laws(world, &today.firewall());
     }
 
     #[test]

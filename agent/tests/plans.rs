@@ -2,19 +2,30 @@
 //!
 //! To add a case is to add a folder. `PICCOLO_BLESS=1 cargo test --test plans` writes the answers down; read them before
 //! you commit them.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that can't go on has failed"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{Read as _, Write as _},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use piccolo_agent::{
-    host::{EngineView, ImagesView, NetworkView, SecretsView, SourcesView, VolumeSeen, fake::FakeEngine},
+    host::{
+        EngineView, FilterView, ImagesView, NetworkView, Rules, SecretsView, SourcesView, VolumeSeen, fake::FakeEngine,
+    },
     reconcile::{
         Disruption, Plan, Reconciler, Step,
         container::Containers,
+        firewall::{self, Firewalls},
         image::Images,
         network::{Act, NetworkStep, Networks},
         secret::Secrets,
@@ -23,8 +34,8 @@ use piccolo_agent::{
     },
 };
 use piccolo_schema::{
-    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Image, ImageSpec, Network, NetworkSpec, Secret,
-    SecretSpec, Volume, VolumeSpec,
+    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Firewall, FirewallSpec, Image, ImageSpec,
+    Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -79,6 +90,49 @@ fn network_plans_are_as_written_down() {
         describe(&plan) + &plan.steps.iter().find_map(rules).unwrap_or_default()
     });
     assert!(cases >= 20, "{cases} cases are too few");
+}
+
+#[test]
+fn firewall_plans_are_as_written_down() {
+    let cases = each_case("firewall", |desired, observed| {
+        let plan = firewall_plan(desired, observed);
+        describe(&plan) + &filter(&plan).map(written).unwrap_or_default()
+    });
+    assert!(cases >= 20, "{cases} cases are too few");
+}
+
+/// What is written down is also what the packet filter takes, now and when the machine starts.
+#[test]
+fn nft_understands_every_firewall() {
+    each_case("firewall", |desired, observed| {
+        let plan = firewall_plan(desired, observed);
+        for text in filter(&plan).into_iter().flat_map(|rules| [&rules.text, &rules.boot]) {
+            let mut nft = Command::new("nft");
+            let Ok(mut nft) = nft.args(["-c", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+                eprintln!("skipped: there is no nft");
+                continue;
+            };
+            nft.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            let mut said = String::new();
+            nft.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            let well = nft.wait().unwrap().success();
+            assert!(well || said.contains("Operation not permitted"), "{said}\n{text}");
+        }
+        describe(&plan) + &filter(&plan).map(written).unwrap_or_default()
+    });
+}
+
+fn firewall_plan(desired: &str, observed: &str) -> Plan<firewall::FirewallStep> {
+    let desired = read_desired::<FirewallSpec, Firewall>(desired, Firewall::new);
+    let observed = toml::from_str::<FilterView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+    Firewalls::<FakeEngine>::plan(&desired, &observed)
+}
+
+fn filter(plan: &Plan<firewall::FirewallStep>) -> Option<&Rules> {
+    plan.steps.iter().find_map(|step| match &step.act {
+        firewall::Act::Set { rules, .. } => Some(rules),
+        firewall::Act::Clear => None,
+    })
 }
 
 #[test]
@@ -162,12 +216,14 @@ fn describe<S: Step>(plan: &Plan<S>) -> String {
 /// Writes what `nft` is to be given, but for the digest.
 fn rules(step: &NetworkStep) -> Option<String> {
     match &step.act {
-        Act::SetRules { rules, .. } => {
-            let boot: String = rules.boot.lines().map(without_digest).collect();
-            Some(format!("\n{}\n# when the machine starts\n{boot}", rules.text.replace(&rules.digest, "…")))
-        }
+        Act::SetRules { rules, .. } => Some(written(rules)),
         _ => None,
     }
+}
+
+fn written(rules: &Rules) -> String {
+    let boot: String = rules.boot.lines().map(without_digest).collect();
+    format!("\n{}\n# when the machine starts\n{boot}", rules.text.replace(&rules.digest, "…"))
 }
 
 fn without_digest(line: &str) -> String {

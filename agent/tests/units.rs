@@ -60,6 +60,13 @@ fn the_daemon_may_end_programs_of_any_user() {
     assert!(bounds.contains("CAP_KILL"), "{bounds}");
 }
 
+#[test]
+fn systemd_understands_the_unit_of_the_firewall() {
+    let text = unit("piccolo-firewall.service");
+    assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("network-pre.target")));
+    understood("piccolo-firewall.service", &text.replace("ExecStart=/usr/sbin/nft", "ExecStart=/bin/true"));
+}
+
 fn unit(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../os-image/system").join(name)).unwrap()
 }

@@ -5,8 +5,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Image, ImageSpec, Kind, Mode, Network,
-    NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Firewall, FirewallSpec, Image, ImageSpec,
+    Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -21,6 +21,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Secret => Secret::crd(),
         Kind::Image => Image::crd(),
         Kind::ConfigSource => ConfigSource::crd(),
+        Kind::Firewall => Firewall::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -36,6 +37,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Secret => root_of::<SecretSpec>(),
         Kind::Image => root_of::<ImageSpec>(),
         Kind::ConfigSource => root_of::<ConfigSourceSpec>(),
+        Kind::Firewall => root_of::<FirewallSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -17,6 +17,8 @@ pub enum Kind {
     Image,
     /// A git repository that manifests come from.
     ConfigSource,
+    /// Who may reach the machine.
+    Firewall,
 }
 
 /// A word that names no kind.
@@ -26,7 +28,7 @@ pub struct UnknownKind(pub String);
 impl Kind {
     /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
     pub const ALL: &'static [Self] =
-        &[Self::Secret, Self::ConfigSource, Self::Image, Self::Network, Self::Volume, Self::Container];
+        &[Self::Secret, Self::ConfigSource, Self::Firewall, Self::Image, Self::Network, Self::Volume, Self::Container];
 
     /// Returns the kind as a manifest writes it, `Container`.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::Image => "Image",
             Self::ConfigSource => "ConfigSource",
+            Self::Firewall => "Firewall",
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
             Self::Secret => "secrets",
             Self::Image => "images",
             Self::ConfigSource => "configsources",
+            Self::Firewall => "firewalls",
         }
     }
 
@@ -61,6 +65,7 @@ impl Kind {
             Self::Secret => "secret",
             Self::Image => "image",
             Self::ConfigSource => "configsource",
+            Self::Firewall => "firewall",
         }
     }
 
@@ -73,6 +78,7 @@ impl Kind {
             Self::Secret => "sec",
             Self::Image => "img",
             Self::ConfigSource => "cs",
+            Self::Firewall => "fw",
         }
     }
 

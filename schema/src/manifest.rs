@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::{ConfigSource, Container, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
+use crate::{ConfigSource, Container, Firewall, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +20,8 @@ pub enum Manifest {
     Image(Box<Image>),
     /// A source of manifests.
     ConfigSource(Box<ConfigSource>),
+    /// The firewall.
+    Firewall(Box<Firewall>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -50,6 +52,7 @@ impl Manifest {
             Self::Secret(_) => Kind::Secret,
             Self::Image(_) => Kind::Image,
             Self::ConfigSource(_) => Kind::ConfigSource,
+            Self::Firewall(_) => Kind::Firewall,
         }
     }
 
@@ -62,6 +65,7 @@ impl Manifest {
             Self::Secret(it) => &it.metadata,
             Self::Image(it) => &it.metadata,
             Self::ConfigSource(it) => &it.metadata,
+            Self::Firewall(it) => &it.metadata,
         }
     }
 
@@ -79,6 +83,7 @@ impl Manifest {
             Self::Secret(it) => it.validate(),
             Self::Image(it) => it.validate(),
             Self::ConfigSource(it) => it.validate(),
+            Self::Firewall(it) => it.validate(),
         };
         violations.extend(Mode::validate(self.metadata()));
         violations
@@ -146,6 +151,17 @@ impl Declared for ConfigSource {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::ConfigSource(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Firewall {
+    const KIND: Kind = Kind::Firewall;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Firewall(it) => Some(it),
             _ => None,
         }
     }

@@ -42,6 +42,8 @@ impl Manifest {
             Self::Container(it) => !it.spec.grants.is_empty(),
             // What comes from there is not looked at again.
             Self::ConfigSource(_) => true,
+            // Who opens the machine, or shuts it, decides who else comes in.
+            Self::Firewall(_) => true,
             Self::Image(it) => reads_the_machine(it),
             Self::Network(_) | Self::Volume(_) | Self::Secret(_) => false,
         };

@@ -1,5 +1,6 @@
 //! What is wrong between manifests: each is right by itself, together they can't work. Pure.
 
+mod firewall;
 mod missing;
 mod policies;
 mod rivals;
@@ -59,9 +60,11 @@ pub fn check(manifests: &[&Manifest], extent: Extent) -> Vec<Conflict> {
     rivals::ports(&set, &mut out);
     rivals::subnets(&set, &mut out);
     rivals::references(&set, &mut out);
+    firewall::ports(&set, &mut out);
     waits::cycles(&set, &mut out);
     if extent == Extent::Whole {
         missing::check(&set, &mut out);
+        firewall::targets(&set, &mut out);
         policies::check(&set, &mut out);
     }
     out.sort_by(|a, b| (&a.at, a.code).cmp(&(&b.at, b.code)));

@@ -57,6 +57,12 @@ impl Subnet {
         wide.is_ipv6() == narrow.is_ipv6() && wide.zeroed(narrow.network) == wide.network
     }
 
+    /// Returns true if the other one is narrower and lies in this one.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.bits < other.bits && self.overlaps(other)
+    }
+
     /// Returns true if its addresses are IPv6.
     pub const fn is_ipv6(&self) -> bool {
         self.network.is_ipv6()

@@ -9,6 +9,7 @@
 mod drift;
 mod engine;
 mod faults;
+mod filter;
 mod images;
 mod networks;
 mod secrets;
@@ -40,6 +41,7 @@ use world::World;
 pub struct FakeEngine {
     inner: Mutex<Inner>,
     containers_changed: Notify,
+    filter_changed: Notify,
     images_changed: Notify,
     networks_changed: Notify,
     sources_changed: Notify,
@@ -174,6 +176,7 @@ impl FakeEngine {
     fn tell(&self) {
         if !self.lock().muted {
             self.containers_changed.notify_one();
+            self.filter_changed.notify_one();
             self.images_changed.notify_one();
             self.networks_changed.notify_one();
             self.sources_changed.notify_one();

@@ -1,15 +1,50 @@
-//! The packet filter of the machine, as far as it is ours: one table, made from one text.
+//! The packet filter of the machine, as far as it is ours: a table for containers and one for the machine itself, each
+//! made from one text.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, future::Future, net::IpAddr};
 
 use piccolo_schema::container::Port;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::HostError;
+
 /// The name of our table.
 pub const TABLE: &str = "piccolo";
+/// The name of the table that says who may reach the machine.
+pub const MACHINE_TABLE: &str = "piccolo_firewall";
 /// The longest name of a network device.
 const LONGEST_DEVICE: usize = 15;
+
+/// Who may reach the machine, as far as the packet filter keeps it.
+pub trait PacketFilter: Send + Sync + 'static {
+    /// Looks at the rules, and at the containers and bridges that they are about.
+    fn filter(&self) -> impl Future<Output = Result<FilterView, HostError>> + Send;
+    /// Waits until something of that may have changed.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+    /// Puts these rules in the place of those that are there, in one stroke.
+    fn set_filter(&self, rules: &Rules) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Removes the rules.
+    fn clear_filter(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+}
+
+/// What there is of who may reach the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterView {
+    /// Every container of ours, running or not, sorted by identifier.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Member>,
+    /// The devices of the engine's bridges.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub bridges: BTreeSet<String>,
+    /// The rules.
+    #[serde(skip_serializing_if = "Firewall::is_idle")]
+    pub filter: Firewall,
+    /// The port on which the machine's API answers networks, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_port: Option<u16>,
+}
 
 /// All rules that are wanted on the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +103,9 @@ pub struct Firewall {
 pub struct Member {
     /// The engine's identifier.
     pub id: String,
+    /// The name of its manifest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The network that it was made on.
     pub network: String,
     /// Its addresses there. None while it does not run.

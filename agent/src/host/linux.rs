@@ -17,6 +17,7 @@ mod ending;
 mod error;
 mod events;
 mod family;
+mod filter;
 mod gauges;
 mod git;
 mod ground;

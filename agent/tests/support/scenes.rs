@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use piccolo_agent::host::{Limits, Offer, SourceSeen, Stamp, fake::FakeEngine};
 use piccolo_schema::{
-    ConfigSourceSpec, Container, ContainerSpec, Desired, Image, ImageSpec, Network, NetworkSpec, Secret, SecretSpec,
-    Volume, VolumeSpec,
+    ConfigSourceSpec, Container, ContainerSpec, Desired, Firewall, FirewallSpec, Image, ImageSpec, Network,
+    NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
     container::{
         Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse, Update, UpdatePolicy,
     },
+    firewall::{Forward, Service},
     image::{Build, Credentials, Prune, Push},
     network::{Allow, Policy},
     quantity::Bytes,
@@ -38,6 +39,7 @@ pub struct Files {
     pub volumes: BTreeMap<&'static str, VolumeSpec>,
     pub secrets: BTreeMap<&'static str, SecretSpec>,
     pub images: BTreeMap<&'static str, ImageSpec>,
+    pub firewall: Option<FirewallSpec>,
     pub broken: bool,
 }
 
@@ -101,6 +103,11 @@ impl Files {
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
     }
 
+    pub fn firewall(&self) -> Desired<Firewall> {
+        let manifests = self.firewall.iter().map(|spec| Firewall::new(Firewall::NAME, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+
     pub fn secrets(&self) -> Desired<Secret> {
         let manifests = self.secrets.iter().map(|(name, spec)| Secret::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
@@ -157,8 +164,15 @@ pub fn files() -> impl Strategy<Value = Files> {
     let volumes = proptest::collection::btree_map(a_volume(), volume_spec(), 0..=VOLUMES.len());
     let secrets = proptest::collection::btree_map(a_secret(), secret_spec(), 0..=SECRETS.len());
     let images = proptest::collection::btree_map(an_image(), image_spec(), 0..=IMAGES.len());
-    (containers, networks, volumes, secrets, images).prop_map(|(containers, networks, volumes, secrets, images)| {
-        Files { containers, networks, volumes, secrets, images, broken: false }
+    let all = (containers, networks, volumes, secrets, images, firewall());
+    all.prop_map(|(containers, networks, volumes, secrets, images, firewall)| Files {
+        containers,
+        networks,
+        volumes,
+        secrets,
+        images,
+        firewall,
+        broken: false,
     })
 }
 
@@ -244,6 +258,32 @@ fn policy() -> impl Strategy<Value = Policy> {
         let allow = on.map(|on| Allow { from: labels(on), ports: vec![80], ..Allow::default() });
         Policy { allow: allow.into_iter().collect(), egress: Vec::new() }
     })
+}
+
+/// With or without a service and a port that leads on to one of the containers.
+pub fn firewall() -> impl Strategy<Value = Option<FirewallSpec>> {
+    let zone = || select(&["lan", "containers", "anywhere"]).prop_map(|zone| vec![zone.to_owned()]);
+    let rate = option::of(Just("10/minute".to_owned()));
+    let service = (1..3u16, zone(), rate).prop_map(|(port, from, rate)| {
+        let name = "it".to_owned();
+        Service { name, ports: vec![port], protocol: Protocol::Tcp, from, rate }
+    });
+    let forward = (a_name(), select(&[80, 443, 8080]), zone()).prop_map(|(container, port, from)| Forward {
+        name: "on".to_owned(),
+        port,
+        from,
+        container: container.to_owned(),
+        container_port: 80,
+        ..Forward::default()
+    });
+    option::weighted(
+        0.8,
+        (vec(service, 0..=1), vec(forward, 0..=1)).prop_map(|(services, forwards)| FirewallSpec {
+            services,
+            forwards,
+            ..FirewallSpec::default()
+        }),
+    )
 }
 
 pub fn a_secret() -> impl Strategy<Value = &'static str> {

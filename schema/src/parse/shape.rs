@@ -53,6 +53,7 @@ impl Shape {
         static SECRET: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Secret)));
         static CONFIG_SOURCE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::ConfigSource)));
         static IMAGE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Image)));
+        static FIREWALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Firewall)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
@@ -60,6 +61,7 @@ impl Shape {
             Kind::Secret => &SECRET,
             Kind::Image => &IMAGE,
             Kind::ConfigSource => &CONFIG_SOURCE,
+            Kind::Firewall => &FIREWALL,
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
     }
 }
 
-fn want<M: Declared>(set: &Set<'_>, name: &str, at: Spot, out: &mut Vec<Conflict>) {
+pub(super) fn want<M: Declared>(set: &Set<'_>, name: &str, at: Spot, out: &mut Vec<Conflict>) {
     if set.get::<M>(name).is_some() {
         return;
     }

@@ -199,7 +199,7 @@ impl FakeEngine {
     /// Changes our rules for traffic.
     pub fn alter_rules(&self) {
         self.by_hand(|world| {
-            if let Some(rules) = &mut world.firewall.rules {
+            for rules in world.firewall.rules.iter_mut().chain(&mut world.filter) {
                 rules.intact = false;
             }
         });
@@ -225,7 +225,7 @@ impl FakeEngine {
 
     /// Removes our rules for traffic.
     pub fn flush_rules(&self) {
-        self.by_hand(|world| world.firewall.rules = None);
+        self.by_hand(|world| (world.firewall.rules, world.filter) = (None, None));
     }
 
     /// Takes the packet filter away, or brings it back.
@@ -286,7 +286,7 @@ impl FakeEngine {
                 it.health = it.health.filter(|_| again).map(|_| Health::Starting);
                 (it.since, it.restarts) = (Some(if again { started } else { ended }), 0);
             }
-            world.firewall.rules = None;
+            (world.firewall.rules, world.filter) = (None, None);
         });
         self.forget_secrets();
     }

@@ -75,6 +75,12 @@ pub enum Verb {
     SetRules,
     /// Removes the rules of the packet filter.
     ClearRules,
+    /// Looks at who may reach the machine.
+    Filter,
+    /// Says who may reach the machine.
+    SetFilter,
+    /// Opens the machine to all.
+    ClearFilter,
     /// Lists secrets.
     Secrets,
     /// Decrypts a secret.
@@ -186,6 +192,7 @@ impl Verb {
             self,
             Self::Containers
                 | Self::Images
+                | Self::Filter
                 | Self::Networks
                 | Self::Secrets
                 | Self::Volumes

@@ -103,7 +103,7 @@ impl World {
 
     /// Returns the containers of ours. An address follows from the identifier and lasts while a container is on its
     /// network.
-    fn members(&self) -> Vec<Member> {
+    pub(super) fn members(&self) -> Vec<Member> {
         let ours = self.containers.values().filter_map(|seen| Some((seen, spec_of(seen)?)));
         let member = |(seen, spec): (&Arc<ContainerSeen>, &ContainerSpec)| {
             let number = u32::from_str_radix(&seen.id, 16).unwrap_or_default();
@@ -111,6 +111,7 @@ impl World {
             Member {
                 may_call: false,
                 id: seen.id.clone(),
+                name: seen.subject().unwrap_or_default().to_owned(),
                 network: spec.network.clone().unwrap_or_else(|| "bridge".to_owned()),
                 addresses: (seen.attached && seen.state.is_live()).then_some(address).into_iter().collect(),
                 labels: spec.labels.clone(),

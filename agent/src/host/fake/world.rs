@@ -12,7 +12,7 @@ use super::{
 };
 use crate::host::{
     Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, HostError, NetworkSeen, Ours, Places, Pushed,
-    Reason, Record, SourceSeen, State, UpdatesSeen,
+    Reason, Record, RulesSeen, SourceSeen, State, UpdatesSeen,
 };
 
 /// All there is on the machine.
@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) sources: BTreeMap<String, SourceSeen>,
     /// The packet filter.
     pub(super) firewall: Firewall,
+    /// Who may reach the machine.
+    pub(super) filter: Option<RulesSeen>,
     /// The digests of tags in the registry.
     pub(super) tags: BTreeMap<String, String>,
     /// The digests of tags here.

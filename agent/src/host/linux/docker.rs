@@ -28,7 +28,9 @@ use super::{
     archives::{self, Spool},
     brought::Arrivals,
     cache::Cache,
-    create, error, events, guard,
+    create, error, events,
+    filter::Said,
+    guard,
     hint::Hint,
     images::{Declared, DeclaredImage},
     ledger::Ledger,
@@ -46,7 +48,10 @@ use super::{
 };
 use crate::{
     console::Excerpt,
-    host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp},
+    host::{
+        ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp,
+        firewall::{MACHINE_TABLE, TABLE},
+    },
 };
 
 /// How long an ordinary call may take.
@@ -85,6 +90,11 @@ pub struct Docker {
     /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
     pub(super) volumes_look: Arc<Semaphore>,
     pub(super) nft: Nft,
+    /// Who may reach the machine.
+    pub(super) filter: Nft,
+    pub(super) filter_hint: Notify,
+    /// What the rules for that are about.
+    pub(super) said: Mutex<Said>,
     /// Where the API of this machine answers networks.
     pub(super) api_port: OnceLock<u16>,
 }
@@ -130,7 +140,10 @@ impl Docker {
             builds_dir: state_dir.join("builds"),
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
-            nft: Nft::new(state_dir),
+            nft: Nft::new(TABLE, state_dir.join("rules.nft")),
+            filter: Nft::new(MACHINE_TABLE, state_dir.join("firewall.nft")),
+            filter_hint: Notify::new(),
+            said: Mutex::default(),
             api_port: OnceLock::new(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));

@@ -22,15 +22,19 @@ pub(super) async fn members(client: &Client, adopted: &BTreeMap<String, Stamp>) 
 /// Reads a line of the list. A container whose stamp can't be read is in no rule.
 fn member(summary: ContainerSummary, adopted: &BTreeMap<String, Stamp>) -> Option<Member> {
     let labels = summary.labels.unwrap_or_default();
-    let spec: ContainerSpec = match labels.get(SPEC_LABEL).filter(|_| labels.contains_key(CONTAINER_LABEL)) {
-        Some(spec) => serde_json::from_str(spec).ok()?,
-        None => *adopted.get(summary.id.as_ref()?)?.spec.clone()?,
+    let (name, spec): (String, ContainerSpec) = match (labels.get(CONTAINER_LABEL), labels.get(SPEC_LABEL)) {
+        (Some(name), Some(spec)) => (name.clone(), serde_json::from_str(spec).ok()?),
+        _ => {
+            let stamp = adopted.get(summary.id.as_ref()?)?;
+            (stamp.subject.clone(), *stamp.spec.clone()?)
+        }
     };
     let network = spec.network.unwrap_or_else(|| "bridge".to_owned());
     let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let addresses = networks.get(&network).map(|it| [it.ip_address.as_deref(), it.global_ipv6_address.as_deref()]);
     Some(Member {
         id: summary.id?,
+        name,
         // An engine writes nothing where there is no address.
         addresses: addresses.into_iter().flatten().flatten().filter_map(|ip| ip.parse().ok()).collect(),
         network,

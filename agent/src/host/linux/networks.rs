@@ -101,7 +101,7 @@ fn foreign(id: String, name: String, options: Option<&HashMap<String, String>>) 
 }
 
 /// Returns the device of a bridge: an engine makes one up from the identifier where none is asked for.
-fn bridge(id: &str, options: Option<&HashMap<String, String>>) -> String {
+pub(super) fn bridge(id: &str, options: Option<&HashMap<String, String>>) -> String {
     let named = options.and_then(|options| options.get(BRIDGE_OPTION).cloned());
     named.unwrap_or_else(|| format!("br-{}", short(id)))
 }

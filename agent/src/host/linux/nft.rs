@@ -10,7 +10,7 @@ mod boot;
 
 use std::{
     io::ErrorKind,
-    path::Path,
+    path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -19,10 +19,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use self::boot::Boot;
-use crate::host::{
-    Firewall, HostError, Reason, Rules, RulesSeen,
-    firewall::{TABLE, digest},
-};
+use crate::host::{Firewall, HostError, Reason, Rules, RulesSeen, firewall::digest};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +32,7 @@ const BRIDGED: [&str; 2] =
 /// The program `nft`.
 #[derive(Debug)]
 pub(super) struct Nft {
+    table: &'static str,
     boot: Boot,
     /// There was no table at the last look, and none has been made since: a machine without rules costs nothing.
     absent: AtomicBool,
@@ -53,9 +51,9 @@ enum Failure {
 }
 
 impl Nft {
-    /// The rules for the start of the machine are kept in this directory.
-    pub(super) fn new(directory: &Path) -> Self {
-        Self { boot: Boot::new(directory), absent: AtomicBool::default(), pen: Mutex::default() }
+    /// One table of ours, whose rules for the start of the machine are kept in this file.
+    pub(super) fn new(table: &'static str, boot: PathBuf) -> Self {
+        Self { table, boot: Boot(boot), absent: AtomicBool::default(), pen: Mutex::default() }
     }
 
     /// Looks at our rules.
@@ -64,7 +62,7 @@ impl Nft {
         if self.absent.load(Ordering::Acquire) {
             return Firewall { blind, ..Firewall::default() };
         }
-        match list().await {
+        match self.list().await {
             Ok(listing) => Firewall { blind, rules: Some(self.seen(&listing).await), problem: None },
             Err(Failure::NoTable) => {
                 self.absent.store(true, Ordering::Release);
@@ -79,14 +77,14 @@ impl Nft {
     pub(super) async fn set(&self, rules: &Rules) -> Result<(), HostError> {
         let _pen = self.pen.lock().await;
         self.absent.store(false, Ordering::Release);
-        if let Ok(listing) = list().await
+        if let Ok(listing) = self.list().await
             && self.seen(&listing).await.is(rules)
         {
             return Ok(());
         }
         run(&["-f", "-"], &rules.text).await?;
-        let seal = digest(&essence(&list().await?));
-        let text = format!("add chain inet {TABLE} seal {{ comment \"{seal}\"; }}\n");
+        let seal = digest(&essence(&self.list().await?));
+        let text = format!("add chain inet {} seal {{ comment \"{seal}\"; }}\n", self.table);
         run(&["-f", "-"], &text).await?;
         self.boot.keep(&rules.boot).await
     }
@@ -95,21 +93,23 @@ impl Nft {
     pub(super) async fn clear(&self) -> Result<(), HostError> {
         let _pen = self.pen.lock().await;
         self.boot.forget().await?;
-        let text = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
+        let table = self.table;
+        let text = format!("add table inet {table}\ndelete table inet {table}\n");
         Ok(run(&["-f", "-"], &text).await.map(drop)?)
     }
 
     async fn seen(&self, listing: &str) -> RulesSeen {
         RulesSeen { boot: self.boot.digest().await, ..seen(listing) }
     }
-}
 
-async fn list() -> Result<String, Failure> {
-    let listing = run(&["-s", "-nn", "list", "table", "inet", TABLE], "").await;
-    listing.map_err(|failure| match failure {
-        Failure::Failed(error) if error.message.contains(NOT_THERE) => Failure::NoTable,
-        other => other,
-    })
+    /// Lists the table, without who is counted in it at present.
+    async fn list(&self) -> Result<String, Failure> {
+        let listing = run(&["-s", "-nn", "-t", "list", "table", "inet", self.table], "").await;
+        listing.map_err(|failure| match failure {
+            Failure::Failed(error) if error.message.contains(NOT_THERE) => Failure::NoTable,
+            other => other,
+        })
+    }
 }
 
 /// Runs `nft` and returns what it writes.

@@ -14,14 +14,14 @@ use tokio::net::UnixDatagram;
 use tracing::debug;
 
 use super::docker::Docker;
-use crate::host::firewall::TABLE;
+use crate::host::firewall::{MACHINE_TABLE, TABLE};
 
 /// The group in which the kernel tells of tables, chains and rules: the seventh, as a bit.
 const GROUP: u32 = 1 << 6;
 /// More than one message of the kernel.
 const LONGEST: usize = 64 << 10;
 
-/// Asks for a look at the networks whenever something happens to our table, until nobody owns the engine any more. Where
+/// Asks for a look at the networks whenever something happens to our tables, until nobody owns the engine any more. Where
 /// the kernel does not let us listen, a change by hand is found by the next look.
 pub(super) async fn follow(docker: Weak<Docker>) {
     let socket = match listen() {
@@ -33,10 +33,19 @@ pub(super) async fn follow(docker: Weak<Docker>) {
         let told = socket.recv(&mut buffer).await;
         let Some(engine) = docker.upgrade() else { return };
         match told {
-            Ok(length) if is_about_us(&buffer[..length]) => engine.networks_hint.notify_one(),
-            Ok(_) => {}
+            Ok(length) => {
+                if names(&buffer[..length], TABLE) {
+                    engine.networks_hint.notify_one();
+                }
+                if names(&buffer[..length], MACHINE_TABLE) {
+                    engine.filter_hint.notify_one();
+                }
+            }
             // It told more than there was room for.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => engine.networks_hint.notify_one(),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                engine.networks_hint.notify_one();
+                engine.filter_hint.notify_one();
+            }
             Err(error) => return debug!(%error, "no longer told of changes of the packet filter"),
         }
     }
@@ -51,6 +60,7 @@ fn listen() -> io::Result<UnixDatagram> {
 }
 
 /// Every message names its table, with a zero at the end. The engine's own changes are many and none of ours.
-fn is_about_us(message: &[u8]) -> bool {
-    message.windows(TABLE.len() + 1).any(|part| part.strip_prefix(TABLE.as_bytes()) == Some(&[0]))
+fn names(message: &[u8], table: &str) -> bool {
+    // The name of one is the end of no other.
+    message.windows(table.len() + 1).any(|part| part.strip_prefix(table.as_bytes()) == Some(&[0]))
 }

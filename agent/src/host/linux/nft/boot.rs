@@ -13,18 +13,11 @@ use crate::{
     host::{HostError, Reason, firewall::digest},
 };
 
-/// The name of the file; the unit that loads it names it too.
-const FILE: &str = "rules.nft";
-
-/// The file.
+/// The file; a unit that loads it names it too.
 #[derive(Debug)]
-pub(super) struct Boot(PathBuf);
+pub(super) struct Boot(pub(super) PathBuf);
 
 impl Boot {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self(directory.join(FILE))
-    }
-
     /// Returns what stands for the rules in the file; nothing if it is not there or can't be read, so that it is written
     /// anew.
     pub(super) async fn digest(&self) -> String {
