@@ -1,5 +1,6 @@
 //! The machine behind traits of few verbs. `linux` is the real one, `fake` lives in memory; the same laws hold on both.
 
+mod disks;
 mod error;
 pub mod fake;
 pub mod firewall;
@@ -24,6 +25,10 @@ use piccolo_schema::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    disks::{
+        DiskSeen, Disks, DisksView, Ends, HALF_MADE, Identity, MakeOrder, Making, Marker, Mount, MountSeen, Partition,
+        Signature, Standing, Ticket, human, label as disk_label,
+    },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},
     gauges::Gauges,

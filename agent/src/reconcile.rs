@@ -4,6 +4,7 @@
 //! second, empty plan is the proof.
 
 pub mod container;
+pub mod disk;
 pub mod firewall;
 pub mod image;
 pub mod network;

@@ -51,6 +51,8 @@ async fn clients_find_the_kinds() {
             "images/status",
             "networks",
             "networks/status",
+            "disks",
+            "disks/status",
             "volumes",
             "volumes/status",
             "containers",

@@ -9,14 +9,14 @@ use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, When},
     reconcile::{
-        Disruption, Reconciler, Step, container::Containers, firewall::Firewalls, image::Images, network::Networks,
-        secret::Secrets, source::Sources, volume::Volumes,
+        Disruption, Reconciler, Step, container::Containers, disk::Disks, firewall::Firewalls, image::Images,
+        network::Networks, secret::Secrets, source::Sources, volume::Volumes,
     },
 };
 use piccolo_schema::{ConfigSource, Container, Desired};
 use proptest::prelude::*;
-use support::containers;
 use support::scenes::{CLOSED, Drift, Files, drifts, files, sources};
+use support::{containers, disks};
 
 /// Passes after which everything has to be in place.
 const PATIENCE: usize = 12;
@@ -194,7 +194,7 @@ fn forget_identifiers(things: &mut serde_json::Value) {
     match things {
         serde_json::Value::Array(items) => items.iter_mut().for_each(forget_identifiers),
         serde_json::Value::Object(fields) => {
-            for key in ["id", "label", "since", "now", "local", "wellSince", "firstSeen", "engineRestarts"] {
+            for key in ["id", "label", "since", "now", "local", "wellSince", "firstSeen", "engineRestarts", "used"] {
                 fields.remove(key);
             }
             if let Some(attached) = fields.get_mut("attached").filter(|it| it.is_object()) {
@@ -239,6 +239,14 @@ proptest! {
     fn volumes_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Volumes<FakeEngine>> { engine: machine(&earlier, &drifts), start: Volumes };
         laws(world, &today.volumes());
+    }
+
+    #[test]
+    fn disks_keep_the_laws(room in disks::rooms(), today in disks::wanted()) {
+        let world = || Fake::<Disks<FakeEngine>> { engine: room.machine(), start: Disks };
+        let desired = disks::desired(&today);
+        laws(world, &desired);
+        room.keeps_what_no_ticket_gives_away(&today);
     }
 
     #[test]

@@ -20,11 +20,13 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        EngineView, FilterView, ImagesView, NetworkView, Rules, SecretsView, SourcesView, VolumeSeen, fake::FakeEngine,
+        DisksView, EngineView, FilterView, ImagesView, NetworkView, Rules, SecretsView, SourcesView, VolumeSeen,
+        fake::FakeEngine,
     },
     reconcile::{
         Disruption, Plan, Reconciler, Step,
         container::Containers,
+        disk::Disks,
         firewall::{self, Firewalls},
         image::Images,
         network::{Act, NetworkStep, Networks},
@@ -34,8 +36,8 @@ use piccolo_agent::{
     },
 };
 use piccolo_schema::{
-    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Firewall, FirewallSpec, Image, ImageSpec,
-    Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Image,
+    ImageSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -143,6 +145,17 @@ fn volume_plans_are_as_written_down() {
         describe(&Volumes::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 20, "{cases} cases are too few");
+}
+
+/// The table of the guard is whole: `<what is on the disk>--<what the manifest says>`, and then some.
+#[test]
+fn disk_plans_are_as_written_down() {
+    let cases = each_case("disk", |desired, observed| {
+        let desired = read_desired::<DiskSpec, Disk>(desired, Disk::new);
+        let observed = toml::from_str::<DisksView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        describe(&Disks::<FakeEngine>::plan(&desired, &observed))
+    });
+    assert!(cases >= 160, "{cases} cases are too few");
 }
 
 #[test]

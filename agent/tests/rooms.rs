@@ -86,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
+    ("reconcile/disk", &["reconcile::disk", "reconcile", "host"]),
     ("reconcile/image", &["reconcile::image", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
     ("reconcile/secret", &["reconcile::secret", "reconcile", "host"]),
@@ -238,7 +239,7 @@ fn within(import: &str, room: &str) -> bool {
 fn is_sibling_reconciler(file: &str, import: &str) -> bool {
     let own = file.strip_prefix("reconcile/").and_then(|rest| rest.split(['/', '.']).next());
     let other = import.strip_prefix("reconcile::").and_then(|rest| rest.split("::").next());
-    let kinds = ["container", "image", "network", "secret", "volume"];
+    let kinds = ["container", "disk", "image", "network", "secret", "volume"];
     matches!((own, other), (Some(own), Some(other)) if own != other && kinds.contains(&other))
 }
 

@@ -5,8 +5,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Firewall, FirewallSpec, Image, ImageSpec,
-    Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Disk, DiskSpec, Firewall, FirewallSpec,
+    Image, ImageSpec, Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -22,6 +22,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Image => Image::crd(),
         Kind::ConfigSource => ConfigSource::crd(),
         Kind::Firewall => Firewall::crd(),
+        Kind::Disk => Disk::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -38,6 +39,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Image => root_of::<ImageSpec>(),
         Kind::ConfigSource => root_of::<ConfigSourceSpec>(),
         Kind::Firewall => root_of::<FirewallSpec>(),
+        Kind::Disk => root_of::<DiskSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -19,6 +19,8 @@ pub enum Kind {
     ConfigSource,
     /// Who may reach the machine.
     Firewall,
+    /// A disk with a file system.
+    Disk,
 }
 
 /// A word that names no kind.
@@ -27,8 +29,16 @@ pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind there is, in the order in which a machine is described: what others stand on comes first.
-    pub const ALL: &'static [Self] =
-        &[Self::Secret, Self::ConfigSource, Self::Firewall, Self::Image, Self::Network, Self::Volume, Self::Container];
+    pub const ALL: &'static [Self] = &[
+        Self::Secret,
+        Self::ConfigSource,
+        Self::Firewall,
+        Self::Image,
+        Self::Network,
+        Self::Disk,
+        Self::Volume,
+        Self::Container,
+    ];
 
     /// Returns the kind as a manifest writes it, `Container`.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +50,7 @@ impl Kind {
             Self::Image => "Image",
             Self::ConfigSource => "ConfigSource",
             Self::Firewall => "Firewall",
+            Self::Disk => "Disk",
         }
     }
 
@@ -53,6 +64,7 @@ impl Kind {
             Self::Image => "images",
             Self::ConfigSource => "configsources",
             Self::Firewall => "firewalls",
+            Self::Disk => "disks",
         }
     }
 
@@ -66,6 +78,7 @@ impl Kind {
             Self::Image => "image",
             Self::ConfigSource => "configsource",
             Self::Firewall => "firewall",
+            Self::Disk => "disk",
         }
     }
 
@@ -79,6 +92,7 @@ impl Kind {
             Self::Image => "img",
             Self::ConfigSource => "cs",
             Self::Firewall => "fw",
+            Self::Disk => "dk",
         }
     }
 

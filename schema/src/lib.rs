@@ -11,6 +11,7 @@
 pub mod condition;
 pub mod container;
 mod desired;
+pub mod disk;
 pub mod duration;
 pub mod firewall;
 pub mod image;
@@ -33,6 +34,7 @@ pub mod volume;
 pub use condition::{Condition, Truth};
 pub use container::{Container, ContainerSpec, ContainerStatus};
 pub use desired::Desired;
+pub use disk::{Disk, DiskSpec, DiskStatus};
 pub use firewall::{Firewall, FirewallSpec, FirewallStatus};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use kind::{Kind, UnknownKind};

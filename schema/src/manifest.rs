@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::{ConfigSource, Container, Firewall, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
+use crate::{ConfigSource, Container, Disk, Firewall, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +22,8 @@ pub enum Manifest {
     ConfigSource(Box<ConfigSource>),
     /// The firewall.
     Firewall(Box<Firewall>),
+    /// A disk.
+    Disk(Box<Disk>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -53,6 +55,7 @@ impl Manifest {
             Self::Image(_) => Kind::Image,
             Self::ConfigSource(_) => Kind::ConfigSource,
             Self::Firewall(_) => Kind::Firewall,
+            Self::Disk(_) => Kind::Disk,
         }
     }
 
@@ -66,6 +69,7 @@ impl Manifest {
             Self::Image(it) => &it.metadata,
             Self::ConfigSource(it) => &it.metadata,
             Self::Firewall(it) => &it.metadata,
+            Self::Disk(it) => &it.metadata,
         }
     }
 
@@ -84,6 +88,7 @@ impl Manifest {
             Self::Image(it) => it.validate(),
             Self::ConfigSource(it) => it.validate(),
             Self::Firewall(it) => it.validate(),
+            Self::Disk(it) => it.validate(),
         };
         violations.extend(Mode::validate(self.metadata()));
         violations
@@ -162,6 +167,17 @@ impl Declared for Firewall {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Firewall(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Disk {
+    const KIND: Kind = Kind::Disk;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Disk(it) => Some(it),
             _ => None,
         }
     }

@@ -44,6 +44,8 @@ impl Manifest {
             Self::ConfigSource(_) => true,
             // Who opens the machine, or shuts it, decides who else comes in.
             Self::Firewall(_) => true,
+            // It may erase a disk, and brings in what another machine wrote.
+            Self::Disk(_) => true,
             Self::Image(it) => reads_the_machine(it),
             Self::Network(_) | Self::Volume(_) | Self::Secret(_) => false,
         };
@@ -98,6 +100,8 @@ mod tests {
         let granted = "image = \"a:1\"\nprivileged = true\ngrants = [\"privileged\"]";
         assert_eq!(role("Container", granted), Role::Admin);
         assert_eq!(role("ConfigSource", "url = \"https://git.example.org/a.git\""), Role::Admin);
+        let disk = "select.serial = \"A1\"\nfilesystem = \"ext4\"\nmount = \"/srv/a\"";
+        assert_eq!(role("Disk", disk), Role::Admin);
         assert_eq!(role("Image", "reference = \"a:1\"\nbuild.context = \"/srv/a\""), Role::Operator);
         assert_eq!(role("Image", "reference = \"a:1\"\nbuild.context = \"/root/app\""), Role::Admin);
         assert!(Role::Reader < Role::Operator && Role::Operator < Role::Admin);

@@ -1,5 +1,6 @@
 //! What is wrong between manifests: each is right by itself, together they can't work. Pure.
 
+mod disks;
 mod firewall;
 mod missing;
 mod policies;
@@ -61,6 +62,7 @@ pub fn check(manifests: &[&Manifest], extent: Extent) -> Vec<Conflict> {
     rivals::subnets(&set, &mut out);
     rivals::references(&set, &mut out);
     firewall::ports(&set, &mut out);
+    disks::check(&set, &mut out);
     waits::cycles(&set, &mut out);
     if extent == Extent::Whole {
         missing::check(&set, &mut out);

@@ -6,6 +6,7 @@
 //! neighbours), verbs that fail before or after they took effect, or never answer, looks that show an older machine, and
 //! events that don't arrive. Every verb takes effect at once and whole, so it may be dropped at any time.
 
+mod disks;
 mod drift;
 mod engine;
 mod faults;
@@ -42,6 +43,7 @@ pub struct FakeEngine {
     inner: Mutex<Inner>,
     containers_changed: Notify,
     filter_changed: Notify,
+    disks_changed: Notify,
     images_changed: Notify,
     networks_changed: Notify,
     sources_changed: Notify,
@@ -177,6 +179,7 @@ impl FakeEngine {
         if !self.lock().muted {
             self.containers_changed.notify_one();
             self.filter_changed.notify_one();
+            self.disks_changed.notify_one();
             self.images_changed.notify_one();
             self.networks_changed.notify_one();
             self.sources_changed.notify_one();

@@ -1,6 +1,7 @@
 //! A tiny synchronous driver: what the controller does, without tasks or clocks.
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses a part of it")]
 
+pub mod disks;
 pub mod golden;
 pub mod scenes;
 

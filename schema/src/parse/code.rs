@@ -64,6 +64,8 @@ pub enum Code {
     PortClash = 43,
     /// A rule of a policy chooses no container.
     ChoosesNobody = 44,
+    /// Two disks have mount points in each other's way, or are chosen alike.
+    DiskClash = 45,
 }
 
 impl Code {
@@ -98,6 +100,7 @@ impl Code {
         Self::NotDeclared,
         Self::PortClash,
         Self::ChoosesNobody,
+        Self::DiskClash,
     ];
 
     /// Returns a paragraph that teaches what the code means and how to get rid of it.
@@ -127,7 +130,7 @@ impl Code {
             }
             Self::UnknownKind => {
                 "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`, \
-                 `Secret`, `Image`, `ConfigSource`, `Firewall`. A file of a kind that this version does not know changes nothing."
+                 `Secret`, `Image`, `ConfigSource`, `Firewall`, `Disk`. A file of a kind that this version does not know changes nothing."
             }
             Self::WrongApiVersion => {
                 "`apiVersion` says which edition of the kinds the file was written for. This version of Piccolo \
@@ -236,6 +239,10 @@ impl Code {
             Self::ChoosesNobody => {
                 "A rule of a policy is for containers of its network whose `spec.labels` have all that it names, and \
                  there is no such Container. Often a label is misspelt, or the container does not join the network."
+            }
+            Self::DiskClash => {
+                "Each Disk has a mount point of its own, not above or below that of another one, and chooses another disk. Two \
+                 with the same `select` would both mean the same disk. The first by name has it, the other waits."
             }
         }
     }

@@ -54,6 +54,7 @@ impl Shape {
         static CONFIG_SOURCE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::ConfigSource)));
         static IMAGE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Image)));
         static FIREWALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Firewall)));
+        static DISK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Disk)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
@@ -62,6 +63,7 @@ impl Shape {
             Kind::Image => &IMAGE,
             Kind::ConfigSource => &CONFIG_SOURCE,
             Kind::Firewall => &FIREWALL,
+            Kind::Disk => &DISK,
         }
     }
 

@@ -63,6 +63,14 @@ pub enum Verb {
     SetQuota,
     /// Makes the engine forget a volume.
     ReleaseVolume,
+    /// Lists disks.
+    Disks,
+    /// Makes a file system.
+    MakeDisk,
+    /// Mounts a disk, or changes how it is mounted.
+    MountDisk,
+    /// Unmounts a disk.
+    UnmountDisk,
     /// Takes a snapshot.
     Snapshot,
     /// Goes back to a snapshot.
@@ -196,6 +204,7 @@ impl Verb {
                 | Self::Networks
                 | Self::Secrets
                 | Self::Volumes
+                | Self::Disks
                 | Self::Snapshots
                 | Self::Strangers
         )

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use piccolo_schema::{ContainerSpec, Progress};
 
 use super::{
+    disks::Shelf,
     secrets::Value,
     volumes::{Place, Volume},
 };
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) volumes: BTreeMap<String, Volume>,
     /// Directories with data by path.
     pub(super) directories: BTreeMap<String, Place>,
+    /// Disks.
+    pub(super) shelf: Shelf,
     /// Snapshots by volume and label.
     pub(super) snapshots: BTreeMap<(String, String), Place>,
     /// Data that was in a volume when it went back to a snapshot.

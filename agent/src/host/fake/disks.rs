@@ -1,0 +1,224 @@
+use std::{collections::BTreeMap, future::Future};
+
+use super::{
+    FakeEngine, Verb,
+    world::{World, gone},
+};
+use crate::host::{
+    DiskSeen, Disks, DisksView, Ends, HALF_MADE, HostError, MakeOrder, Making, Marker, Mount, MountSeen, Reason,
+    Signature, Standing, Ticket,
+};
+
+/// How many steps a making has: record, first mark, erasure, file system, label, end.
+const STAGES: u8 = 6;
+
+/// The disks of the machine in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shelf {
+    disks: BTreeMap<u64, Slot>,
+    mounts: BTreeMap<String, MountSeen>,
+    tickets: BTreeMap<String, Ticket>,
+    making: BTreeMap<String, Making>,
+    /// After how many steps makings break off.
+    breaks_at: Option<u8>,
+}
+
+/// A disk with what people stored on it.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    seen: DiskSeen,
+    data: String,
+}
+
+impl Disks for FakeEngine {
+    async fn disks(&self) -> Result<DisksView, HostError> {
+        let view = self.look().disks_view();
+        self.verb_of_looking(Verb::Disks, view).await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.disks_changed.notified()
+    }
+
+    async fn make(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+        self.verb(Verb::MakeDisk, |world| world.make_disk(subject, order)).await
+    }
+
+    async fn mount_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| world.mount_disk(subject, mount)).await
+    }
+
+    async fn remount_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| {
+            let own = world.shelf.mounts.get_mut(subject).ok_or_else(|| gone(subject))?;
+            own.mount.options.clone_from(&mount.options);
+            world.count(None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {
+        self.verb(Verb::UnmountDisk, |world| {
+            world.take_away(subject);
+            world.shelf.mounts.remove(subject);
+            world.count(None);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl FakeEngine {
+    /// Plugs a disk in, on which this is stored.
+    pub fn plug_in(&self, seen: DiskSeen, data: &str) {
+        self.by_hand(|world| drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned() })));
+    }
+
+    /// Pulls a disk out.
+    pub fn pull_out(&self, seq: u64) {
+        self.by_hand(|world| {
+            let Some(slot) = world.shelf.disks.remove(&seq) else { return };
+            for own in world.shelf.mounts.values_mut().filter(|own| slot.seen.holds(&own.mount.uuid).is_some()) {
+                own.present = false;
+            }
+        });
+    }
+
+    /// Changes how a disk is.
+    pub fn change_disk(&self, seq: u64, change: impl FnOnce(&mut DiskSeen)) {
+        self.by_hand(|world| {
+            if let Some(slot) = world.shelf.disks.get_mut(&seq) {
+                change(&mut slot.seen);
+            }
+        });
+    }
+
+    /// Makes a ticket for a disk as it is, and returns it.
+    pub fn write_ticket(&self, seq: u64, ticket: &str) {
+        self.by_hand(|world| {
+            let now = world.now();
+            if let Some(slot) = world.shelf.disks.get(&seq) {
+                let made = Ticket::new(ticket.to_owned(), &slot.seen, now);
+                world.shelf.tickets.insert(ticket.to_owned(), made);
+            }
+        });
+    }
+
+    /// Lets the machine lose power after so many steps of each making from now on; never if none.
+    pub fn break_makings_off(&self, at: Option<u8>) {
+        self.by_hand(|world| world.shelf.breaks_at = at);
+    }
+
+    /// Takes all mounts away, as a start of the machine does.
+    pub fn lose_mounts(&self) {
+        self.by_hand(|world| {
+            let subjects: Vec<String> = world.shelf.mounts.keys().cloned().collect();
+            subjects.iter().for_each(|subject| world.take_away(subject));
+        });
+    }
+
+    /// Returns what is stored on each disk.
+    pub fn on_disks(&self) -> BTreeMap<u64, String> {
+        self.lock().world.shelf.disks.iter().map(|(seq, slot)| (*seq, slot.data.clone())).collect()
+    }
+}
+
+impl World {
+    fn disks_view(&self) -> DisksView {
+        DisksView {
+            disks: self.shelf.disks.values().map(|slot| slot.seen.clone()).collect(),
+            mounts: self.shelf.mounts.values().cloned().collect(),
+            tickets: self.shelf.tickets.values().cloned().collect(),
+            making: self.shelf.making.values().cloned().collect(),
+            now: self.now(),
+        }
+    }
+
+    fn make_disk(&mut self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+        let now = self.now();
+        let slot = self.shelf.disks.get(&order.seq).ok_or_else(|| gone(&order.device))?;
+        if slot.seen.identity != order.identity || slot.seen.digest() != order.digest {
+            return Err(HostError::new(Reason::Refused, "The disk is not as it was"));
+        }
+        let leave = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get(it));
+        let leave = leave.is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
+        let begun = self.shelf.making.get(subject).filter(|it| Some(&it.nonce) == order.resumes.as_ref());
+        let in_use = slot.seen.system || !slot.seen.holders.is_empty() || !slot.seen.mounted.is_empty();
+        if in_use || !(leave || begun.is_some() || slot.seen.is_blank()) {
+            self.trespasses.push(format!("format {}", order.device));
+        }
+        let nonce = begun.map_or_else(|| format!("{}-{}", order.seq, order.label), |it| it.nonce.clone());
+        let before = begun.and_then(|it| it.ticket.clone());
+        if let Some(ticket) = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it)) {
+            ticket.used = Some(now);
+        }
+        let making = Making {
+            subject: subject.to_owned(),
+            identity: order.identity.clone(),
+            nonce: nonce.clone(),
+            ticket: order.ticket.clone().or(before),
+        };
+        self.shelf.making.insert(subject.to_owned(), making);
+        self.count(None);
+        let last = self.shelf.breaks_at.unwrap_or(STAGES);
+        for stage in 2..=last.min(STAGES) {
+            self.advance(subject, order, &nonce, stage);
+        }
+        if last < STAGES { Err(HostError::new(Reason::Failed, "It broke off")) } else { Ok(()) }
+    }
+
+    /// Does one step of a making.
+    fn advance(&mut self, subject: &str, order: &MakeOrder, nonce: &str, stage: u8) {
+        if stage == STAGES {
+            self.shelf.making.remove(subject);
+            return;
+        }
+        let Some(slot) = self.shelf.disks.get_mut(&order.seq) else { return };
+        let seen = &mut slot.seen;
+        let made = |label: &str| Signature {
+            offset: 1080,
+            kind: order.filesystem.as_str().to_owned(),
+            uuid: Some(format!("0000{:04x}-{}", order.seq, order.label.trim_start_matches("pic-"))),
+            label: Some(label.to_owned()),
+        };
+        match stage {
+            2 => {
+                seen.marker = Some(Marker { nonce: nonce.to_owned(), first: true });
+                seen.ends = Ends::Data;
+            }
+            3 => {
+                (seen.signatures, seen.partitions, slot.data) = (Vec::new(), Vec::new(), String::new());
+            }
+            4 => {
+                seen.marker = None;
+                seen.signatures = vec![made(HALF_MADE)];
+            }
+            _ => seen.signatures = vec![made(&order.label)],
+        }
+    }
+
+    fn mount_disk(&mut self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        let found = |slot: &&mut Slot| slot.seen.holds(&mount.uuid).is_some();
+        let slot = self.shelf.disks.values_mut().find(found).ok_or_else(|| gone(&mount.uuid))?;
+        let at = mount.at.clone().unwrap_or_else(|| "swap".to_owned());
+        if !slot.seen.mounted.contains(&at) {
+            slot.seen.mounted.push(at);
+        }
+        let own =
+            MountSeen { subject: subject.to_owned(), mount: mount.clone(), present: true, total: None, used: None };
+        self.shelf.mounts.insert(subject.to_owned(), own);
+        self.count(None);
+        Ok(())
+    }
+
+    /// Takes a mount away, but remembers it.
+    fn take_away(&mut self, subject: &str) {
+        let Some(own) = self.shelf.mounts.get_mut(subject) else { return };
+        own.present = false;
+        let at = own.mount.at.clone().unwrap_or_else(|| "swap".to_owned());
+        for slot in self.shelf.disks.values_mut().filter(|slot| slot.seen.holds(&own.mount.uuid).is_some()) {
+            slot.seen.mounted.retain(|it| *it != at);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Keeps disks as their manifests ask, and loses nothing that is on them.
+//!
+//! # When a disk is written to
+//!
+//! The guard (`guard.rs`, pure) says for one disk and one manifest whether the disk is used as it is, is given a file
+//! system, or is left alone. It gives one only where nothing is on the disk, or where a ticket lets this very disk be
+//! erased that was made within the hour, for what is on it, and was never used.
+//!
+//! # When a making was broken off
+//!
+//! It leaves marks on the disk and a record beside them. Where both fit each other it goes on; where one is missing the
+//! disk is left alone as any other that is not blank.
+
+mod choose;
+mod guard;
+mod plan;
+mod report;
+mod step;
+
+use std::{future::Future, sync::Arc};
+
+use piccolo_schema::{Desired, Disk, Kind};
+
+use super::{Note, Plan, Reconciler, Report};
+use crate::host::{self, DisksView, HostError};
+
+pub use guard::{Case, Verdict, guard};
+pub use step::{Act, DiskStep};
+
+/// Keeps the disks of this machine.
+pub struct Disks<D>(pub Arc<D>);
+
+impl<D: host::Disks> Reconciler for Disks<D> {
+    type Manifest = Disk;
+    type Observed = DisksView;
+    type Step = DiskStep;
+
+    // What uses a mount keeps it from being taken away.
+    const WAKES_ON: &'static [Kind] = &[Kind::Container, Kind::Volume];
+
+    fn observe(&self) -> impl Future<Output = Result<DisksView, HostError>> + Send {
+        self.0.disks()
+    }
+
+    fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskStep> {
+        plan::plan(desired, observed)
+    }
+
+    async fn apply(&self, step: &DiskStep) -> Result<(), HostError> {
+        match &step.act {
+            Act::Make { order, .. } => self.0.make(&step.subject, order).await,
+            Act::Mount { mount } => self.0.mount_disk(&step.subject, mount).await,
+            Act::Remount { mount } => self.0.remount_disk(&step.subject, mount).await,
+            Act::Unmount { .. } => self.0.unmount_disk(&step.subject).await,
+        }
+    }
+
+    fn report(manifests: &[Disk], observed: &DisksView) -> Vec<Report> {
+        report::report(manifests, observed)
+    }
+
+    fn notes(manifests: &[Disk], observed: &DisksView) -> Vec<Vec<Note>> {
+        report::notes(manifests, observed)
+    }
+
+    fn owned(observed: &DisksView) -> usize {
+        observed.mounts.len()
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.0.changed()
+    }
+}

@@ -1,0 +1,68 @@
+//! Which disk a manifest means.
+
+use piccolo_schema::{DiskSpec, disk::Selector};
+
+use crate::host::{DiskSeen, DisksView, HALF_MADE, disk_label};
+
+/// How many disks are named to a person at most.
+const MOST_NAMED: usize = 6;
+
+/// Finds the disk that a manifest means, or says with reason and sentence why there is not one.
+pub(super) fn choose<'a>(
+    name: &str,
+    spec: &DiskSpec,
+    view: &'a DisksView,
+) -> Result<&'a DiskSeen, (&'static str, String)> {
+    let fitting: Vec<&DiskSeen> = view.disks.iter().filter(|disk| fits(&spec.select, disk)).collect();
+    if let [only] = fitting.as_slice() {
+        return Ok(only);
+    }
+    // Of several, the one that was given to this manifest before is meant: another one was plugged in later.
+    let given: Vec<&&DiskSeen> = fitting.iter().filter(|disk| was_given(name, spec, disk)).collect();
+    if let [only] = given.as_slice() {
+        return Ok(only);
+    }
+    if fitting.is_empty() {
+        let there = list(&view.disks.iter().collect::<Vec<_>>());
+        let message = format!("No disk fits `select`; there is {there}. Plug it in, or correct `select`");
+        return Err(("NoSuchDisk", message));
+    }
+    let message = format!("{} disks fit `select`: {}. Add what only one of them has", fitting.len(), list(&fitting));
+    Err(("AmbiguousDisk", message))
+}
+
+fn was_given(name: &str, spec: &DiskSpec, disk: &DiskSeen) -> bool {
+    let label = disk_label(name);
+    match &spec.adopt {
+        Some(uuid) => disk.holds(uuid).is_some(),
+        None => disk.whole().is_some_and(|it| it.label.as_ref().is_some_and(|has| *has == label || has == HALF_MADE)),
+    }
+}
+
+fn fits(select: &Selector, disk: &DiskSeen) -> bool {
+    let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|it| it.trim() == has.trim());
+    !select.is_empty()
+        && same(&select.serial, &disk.identity.serial)
+        && same(&select.wwn, &disk.identity.wwn)
+        && same(&select.model, &disk.model)
+        && select.id.as_ref().is_none_or(|id| disk.ids.contains(id))
+        && select.transport.is_none_or(|it| disk.transport == Some(it))
+        && select.min_size.is_none_or(|it| disk.identity.size >= it.get())
+        && select.max_size.is_none_or(|it| disk.identity.size <= it.get())
+        && select.rotational.is_none_or(|it| disk.rotational == it)
+}
+
+/// Names disks with what is on them.
+fn list(disks: &[&DiskSeen]) -> String {
+    let one = |disk: &&DiskSeen| {
+        let system = if disk.system { ", the machine's own" } else { "" };
+        format!("{} ({}{system})", disk.name(), disk.content())
+    };
+    let mut named: Vec<String> = disks.iter().take(MOST_NAMED).map(one).collect();
+    match disks.len() {
+        0 => return "none".to_owned(),
+        more if more > MOST_NAMED => named.push(format!("{} more", more - MOST_NAMED)),
+        _ => {}
+    }
+    named.join("; ")
+}

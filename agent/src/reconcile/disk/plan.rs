@@ -1,0 +1,137 @@
+//! The plan for all disks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption};
+
+use super::{
+    choose::choose,
+    guard::{Case, Verdict, guard},
+    step::{Act, DiskStep},
+};
+use crate::{
+    host::{DiskSeen, DisksView, MakeOrder, Mount, disk_label},
+    reconcile::{Plan, Waiting},
+};
+
+/// Plans the whole kind: first what goes, then each subject by name.
+pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskStep> {
+    let wanted: BTreeMap<&str, &DiskSpec> = desired.manifests.iter().map(|it| (it.name(), &it.spec)).collect();
+    let mut plan = Plan::default();
+    let goes = |name: &str| !wanted.contains_key(name) && (desired.complete || desired.consented.contains(name));
+    for it in observed.mounts.iter().filter(|it| goes(&it.subject)) {
+        let act = Act::Unmount { at: it.mount.at.clone() };
+        plan.steps.push(DiskStep { subject: it.subject.clone(), removal: true, act });
+    }
+    let mut taken = Taken::default();
+    for (name, spec) in &wanted {
+        match one(name, spec, observed, &mut taken, desired.complete) {
+            Ok(acts) => {
+                let step = |act| DiskStep { subject: (*name).to_owned(), removal: false, act };
+                plan.steps.extend(acts.into_iter().map(step));
+            }
+            Err((reason, message)) => {
+                plan.waiting.push(Waiting { subject: (*name).to_owned(), reason: reason.to_owned(), message });
+            }
+        }
+    }
+    plan
+}
+
+/// What manifests before this one have.
+#[derive(Default)]
+struct Taken<'a> {
+    disks: BTreeMap<u64, &'a str>,
+    places: BTreeSet<(String, &'a str)>,
+}
+
+fn one<'a>(
+    name: &'a str,
+    spec: &'a DiskSpec,
+    view: &DisksView,
+    taken: &mut Taken<'a>,
+    complete: bool,
+) -> Result<Vec<Act>, (&'static str, String)> {
+    taken.place(name, spec)?;
+    let disk = choose(name, spec, view)?;
+    let first = *taken.disks.entry(disk.seq).or_insert(name);
+    if first != name {
+        let message = format!("{} is the disk of the Disk manifest `{first}`; correct `select`", disk.name());
+        return Err(("DiskTaken", message));
+    }
+    match guard(Case { name, spec, disk, view }) {
+        Verdict::Leave(reason, message) => Err((reason, message)),
+        Verdict::Make { .. } if !complete => {
+            let message = "A manifest can't be read, which may mean the same disk; mend it, then the disk is made";
+            Err(("ManifestsIncomplete", message.to_owned()))
+        }
+        Verdict::Make { ticket, resumes } => Ok(vec![make(name, spec, disk, ticket, resumes)]),
+        Verdict::Use { uuid, device, .. } => Ok(put_in_place(name, spec, disk, (uuid, device), view)),
+    }
+}
+
+fn make(name: &str, spec: &DiskSpec, disk: &DiskSeen, ticket: Option<String>, resumes: Option<String>) -> Act {
+    let order = MakeOrder {
+        device: disk.device.clone(),
+        seq: disk.seq,
+        identity: disk.identity.clone(),
+        digest: disk.digest(),
+        filesystem: spec.filesystem,
+        label: disk_label(name),
+        quotas: spec.options.contains(&MountOption::ProjectQuota),
+        ticket,
+        resumes,
+    };
+    Act::Make { order: Box::new(order), what: disk.name(), content: disk.content() }
+}
+
+/// Plans for a disk that holds what it should.
+fn put_in_place(
+    name: &str,
+    spec: &DiskSpec,
+    disk: &DiskSeen,
+    (uuid, device): (String, String),
+    view: &DisksView,
+) -> Vec<Act> {
+    let mount = Mount {
+        uuid,
+        device,
+        filesystem: spec.filesystem,
+        at: spec.plain_mount(),
+        options: if spec.plain_mount().is_some() { spec.mount_options() } else { trim_alone(spec) },
+        disk_size: disk.identity.size,
+    };
+    let Some(own) = view.mounts.iter().find(|it| it.subject == name) else {
+        return vec![Act::Mount { mount }];
+    };
+    if own.mount.at != mount.at || own.mount.uuid != mount.uuid {
+        return vec![Act::Unmount { at: own.mount.at.clone() }, Act::Mount { mount }];
+    }
+    if !own.present {
+        return vec![Act::Mount { mount }];
+    }
+    if own.mount.options != mount.options {
+        return vec![Act::Remount { mount }];
+    }
+    Vec::new()
+}
+
+fn trim_alone(spec: &DiskSpec) -> Vec<String> {
+    spec.trim.then(|| "discard".to_owned()).into_iter().collect()
+}
+
+impl<'a> Taken<'a> {
+    /// Takes a place for a manifest. The first by name has it, with all above and below.
+    fn place(&mut self, name: &'a str, spec: &DiskSpec) -> Result<(), (&'static str, String)> {
+        let Some(at) = spec.plain_mount() else { return Ok(()) };
+        let lies_in = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some((place, first)) = self.places.iter().find(|(it, _)| lies_in(it, &at) || lies_in(&at, it)) {
+            let message = format!("`{place}` is the mount point of the Disk manifest `{first}`; give each its own");
+            return Err(("MountTaken", message));
+        }
+        self.places.insert((at, name));
+        Ok(())
+    }
+}

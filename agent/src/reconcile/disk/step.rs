@@ -1,0 +1,100 @@
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use crate::{
+    host::{MakeOrder, Mount},
+    reconcile::{Disruption, Step},
+};
+
+/// One change to a disk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStep {
+    /// The name of the manifest.
+    pub subject: String,
+    /// True when no manifest asks for the disk any more.
+    pub removal: bool,
+    /// The change.
+    pub act: Act,
+}
+
+/// What is done. Only the first writes to a disk.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    /// Makes a file system.
+    Make {
+        /// How, and on which disk.
+        order: Box<MakeOrder>,
+        /// The disk, for people.
+        what: String,
+        /// What is on it, for people.
+        content: String,
+    },
+    /// Mounts it, or uses it as swap.
+    Mount {
+        /// How.
+        mount: Mount,
+    },
+    /// Changes the options of the mount.
+    Remount {
+        /// How it is to be.
+        mount: Mount,
+    },
+    /// Takes the mount away. What is on the disk stays.
+    Unmount {
+        /// Where; none for swap.
+        at: Option<String>,
+    },
+}
+
+impl Step for DiskStep {
+    fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    fn is_removal(&self) -> bool {
+        self.removal
+    }
+
+    fn disruption(&self) -> Disruption {
+        match &self.act {
+            Act::Make { order, what, content } if order.ticket.is_some() => {
+                Disruption::Erases(format!("{content} on {what}"))
+            }
+            _ => Disruption::None,
+        }
+    }
+
+    fn loses(&self) -> Option<&'static str> {
+        match &self.act {
+            Act::Make { order, .. } if order.ticket.is_some() => Some("what is on the disk"),
+            _ => None,
+        }
+    }
+
+    fn is_transfer(&self) -> bool {
+        matches!(self.act, Act::Make { .. })
+    }
+}
+
+impl Display for DiskStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.subject;
+        match &self.act {
+            Act::Make { order, what, content } => {
+                let go_on = if order.resumes.is_some() { "go on to " } else { "" };
+                write!(f, "{go_on}format disk {name} as {} ({what}, with {content})", order.filesystem.as_str())?;
+                order.ticket.as_ref().map_or(Ok(()), |ticket| write!(f, " by {ticket}"))
+            }
+            Act::Mount { mount } => match &mount.at {
+                Some(at) => write!(f, "mount disk {name} at {at} ({})", mount.options.join(",")),
+                None => write!(f, "use disk {name} as swap"),
+            },
+            Act::Remount { mount } => write!(f, "mount disk {name} anew with {}", mount.options.join(",")),
+            Act::Unmount { at: Some(at) } => write!(f, "unmount disk {name} from {at}; its data stays on it"),
+            Act::Unmount { at: None } => write!(f, "use disk {name} as swap no longer"),
+        }
+    }
+}

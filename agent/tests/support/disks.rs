@@ -1,0 +1,207 @@
+//! Rooms of disks made up at random, and manifests for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use piccolo_agent::{
+    host::{
+        DiskSeen, Ends, HALF_MADE, Identity, Marker, Partition, Signature, disk_label,
+        fake::{FakeEngine, When},
+    },
+    reconcile::disk::Disks,
+};
+use piccolo_schema::{
+    Desired, Disk, DiskSpec,
+    disk::{Filesystem, MountOption, Selector},
+    quantity::Bytes,
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+const NAMES: [&str; 3] = ["films", "music", "spare"];
+const SERIALS: [&str; 3] = ["A1", "B2", ""];
+const PLACES: [&str; 3] = ["/srv/a", "/srv/a/b", "/srv/c"];
+const UUIDS: [&str; 3] = ["11111111-aaaa", "22222222-bbbb", "33333333-cccc"];
+const TICKETS: [&str; 2] = ["wipe-000000000000000000000001", "wipe-000000000000000000000002"];
+const GIGABYTE: u64 = 1_000_000_000;
+
+/// What is on a disk.
+#[derive(Clone, Debug)]
+pub enum Holds {
+    Nothing,
+    Known(&'static str, &'static str, Option<&'static str>),
+    Ours(&'static str, &'static str),
+    Partitions(&'static str),
+    Unknown(Ends),
+    HalfMade,
+    Marked,
+}
+
+/// A disk, with what a hand did to it.
+#[derive(Clone, Debug)]
+pub struct Made {
+    serial: &'static str,
+    size: u64,
+    holds: Holds,
+    read_only: bool,
+    system: bool,
+    held: bool,
+    mounted: Option<&'static str>,
+    failing: bool,
+}
+
+/// All disks, tickets for some of them, and where makings break off at first.
+#[derive(Clone, Debug)]
+pub struct Room {
+    disks: Vec<Made>,
+    tickets: Vec<(&'static str, u64)>,
+    breaks_at: Option<u8>,
+    earlier: BTreeMap<&'static str, DiskSpec>,
+}
+
+pub fn rooms() -> impl Strategy<Value = Room> {
+    let tickets = vec((select(&TICKETS), 0..3u64), 0..3);
+    (vec(disk(), 0..4), tickets, option::of(1..6u8), wanted()).prop_map(|(disks, tickets, breaks_at, earlier)| Room {
+        disks,
+        tickets,
+        breaks_at,
+        earlier,
+    })
+}
+
+fn disk() -> impl Strategy<Value = Made> {
+    let kind = || select(&["ext4", "xfs", "crypto_LUKS", "LVM2_member", "zfs_member"]);
+    let holds = prop_oneof![
+        4 => Just(Holds::Nothing),
+        2 => (kind(), select(&UUIDS), option::of(select(&NAMES))).prop_map(|(kind, uuid, label)| Holds::Known(kind, uuid, label)),
+        2 => (select(&NAMES), select(&UUIDS)).prop_map(|(name, uuid)| Holds::Ours(name, uuid)),
+        1 => select(&UUIDS).prop_map(Holds::Partitions),
+        1 => select(&[Ends::Data, Ends::Random]).prop_map(Holds::Unknown),
+        1 => Just(Holds::HalfMade),
+        1 => Just(Holds::Marked),
+    ];
+    let rarely = || prop::bool::weighted(0.1);
+    let mounted = option::weighted(0.15, select(&PLACES));
+    (select(&SERIALS), 1..3u64, holds, rarely(), rarely(), rarely(), mounted, rarely()).prop_map(
+        |(serial, size, holds, read_only, system, held, mounted, failing)| {
+            let size = size * 4000 * GIGABYTE;
+            Made { serial, size, holds, read_only, system, held, mounted, failing }
+        },
+    )
+}
+
+/// Returns manifests that may mean any of the disks.
+pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
+    let selector = prop_oneof![
+        3 => select(&SERIALS[..2]).prop_map(|it| Selector { serial: Some(it.to_owned()), ..Selector::default() }),
+        1 => (1..3u64).prop_map(|it| Selector { min_size: Some(Bytes::new(it * 4000 * GIGABYTE)), ..Selector::default() }),
+    ];
+    let filesystem = select(&[Filesystem::Ext4, Filesystem::Xfs, Filesystem::Swap]);
+    let options = vec(select(&[MountOption::NoAtime, MountOption::ReadOnly]), 0..2);
+    let adopt = option::weighted(0.2, select(&UUIDS));
+    let wipe = option::weighted(0.3, select(&TICKETS));
+    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe).prop_map(
+        |(select, filesystem, place, options, adopt, wipe)| {
+            let is_swap = filesystem == Filesystem::Swap;
+            DiskSpec {
+                select,
+                filesystem,
+                mount: (!is_swap).then(|| place.to_owned()),
+                options: if is_swap { Vec::new() } else { options },
+                wipe: wipe.filter(|_| adopt.is_none()).map(str::to_owned),
+                adopt: adopt.map(str::to_owned),
+                ..DiskSpec::default()
+            }
+        },
+    );
+    prop::collection::btree_map(select(&NAMES), one, 0..3)
+}
+
+pub fn desired(wanted: &BTreeMap<&'static str, DiskSpec>) -> Desired<Disk> {
+    Desired::complete(wanted.iter().map(|(name, spec)| Disk::new(name, spec.clone())).collect())
+}
+
+impl Made {
+    fn seen(&self, seq: u64) -> DiskSeen {
+        let one = |kind: &str, uuid: &str, label: Option<String>| Signature {
+            offset: 1080,
+            kind: kind.to_owned(),
+            uuid: Some(uuid.to_owned()),
+            label,
+        };
+        let mut disk = DiskSeen {
+            device: format!("sd{seq}"),
+            seq,
+            identity: Identity { serial: self.serial.to_owned(), wwn: String::new(), size: self.size },
+            read_only: self.read_only,
+            system: self.system,
+            ends: Ends::Data,
+            holders: self.held.then(|| "md0".to_owned()).into_iter().collect(),
+            mounted: self.mounted.map(str::to_owned).into_iter().collect(),
+            failing: self.failing.then(|| "It counts sectors that it can't read".to_owned()),
+            ..DiskSeen::default()
+        };
+        match &self.holds {
+            Holds::Nothing => disk.ends = Ends::Zero,
+            Holds::Known(kind, uuid, label) => disk.signatures = vec![one(kind, uuid, label.map(str::to_owned))],
+            Holds::Ours(name, uuid) => disk.signatures = vec![one("ext4", uuid, Some(disk_label(name)))],
+            Holds::Partitions(uuid) => {
+                let part =
+                    Partition { device: format!("sd{seq}p1"), size: 5, signatures: vec![one("ext4", uuid, None)] };
+                disk.signatures = vec![Signature { offset: 512, kind: "gpt".to_owned(), ..Signature::default() }];
+                disk.partitions = vec![part];
+            }
+            Holds::Unknown(ends) => disk.ends = *ends,
+            Holds::HalfMade => disk.signatures = vec![one("ext4", UUIDS[0], Some(HALF_MADE.to_owned()))],
+            Holds::Marked => disk.marker = Some(Marker { nonce: "another".to_owned(), first: true }),
+        }
+        disk
+    }
+}
+
+impl Room {
+    /// Returns the room as a machine on which the manifests of an earlier day have begun to be kept.
+    pub fn machine(&self) -> Arc<FakeEngine> {
+        let engine = Arc::new(FakeEngine::new());
+        for (seq, made) in (0..).zip(&self.disks) {
+            engine.plug_in(made.seen(seq), &format!("data of {seq}"));
+        }
+        for (ticket, seq) in &self.tickets {
+            engine.write_ticket(*seq, ticket);
+        }
+        engine.break_makings_off(self.breaks_at);
+        for _ in 0..3 {
+            super::pass(&Disks(Arc::clone(&engine)), &desired(&self.earlier));
+        }
+        engine.break_makings_off(None);
+        engine.lose_mounts();
+        engine
+    }
+
+    /// Whatever goes wrong: what people stored goes only where a ticket gives it away that a manifest names, and nothing
+    /// in use is written to at all.
+    pub fn keeps_what_no_ticket_gives_away(&self, today: &BTreeMap<&'static str, DiskSpec>) {
+        let engine = self.machine();
+        for nth in 0..6 {
+            engine.fail(
+                None,
+                nth,
+                When::After,
+                piccolo_agent::host::HostError::new(piccolo_agent::host::Reason::Failed, "x"),
+            );
+            super::pass(&Disks(Arc::clone(&engine)), &desired(today));
+        }
+        assert_eq!(engine.trespasses(), Vec::<String>::new());
+        let named: BTreeSet<&str> =
+            self.earlier.values().chain(today.values()).filter_map(|spec| spec.wipe.as_deref()).collect();
+        let given: BTreeSet<u64> =
+            self.tickets.iter().filter(|(ticket, _)| named.contains(ticket)).map(|(_, seq)| *seq).collect();
+        for (seq, data) in engine.on_disks() {
+            let made = &self.disks[usize::try_from(seq).unwrap()];
+            let was_empty = matches!(made.holds, Holds::Nothing);
+            let kept = data == format!("data of {seq}");
+            assert!(kept || was_empty || given.contains(&seq), "disk {seq} was erased: {made:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `Disk`: a disk chosen by its properties, with a file system and a place for it.
+
+mod filesystem;
+mod rules;
+mod select;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, quantity::Bytes, volume::plain};
+
+pub use filesystem::{Filesystem, MountOption};
+pub use select::{Selector, Transport};
+
+/// A disk chosen by its properties, with a file system that is mounted at a place of the machine.
+///
+/// A blank disk is given its file system. One that holds anything is never written to, unless `wipe` names a ticket for
+/// this very disk, which `piccolo disk wipe-ticket` makes. A manifest that goes away unmounts the disk; its data stays.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "piccolo.os",
+    version = "v1alpha1",
+    kind = "Disk",
+    plural = "disks",
+    singular = "disk",
+    shortname = "dk",
+    category = "all",
+    derive = "PartialEq",
+    status = "DiskStatus",
+    doc = "A disk with a file system. One that holds anything is never written to without a ticket.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Device", type_ = "string", json_path = ".status.device"),
+    printcolumn(name = "Mount", type_ = "string", json_path = ".status.mount"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskSpec {
+    /// The properties by which the disk is known. All that are given must be true of it, and of no other disk.
+    pub select: Selector,
+    /// What the disk holds.
+    pub filesystem: Filesystem,
+    /// The directory at which it is mounted, a place of its own such as `/srv/photos`. Swap has none.
+    ///
+    /// The directory is made if it is missing, and closed to writers while the disk is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^/"),
+        extend("patternErrorMessage" = "write an absolute path, it begins with `/`")
+    )]
+    pub mount: Option<String>,
+    /// How it is mounted, beside `nosuid` and `nodev`, which always hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<MountOption>,
+    /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is.
+    ///
+    /// `piccolo disk list` shows it. Nothing is written to it but what those who use it write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^[0-9A-Fa-f]{4}[0-9A-Fa-f-]{4,32}$"),
+        extend("patternErrorMessage" = "write the UUID as `piccolo disk list` shows it: `6c1b7e0a-52d1-4c8e-9a3e-0d6c2f4b9e21`")
+    )]
+    pub adopt: Option<String>,
+    /// The ticket by which all that is on the disk may be erased once. `piccolo disk wipe-ticket` makes it.
+    ///
+    /// It holds for one disk as it was, for an hour and for one time. Afterwards it means nothing: take it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
+        extend("patternErrorMessage" = "write the ticket as `piccolo disk wipe-ticket` printed it, it begins with `wipe-`")
+    )]
+    pub wipe: Option<String>,
+    /// Tells the disk at once which blocks are free, as flash likes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trim: bool,
+    /// From how full on it is told of, in percent.
+    #[serde(default, skip_serializing_if = "Usage::is_default")]
+    pub usage: Usage,
+}
+
+/// From how full on a disk is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Usage {
+    /// In percent, from here on it is said to fill up.
+    #[schemars(range(min = 1, max = 100))]
+    pub warn: u8,
+    /// In percent, from here on it is said to be full.
+    #[schemars(range(min = 1, max = 100))]
+    pub full: u8,
+}
+
+/// How a disk stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStatus {
+    /// What the kernel calls the disk now; another name after the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Its size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    /// The UUID of its file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Where it is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    /// How much is stored on it, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<u8>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How it stands in the words of the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl DiskSpec {
+    /// Returns the one spelling of the mount point, if there is one.
+    pub fn plain_mount(&self) -> Option<String> {
+        self.mount.as_deref().map(plain)
+    }
+
+    /// Returns the options of the mount in one order.
+    pub fn mount_options(&self) -> Vec<String> {
+        let mut options: Vec<String> = self.options.iter().map(|it| it.as_str().to_owned()).collect();
+        options.extend(["nodev", "nosuid"].map(str::to_owned));
+        options.extend(self.trim.then(|| "discard".to_owned()));
+        options.sort();
+        options.dedup();
+        options
+    }
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { warn: 80, full: 90 }
+    }
+}
+
+impl Usage {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

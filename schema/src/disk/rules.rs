@@ -1,0 +1,112 @@
+//! Rules of a disk that a pattern can't say.
+
+use super::{Disk, Filesystem};
+use crate::{
+    parse::{Code, Path, Violation},
+    volume::{machines_own, plain},
+};
+
+impl Disk {
+    /// Checks the rules that go beyond the shape of single fields.
+    pub fn validate(&self) -> Vec<Violation> {
+        let mut out = Vec::new();
+        self.select(&mut out);
+        self.mount(&mut out);
+        self.options(&mut out);
+        let spec = &self.spec;
+        if spec.adopt.is_some() && spec.wipe.is_some() {
+            let reason = "what is on the disk can't be both used and erased".to_owned();
+            note(&mut out, Code::Conflict, Path::spec("wipe"), reason, "keep `adopt` or `wipe`, not both");
+        }
+        if spec.usage.warn > spec.usage.full {
+            let reason = format!("{} % is more than the {} % of `full`", spec.usage.warn, spec.usage.full);
+            note(&mut out, Code::OutOfRange, Path::spec("usage").key("warn"), reason, "give `warn` the smaller number");
+        }
+        out
+    }
+
+    fn select(&self, out: &mut Vec<Violation>) {
+        let select = &self.spec.select;
+        if select.is_empty() {
+            let reason = "it chooses no disk, for it would fit every one".to_owned();
+            let help = "give `serial`, `wwn` or `id` as `piccolo disk list` shows them";
+            note(out, Code::MissingKey, Path::spec("select"), reason, help);
+        }
+        let texts = [("serial", &select.serial), ("wwn", &select.wwn), ("model", &select.model), ("id", &select.id)];
+        for (key, text) in texts {
+            let Some(text) = text else { continue };
+            let path = || Path::spec("select").key(key);
+            if text.trim().is_empty() {
+                let reason = format!("`{key}` is empty, and a disk without one can't be told from others");
+                note(out, Code::WrongLength, path(), reason, "leave it out, or write what `piccolo disk list` shows");
+            } else if text.starts_with("/dev/") {
+                let reason = format!("`{text}` is a name of the kernel, which another disk may have tomorrow");
+                let help = "use `serial`, `wwn` or `id` as `piccolo disk list` shows them";
+                note(out, Code::WrongForm, path(), reason, help);
+            }
+        }
+        if let (Some(least), Some(most)) = (select.min_size, select.max_size)
+            && least > most
+        {
+            let reason = "`minSize` is greater than `maxSize`, so no disk fits".to_owned();
+            let path = Path::spec("select").key("minSize");
+            note(out, Code::OutOfRange, path, reason, "give `minSize` the smaller number");
+        }
+    }
+
+    fn mount(&self, out: &mut Vec<Violation>) {
+        let path = Path::spec("mount");
+        match (self.spec.mount.as_deref(), self.spec.filesystem) {
+            (Some(_), Filesystem::Swap) => {
+                note(out, Code::Conflict, path, "swap is mounted nowhere".to_owned(), "take out `mount`");
+            }
+            (None, Filesystem::Swap) => {}
+            (None, _) => {
+                let help = "add `mount`, a directory of its own such as `/srv/photos`";
+                note(out, Code::MissingKey, Path::default().key("spec"), "`mount` is missing".to_owned(), help);
+            }
+            (Some(at), _) => {
+                if let Some((reason, help)) = misplaced(at) {
+                    note(out, Code::BadPath, path, reason, help);
+                }
+            }
+        }
+    }
+
+    fn options(&self, out: &mut Vec<Violation>) {
+        let filesystem = self.spec.filesystem;
+        for (index, option) in self.spec.options.iter().enumerate() {
+            let path = || Path::spec("options").index(index);
+            if !option.is_known_to(filesystem) {
+                let reason = format!("{} does not know `{}`", filesystem.as_str(), option.as_str());
+                note(out, Code::Conflict, path(), reason, "take it out, or choose another `filesystem`");
+            } else if self.spec.options[..index].contains(option) {
+                let reason = format!("`{}` stands here twice", option.as_str());
+                note(out, Code::Duplicate, path(), reason, "remove one");
+            }
+        }
+    }
+}
+
+/// Says why nothing can be mounted at a path.
+fn misplaced(at: &str) -> Option<(String, &'static str)> {
+    let help = "choose a directory for this disk alone, such as `/srv/photos`";
+    if at.split('/').any(|part| part == "..") {
+        return Some(("`mount` goes up with `..`".to_owned(), "write the plain absolute path"));
+    }
+    if at.contains(|it: char| it.is_control() || it.is_whitespace() || ":,\\".contains(it)) {
+        // A volume on it is given to an engine as a mount option, and the kernel's table of mounts parts at blanks.
+        let reason = "`mount` holds a blank, a `:`, a `,`, a `\\` or a character that can't be seen";
+        return Some((reason.to_owned(), "use another directory"));
+    }
+    let at = plain(at);
+    if at.starts_with("/opt/") {
+        let reason = "`/opt` and all below it belongs to extensions of the machine, which a disk would hide";
+        return Some((reason.to_owned(), help));
+    }
+    machines_own(&at).map(|reason| (reason, help))
+}
+
+fn note(out: &mut Vec<Violation>, code: Code, path: Path, reason: String, help: &str) {
+    out.push(Violation { code, path, on_key: false, reason, help: help.to_owned() });
+}

@@ -1,0 +1,54 @@
+//! Disks that are in each other's way.
+
+use super::{Conflict, Set, Spot};
+use crate::{
+    Declared, Disk,
+    parse::{Code, Path},
+};
+
+pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
+    let mut before: Vec<(usize, &Disk)> = Vec::new();
+    for (at, disk) in set.all::<Disk>() {
+        let others = || before.iter().filter(|(_, other)| other.name() != disk.name());
+        let here = disk.spec.plain_mount();
+        let nests = |other: &&(usize, &Disk)| match (&here, other.1.spec.plain_mount()) {
+            (Some(here), Some(there)) => lies_in(here, &there) || lies_in(&there, here),
+            _ => false,
+        };
+        if let Some(&(other, rival)) = others().find(nests) {
+            let (one, two) = (here.as_deref().unwrap_or_default(), rival.spec.plain_mount().unwrap_or_default());
+            let reason = if one == two {
+                format!("Disks `{}` and `{}` are both to be mounted at `{one}`", disk.name(), rival.name())
+            } else {
+                format!(
+                    "Disks `{}` ({one}) and `{}` ({two}) are to be mounted in each other",
+                    disk.name(),
+                    rival.name()
+                )
+            };
+            let help = "give one of the two another `mount`, beside that of the other";
+            out.push(clash((at, other), "mount", reason, help));
+        }
+        if let Some(&(other, rival)) = others().find(|(_, other)| other.spec.select == disk.spec.select) {
+            let reason = format!("Disks `{}` and `{}` choose the same disk", disk.name(), rival.name());
+            out.push(clash((at, other), "select", reason, "keep one of the two, or correct `select`"));
+        }
+        before.push((at, disk));
+    }
+}
+
+/// Returns true if one plain path is the other or below it.
+fn lies_in(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn clash((at, other): (usize, usize), key: &str, reason: String, help: &str) -> Conflict {
+    Conflict {
+        code: Code::DiskClash,
+        is_error: true,
+        at: Spot::new(at, Path::spec(key)),
+        others: vec![Spot::new(other, Path::spec(key))],
+        reason,
+        help: help.to_owned(),
+    }
+}
