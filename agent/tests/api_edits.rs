@@ -1,5 +1,10 @@
 //! A thousand edits through the API, by every kind of write: not one byte changes that nobody asked for.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by panicking, and plays an editor"
+)]
 
 #[path = "api/support.rs"]
 mod support;

@@ -8,7 +8,9 @@ mod wires;
 
 use std::{
     fs,
+    io::Write,
     net::{Ipv4Addr, TcpListener},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
     time::Instant,
@@ -108,37 +110,50 @@ impl Hardware {
     /// When the emulator does not start.
     pub async fn boot(&self) -> anyhow::Result<Guest> {
         let (serial, shell) = (wires::listen(&self.dir.join("serial"))?, wires::listen(&self.dir.join("shell"))?);
-        let tpm = self.tpm()?;
+        self.tpm().await?;
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(self.arguments()?).stdin(Stdio::null()).kill_on_drop(true);
         let said = self.dir.join("qemu.log");
         let log = fs::File::create(&said)?;
         qemu.stdout(log.try_clone()?).stderr(log);
         let begun = Instant::now();
-        let mut qemu = qemu.spawn().context("can't start qemu-system-x86_64")?;
+        let mut qemu = qemu.spawn().context("can't start qemu-system-x86_64").inspect_err(|_| self.hang_up())?;
         let wires = async { anyhow::Ok((serial.accept().await?.0, shell.accept().await?.0)) };
         let (serial, shell) = tokio::select! {
             wires = wires => wires?,
-            ended = qemu.wait() => bail!("QEMU ended with {}: {}", ended?, fs::read_to_string(&said)?),
+            ended = qemu.wait() => {
+                self.hang_up();
+                bail!("QEMU ended with {}: {}", ended?, fs::read_to_string(&said)?)
+            }
         };
         let serial = Serial::follow(serial, &self.dir.join("serial.log"))?;
-        Ok(Guest { qemu, _tpm: tpm, port: self.port, begun, serial, shell: Shell::new(shell) })
+        Ok(Guest { qemu, port: self.port, begun, serial, shell: Shell::new(shell) })
     }
 
-    /// Starts the TPM, which ends with the machine.
-    fn tpm(&self) -> anyhow::Result<Child> {
+    /// Starts the TPM. It listens when this returns, and ends when the machine hangs up.
+    async fn tpm(&self) -> anyhow::Result<()> {
         let socket = self.dir.join("tpm.socket");
         // What a machine left that lost its power.
         drop(fs::remove_file(&socket));
         let mut swtpm = Command::new("swtpm");
         swtpm
-            .args(["socket", "--tpm2", "--terminate", "--flags", "startup-clear", "--tpmstate"])
+            .args(["socket", "--tpm2", "--daemon", "--terminate", "--flags", "startup-clear", "--tpmstate"])
             .arg(format!("dir={}", self.dir.join("tpm").display()))
             .arg("--ctrl")
             .arg(format!("type=unixio,path={}", socket.display()));
-        let log = fs::File::create(self.dir.join("swtpm.log"))?;
-        let swtpm = swtpm.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).kill_on_drop(true);
-        swtpm.spawn().context("can't start swtpm")
+        // It goes on with what it is given here, so that it must not be a pipe that somebody reads to its end.
+        let said = self.dir.join("swtpm.log");
+        let log = fs::File::create(&said)?;
+        let ended = swtpm.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).status().await;
+        ensure!(ended.context("can't start swtpm")?.success(), "swtpm: {}", fs::read_to_string(&said)?);
+        Ok(())
+    }
+
+    /// Ends a TPM to which no machine came.
+    fn hang_up(&self) {
+        // What swtpm calls a shutdown. If it is gone already, so much the better.
+        let order = 3_u32.to_be_bytes();
+        drop(UnixStream::connect(self.dir.join("tpm.socket")).and_then(|mut line| line.write_all(&order)));
     }
 
     fn arguments(&self) -> anyhow::Result<Vec<String>> {
@@ -154,7 +169,7 @@ impl Hardware {
             "-device virtio-net-pci,netdev=net,romfile=".to_owned(),
             format!("-device virtio-serial-pci -chardev socket,id=shell,path={}", at("shell")),
             "-device virtserialport,chardev=shell,name=e2e".to_owned(),
-            format!("-chardev socket,id=tpm,path={},reconnect=1", at("tpm.socket")),
+            format!("-chardev socket,id=tpm,path={}", at("tpm.socket")),
             "-tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm".to_owned(),
             "-device i6300esb -action watchdog=reset".to_owned(),
         ];
@@ -178,7 +193,6 @@ impl Hardware {
 #[derive(Debug)]
 pub struct Guest {
     qemu: Child,
-    _tpm: Child,
     port: u16,
     begun: Instant,
     serial: Serial,

@@ -27,9 +27,9 @@ use rustls::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, copy_bidirectional},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, Lines, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixStream},
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 
@@ -169,6 +169,8 @@ struct Front {
     way: Way,
     place: String,
     authority: String,
+    /// Whoever prints wants somebody to listen.
+    _told: Lines<BufReader<ChildStdout>>,
 }
 
 impl Front {
@@ -190,7 +192,7 @@ impl Front {
                 break;
             }
         }
-        Ok(Self { process, way, place, authority })
+        Ok(Self { process, way, place, authority, _told: told })
     }
 }
 

@@ -68,15 +68,15 @@ impl Passwords {
     }
 
     async fn with_place<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Result<T, AccessError> {
-        let ends = |_| AccessError::Hash("the daemon ends".to_owned());
-        let place = Arc::clone(&self.place).acquire_owned().await.map_err(|_| ends(()))?;
+        let ends = || AccessError::Hash("the daemon ends".to_owned());
+        let place = Arc::clone(&self.place).acquire_owned().await.map_err(|_| ends())?;
         // The place is held to the end of the look, even if nobody waits for it any more.
         let looked = spawn_blocking(move || {
             let seen = look();
             drop(place);
             seen
         });
-        looked.await.map_err(|_| ends(()))
+        looked.await.map_err(|_| ends())
     }
 }
 

@@ -426,7 +426,7 @@ impl Archives for Shed {
 
     fn import<'a>(
         &'a self,
-        bytes: BoxStream<'a, std::io::Result<Bytes>>,
+        bytes: BoxStream<'a, io::Result<Bytes>>,
         name: Option<String>,
     ) -> BoxFuture<'a, Result<Vec<Arrived>, String>> {
         Box::pin(async move {
