@@ -14,6 +14,7 @@ mod claim;
 mod confirm;
 mod digests;
 mod discovery;
+mod disks;
 mod edge;
 mod events;
 mod exec;
@@ -30,6 +31,7 @@ mod log;
 mod login;
 mod lookup;
 mod metrics;
+mod net;
 mod object;
 mod openapi;
 mod operations;
@@ -84,7 +86,7 @@ use crate::{
     history::History,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
-    trust::{Pcrs, Quote, Standing, Wish},
+    trust::{DiskKey, DiskRecovery, DiskWish, Pcrs, Quote, Standing, Wish},
 };
 
 /// What the routes stand on.
@@ -104,6 +106,8 @@ pub struct State {
     pub shells: Arc<dyn Shells>,
     /// Counts what containers use.
     pub gauges: Arc<dyn Gauges>,
+    /// The links of the machine.
+    pub nets: Arc<dyn Nets>,
     /// Whom to encrypt secrets for so that this machine can read them; none if it has no key that can be used.
     pub recipient: Option<Arc<str>>,
     /// Takes down which updates a person wants.
@@ -118,6 +122,8 @@ pub struct State {
     pub trust: Arc<dyn Trust>,
     /// Removes images that nobody needs.
     pub prunes: Arc<dyn Prunes>,
+    /// Shows the disks, and gives leave to erase one.
+    pub disks: Arc<dyn DiskDoor>,
     /// The version of the agent.
     pub version: &'static str,
     /// Who may come in.
@@ -195,6 +201,16 @@ pub trait Strangers: Send + Sync {
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
 }
 
+/// The links of the machine. An error is a sentence for people.
+pub trait Nets: Send + Sync {
+    /// Shows links, addresses, routes and name servers, and which manifest each is from.
+    fn show(&self) -> BoxFuture<'_, Result<serde_json::Value, String>>;
+    /// Lets a change on trial stay.
+    fn confirm(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Has a change that was put back be tried again.
+    fn retry(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
 /// Knows what the machine's keys rest on. An error is a sentence for people.
 pub trait Trust: Send + Sync {
     /// Says how the keys stand, and what chip there is.
@@ -205,6 +221,12 @@ pub trait Trust: Send + Sync {
     fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>>;
     /// Puts every key back into a file.
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>>;
+    /// Lets the chip open an encrypted disk, and returns the slot.
+    fn enrol(&self, wish: DiskWish) -> BoxFuture<'_, Result<u8, String>>;
+    /// Makes a recovery key of an encrypted disk.
+    fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>>;
+    /// Wipes a slot of an encrypted disk; the key has to open another one.
+    fn forget(&self, at: DiskKey, slot: u8) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// Removes images that nobody needs. An error is a sentence for people.
@@ -223,6 +245,60 @@ pub struct Pruned {
     pub names: Vec<String>,
     /// How much of the disk it takes, in bytes.
     pub size: u64,
+}
+
+/// Shows the disks of the machine, and gives leave to erase one. An error is a sentence for people.
+pub trait DiskDoor: Send + Sync {
+    /// Lists all disks.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>>;
+    /// Makes a ticket for a disk, if its serial number was typed.
+    fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>>;
+}
+
+/// A disk as it is shown.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskShown {
+    /// What the kernel calls it now.
+    pub device: String,
+    /// What it is, for people.
+    pub name: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Its world wide name.
+    pub wwn: String,
+    /// Its names in `/dev/disk/by-id`.
+    pub ids: Vec<String>,
+    /// Its model.
+    pub model: String,
+    /// How it is connected.
+    pub transport: Option<String>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its size, for people.
+    pub size_text: String,
+    /// What is on it, for people.
+    pub holds: String,
+    /// The UUID of the file system on it, or of the first in its partitions.
+    pub uuid: Option<String>,
+    /// Where it is used.
+    pub used_at: Vec<String>,
+    /// Why it is about to fail, if it is.
+    pub failing: Option<String>,
+}
+
+/// Leave to erase one disk once.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WipeTicket {
+    /// What a manifest repeats.
+    pub ticket: String,
+    /// The disk, for people.
+    pub name: String,
+    /// What is on it, for people.
+    pub holds: String,
+    /// The end of its time.
+    pub until: String,
 }
 
 /// Writes images as archives, and takes them in. An error is a sentence for people.
@@ -262,6 +338,8 @@ pub fn router(state: State) -> Router {
         .route("/problems", get(plan::problems))
         .route("/adopt", post(adopt::adopt))
         .route("/capture", get(capture::show))
+        .route("/disks", get(disks::list))
+        .route("/disks/tickets", post(disks::ticket))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))
         .route("/history", get(history::log))
@@ -274,10 +352,16 @@ pub fn router(state: State) -> Router {
         .route("/recipient", get(recipient::show))
         .route("/metrics", get(metrics::show))
         .route("/top", get(top::show))
+        .route("/net", get(net::show))
+        .route("/net/confirm", post(net::confirm))
+        .route("/net/retry", post(net::retry))
         .route("/trust", get(trust::show))
         .route("/trust/quote", post(trust::quote))
         .route("/trust/seal", post(trust::seal))
         .route("/trust/unseal", post(trust::unseal))
+        .route("/trust/disks/enrol", post(trust::enrol))
+        .route("/trust/disks/recovery", post(trust::recovery))
+        .route("/trust/disks/forget", post(trust::forget))
         .route("/webhooks/{source}", post(webhook::hear))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/namespaces/{namespace}/events", get(events::list))

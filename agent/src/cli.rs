@@ -15,6 +15,7 @@ mod context;
 mod contexts;
 mod delete;
 mod describe;
+mod disk;
 mod edit;
 mod events;
 mod exec;
@@ -30,6 +31,7 @@ mod kubeconfig;
 mod local;
 mod logs;
 mod manual;
+mod net;
 mod output;
 mod page;
 mod plan;
@@ -131,6 +133,8 @@ enum Command {
     Exec(exec::Args),
     /// Shows what containers use.
     Top(top::Args),
+    /// Shows the links of the machine.
+    Net(net::Args),
     /// Shows what happened.
     Events(events::Args),
     /// Shows who asked for what, and what was done.
@@ -147,6 +151,8 @@ enum Command {
     Validate(validate::Args),
     /// Carries images between machines without a registry.
     Image(image::Args),
+    /// Shows the disks of the machine, and gives leave to erase one.
+    Disk(disk::Args),
     /// Takes over a container that runs, without restarting it.
     Adopt(adopt::Args),
     /// Writes manifests of everything that runs and is not Piccolo's.
@@ -217,6 +223,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Logs(args) => logs::run(&args, client, screen).await?,
         Command::Exec(args) => return exec::run(&args, client, screen).await,
         Command::Top(args) => top::run(&args, client, screen).await?,
+        Command::Net(args) => net::run(&args, client, screen).await?,
         Command::Events(args) => events::run(&args, client, screen).await?,
         Command::Audit(args) => return audit::run(&args, client, screen).await,
         Command::History(args) => history::run(&args, client, screen).await?,
@@ -224,6 +231,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Explain(args) => explain::run(&args, screen)?,
         Command::Validate(args) => validate::run(&args, screen)?,
         Command::Image(args) => image::run(&args, client, screen).await?,
+        Command::Disk(args) => disk::run(&args, client, screen).await?,
         Command::Adopt(args) => adopt::run(&args, client, screen).await?,
         Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),

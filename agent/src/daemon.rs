@@ -2,8 +2,10 @@
 
 mod banner;
 mod digests;
+mod disks;
 mod door;
 mod ground;
+mod nets;
 mod notify;
 mod seams;
 mod sockets;
@@ -31,17 +33,19 @@ use crate::{
     history::{Digests, History, Hooks, Recorder},
     host::{
         Shells as _,
-        linux::{Declared, Docker, Followed, Memory, Updater, Vault, goes_down},
+        linux::{Declared, Docker, Drives, Followed, Memory, Networkd, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
     reconcile::{
-        Reconciler, container::Containers, firewall::Firewalls, image::Images, network::Networks, secret::Secrets,
-        source::Sources, volume::Volumes,
+        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, image::Images, link::Links,
+        network::Networks, secret::Secrets, source::Sources, volume::Volumes,
     },
     secrets::Identity,
     sources::Puller,
     store::{self, Event},
 };
+
+pub use self::nets::restore;
 
 /// How long containers may take to stop when the machine goes down.
 const FAREWELL: Duration = Duration::from_secs(300);
@@ -161,6 +165,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     };
     let mut controllers = Controllers::default();
     controllers.spawn(&mut tasks, Secrets(Arc::new(vault.clone())), &shared);
+    let links = Arc::new(Networkd::open(vault.clone(), &options.state_dir));
+    controllers.spawn(&mut tasks, Links(links.clone()), &shared);
     let logins = Arc::new(seams::VaultLogins(vault));
     let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
         .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
@@ -171,6 +177,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Firewalls(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
+    let drives = Drives::open(&options.state_dir);
+    controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
     controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
     let (follow, followed) = watch::channel(Followed::default());
     tasks.spawn(seams::follow(manifests.subscribe(), follow, shutdown.clone()));
@@ -187,10 +195,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker.clone())),
         shells: Arc::new(seams::EngineShells(docker.clone())),
+        nets: Arc::new(nets::MachineNets(links)),
         gauges: Arc::new(seams::EngineGauges::new(docker.clone())),
         strangers: Arc::new(seams::EngineStrangers(docker.clone())),
         archives: docker.clone(),
         prunes: docker.clone(),
+        disks: drives,
         recipient,
         updates: updater,
         sources: puller,

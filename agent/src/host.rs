@@ -6,6 +6,7 @@ pub mod fake;
 pub mod firewall;
 mod gauges;
 mod images;
+mod links;
 pub mod linux;
 mod secrets;
 mod shells;
@@ -36,6 +37,7 @@ pub use self::{
         ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Ours,
         Pushed, Trouble,
     },
+    links::{DeviceSeen, KEYS, Links, LinksView, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     shells::Shells,
     sources::{Offer, SourceSeen, Sources, SourcesView},

@@ -7,6 +7,7 @@ pub mod container;
 pub mod disk;
 pub mod firewall;
 pub mod image;
+pub mod link;
 pub mod network;
 pub mod secret;
 pub mod source;

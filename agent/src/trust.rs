@@ -3,6 +3,7 @@
 //! A machine with a TPM can keep its keys so that they open on it alone, and can prove to others what it measured as it
 //! started. The chip itself is behind a trait of the host.
 
+mod disks;
 mod error;
 mod keeper;
 mod lock;
@@ -13,6 +14,7 @@ mod standing;
 mod words;
 
 pub use self::{
+    disks::{DiskKey, DiskRecovery, DiskWish},
     error::TrustError,
     keeper::{Keeper, Wish},
     quote::{Doubt, Proof, verify},

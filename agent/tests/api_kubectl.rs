@@ -47,6 +47,8 @@ async fn clients_find_the_kinds() {
             "configsources/status",
             "firewalls",
             "firewalls/status",
+            "links",
+            "links/status",
             "images",
             "images/status",
             "networks",

@@ -1,6 +1,7 @@
 //! The rules on a real packet filter: every zone knocks at every port, from network namespaces of its own.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::disallowed_methods,
     clippy::print_stderr,
     reason = "a test that can't go on has failed, and runs real programs"

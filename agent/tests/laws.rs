@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use piccolo_agent::{
-    host::fake::{FakeEngine, When},
+    host::{
+        DeviceSeen, LinksView, RouteSeen, UnitSeen,
+        fake::{FakeEngine, FakeLinks, When},
+    },
     reconcile::{
         Disruption, Reconciler, Step, container::Containers, disk::Disks, firewall::Firewalls, image::Images,
-        network::Networks, secret::Secrets, source::Sources, volume::Volumes,
+        link::Links, network::Networks, secret::Secrets, source::Sources, volume::Volumes,
     },
 };
-use piccolo_schema::{ConfigSource, Container, Desired};
+use piccolo_schema::{ConfigSource, Container, Desired, Link, LinkSpec};
 use proptest::prelude::*;
 use support::scenes::{CLOSED, Drift, Files, drifts, files, sources};
 use support::{containers, disks};
@@ -282,5 +285,169 @@ proptest! {
     fn secrets_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
         let world = || Fake::<Secrets<FakeEngine>> { engine: machine(&earlier, &drifts), start: Secrets };
         laws(world, &today.secrets());
+    }
+}
+
+/// Links in memory.
+struct Wires(Arc<FakeLinks>);
+
+impl World for Wires {
+    type Reconciler = Links<FakeLinks>;
+
+    fn reconciler(&self) -> Links<FakeLinks> {
+        Links(Arc::clone(&self.0))
+    }
+
+    fn picture(&self) -> String {
+        let observed = self.reconciler().observe().now_or_never().unwrap().unwrap();
+        // What a link has that nobody asks for any more, it may keep.
+        let shown = |it: &DeviceSeen| (it.name.clone(), it.unit.clone(), it.addresses.clone(), it.master.clone());
+        let all: Vec<_> = observed.devices.iter().map(shown).collect();
+        format!("{:?} {all:?}", observed.units)
+    }
+
+    fn mutations(&self) -> u64 {
+        self.0.mutations()
+    }
+
+    fn lose_the_next_answer(&self) {
+        self.0.lose_the_next_answer();
+    }
+
+    fn wait(&self) {
+        self.0.calm();
+    }
+}
+
+/// Specs that get in each other's way now and then.
+fn link_specs() -> impl Strategy<Value = Vec<(&'static str, LinkSpec)>> {
+    let port = |number: u8| {
+        move |(address, dhcp4, mtu): (u8, bool, Option<u32>)| {
+            let spec = serde_json::json!({
+                "match": { "mac": format!("52:54:00:00:00:0{number}") }, "addresses": [format!("10.{number}.0.{address}/24")],
+                "dhcp4": dhcp4, "mtu": mtu, "routes": [{ "to": format!("10.9{number}.0.0/16"), "via": format!("10.{number}.0.1") }],
+            });
+            serde_json::from_value::<LinkSpec>(spec).unwrap()
+        }
+    };
+    let about = || (2..5_u8, any::<bool>(), proptest::option::of(1400..1402_u32));
+    let vlan = |id: u16| {
+        serde_json::from_value::<LinkSpec>(serde_json::json!({ "vlan": { "parent": "a", "id": id } })).unwrap()
+    };
+    let bridge = || {
+        serde_json::from_value::<LinkSpec>(
+            serde_json::json!({ "bridge": { "members": ["plain"] }, "addresses": ["10.50.0.1/24"] }),
+        )
+        .unwrap()
+    };
+    let plain = || serde_json::from_value::<LinkSpec>(serde_json::json!({ "match": { "name": "eth2" } })).unwrap();
+    let dummy = || {
+        serde_json::from_value::<LinkSpec>(serde_json::json!({ "dummy": true, "addresses": ["10.1.0.9/32"] })).unwrap()
+    };
+    let some = |it: LinkSpec| proptest::option::of(Just(it));
+    (
+        proptest::option::of(about().prop_map(port(0))),
+        proptest::option::of(about().prop_map(port(1))),
+        proptest::option::of((20..22_u16).prop_map(vlan)),
+        some(bridge()),
+        some(plain()),
+        some(dummy()),
+    )
+        .prop_map(|(a, b, guests, bridge, plain, local)| {
+            let all = [("a", a), ("b", b), ("guests", guests), ("lan", bridge), ("local", local), ("plain", plain)];
+            all.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect()
+        })
+}
+
+/// What a hand does to links.
+fn by_hand(machine: &FakeLinks, what: u8) {
+    machine.by_hand(|view| match what {
+        0 => view.devices.iter_mut().for_each(|it| it.addresses.clear()),
+        1 => view.devices.retain(|it| it.kind.is_none()),
+        2 => view
+            .devices
+            .iter_mut()
+            .for_each(|it| it.routes = vec![RouteSeen { to: "0.0.0.0/0".to_owned(), via: None, metric: 7 }]),
+        3 => view.devices.iter_mut().for_each(|it| it.up = false),
+        4 => view.units.retain(|it| it.name.ends_with(".netdev")),
+        5 => view.units.iter_mut().for_each(|it| it.text.push_str("# a hand\n")),
+        6 => view.devices.iter_mut().for_each(|it| it.mtu = 1300),
+        7 => view.devices.iter_mut().for_each(|it| it.master = None),
+        8 => view.devices.reverse(),
+        9 => view.units.push(UnitSeen {
+            directory: "/etc/systemd/network".to_owned(),
+            name: "05-others.network".to_owned(),
+            subject: None,
+            text: "[Match]\nName=eth1\n".to_owned(),
+        }),
+        _ => {}
+    });
+}
+
+fn wires(earlier: &[(&'static str, LinkSpec)], hands: &[u8]) -> Arc<FakeLinks> {
+    let port = |number: u8| DeviceSeen {
+        name: format!("eth{number}"),
+        mac: Some(format!("52:54:00:00:00:0{number}")),
+        up: true,
+        carrier: true,
+        mtu: 1500,
+        ..DeviceSeen::default()
+    };
+    let machine =
+        Arc::new(FakeLinks::new(LinksView { devices: vec![port(0), port(1), port(2)], ..LinksView::default() }));
+    for _ in 0..3 {
+        support::pass(&Links(Arc::clone(&machine)), &wanted(earlier));
+    }
+    hands.iter().for_each(|what| by_hand(&machine, *what));
+    machine
+}
+
+fn wanted(specs: &[(&'static str, LinkSpec)]) -> Desired<Link> {
+    Desired::complete(specs.iter().map(|(name, spec)| Link::new(name, spec.clone())).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..10_u8, 0..4), today in link_specs()) {
+        laws(|| Wires(wires(&earlier, &hands)), &wanted(&today));
+        let machine = wires(&earlier, &hands);
+        converges(&Wires(Arc::clone(&machine)), &wanted(&today));
+        assert!(machine.trespasses().is_empty());
+    }
+
+    /// The daemon may end after any step of a change on trial, and in it: what nobody confirms is put back, and is not
+    /// tried again.
+    #[test]
+    fn a_change_of_the_way_in_goes_back(address in 2..5_u8, stop in 0..5_usize, lost in any::<bool>()) {
+        let before = LinkSpec { dhcp4: true, ..serde_json::from_value(serde_json::json!({ "match": { "name": "eth0" } })).unwrap() };
+        let after = LinkSpec { dhcp4: false, addresses: vec![format!("10.0.0.{address}/24")], ..before.clone() };
+        let machine = wires(&[("a", before.clone())], &[]);
+        machine.by_hand(|view| { view.reached_by.insert("eth0".to_owned()); });
+        let (world, old) = (Wires(Arc::clone(&machine)), Wires(Arc::clone(&machine)).picture());
+        let changed = wanted(&[("a", after)]);
+        let steps = support::plan(&world.reconciler(), &changed).unwrap().steps;
+        assert!(steps[0].to_string().starts_with("try link a"), "{}", steps[0]);
+        let stop = stop.min(steps.len());
+        support::apply(&world.reconciler(), &steps[..stop]);
+        if lost && stop < steps.len() {
+            machine.lose_the_next_answer();
+            support::apply(&world.reconciler(), &steps[stop..=stop]);
+        }
+        let began = stop > 0 || lost;
+        machine.run_out();
+        if began {
+            assert_eq!(world.picture(), old);
+            let plan = support::plan(&world.reconciler(), &changed).unwrap();
+            assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+            assert_eq!(plan.waiting[0].reason, "NotConfirmed");
+            assert!(support::plan(&world.reconciler(), &wanted(&[("a", before)])).unwrap().waiting.is_empty());
+        }
+        machine.by_hand(|view| view.refused.clear());
+        converges(&world, &changed);
+        machine.confirm();
+        machine.run_out();
+        assert!(support::pass(&world.reconciler(), &changed));
     }
 }

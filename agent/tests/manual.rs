@@ -1,6 +1,7 @@
 //! Every block of commands in the README and the how-tos is run, as a reader would run it, in a house that has what the page
 //! speaks of. What can't be run there is named here with the reason; the tutorial is run on a real engine by the stories.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test says what is wrong by panicking, and runs real programs"
@@ -42,6 +43,16 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("curl --cacert", "asks another machine: tests/access.rs"),
     ("journalctl ", "belongs to systemd"),
     ("piccolo image export app - | ssh", "asks another machine; through a pipe: tests/cli.rs"),
+    ("piccolo disk wipe-ticket", "wants the serial number typed on a terminal: tests/cli.rs"),
+    ("piccolo net confirm", "wants a change of links on trial: tests/laws.rs"),
+    ("piccolo trust seal", "wants a TPM: the stories of trust"),
+    ("piccolo trust verify", "wants a TPM: the stories of trust"),
+    ("piccolo trust recovery", "wants an encrypted disk: the stories of trust"),
+    ("piccolo trust enrol", "wants an encrypted disk and a TPM: the stories of trust"),
+    ("age -d", "wants the program age, and sealed keys: the stories of trust"),
+    ("rm identity.age.sealed", "goes with that"),
+    ("chmod 600 identity.age", "goes with that"),
+    ("systemctl ", "belongs to systemd"),
     ("piccolo kubeconfig", "ends in kubectl, which may not be here: tests/api_kubectl.rs"),
 ];
 
@@ -60,6 +71,8 @@ const MEANT: &[(&str, &str)] = &[
     ("forge key --from nas", "forge key --from nas --recipient $RECIPIENT"),
     ("rotate db", "rotate db --identity key.age --recipient $RECIPIENT"),
     ("password", "password --recipient $RECIPIENT <<< hunter2"),
+    ("user add anna --role operator", "user add anna --role operator <<< fifteen-letters"),
+    ("pwgen 20 1", "echo twenty-other-letters"),
     ("username", "username --recipient $RECIPIENT <<< anna"),
 ];
 

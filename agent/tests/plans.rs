@@ -20,8 +20,9 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DisksView, EngineView, FilterView, ImagesView, NetworkView, Rules, SecretsView, SourcesView, VolumeSeen,
-        fake::FakeEngine,
+        DisksView, EngineView, FilterView, ImagesView, LinksView, NetworkView, Rules, SecretsView, SourcesView,
+        VolumeSeen,
+        fake::{FakeEngine, FakeLinks},
     },
     reconcile::{
         Disruption, Plan, Reconciler, Step,
@@ -29,6 +30,7 @@ use piccolo_agent::{
         disk::Disks,
         firewall::{self, Firewalls},
         image::Images,
+        link::{self, LinkStep, Links},
         network::{Act, NetworkStep, Networks},
         secret::Secrets,
         source::Sources,
@@ -37,7 +39,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Image,
-    ImageSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    ImageSpec, Link, LinkSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -176,6 +178,24 @@ fn image_plans_are_as_written_down() {
         describe(&Images::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 20, "{cases} cases are too few");
+}
+
+/// What is written is shown where the plan is the first one.
+#[test]
+fn link_plans_are_as_written_down() {
+    let cases = each_case("link", |desired, observed| {
+        let desired = read_desired::<LinkSpec, Link>(desired, Link::new);
+        let observed = toml::from_str::<LinksView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        let plan = Links::<FakeLinks>::plan(&desired, &observed);
+        describe(&plan) + &plan.steps.iter().map(files).collect::<String>()
+    });
+    assert!(cases >= 40, "{cases} cases are too few");
+}
+
+/// Returns the files that a step writes.
+fn files(step: &LinkStep) -> String {
+    let link::Act::Write { units, .. } = &step.act else { return String::new() };
+    units.iter().map(|unit| format!("\n--- {}\n{}", unit.name, unit.text)).collect()
 }
 
 #[test]

@@ -87,7 +87,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("controller", &["clock", "controller", "reconcile", "manifests", "store", "host::HostError", "host::Reason"]),
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/disk", &["reconcile::disk", "reconcile", "host"]),
+    ("reconcile/firewall", &["reconcile::firewall", "reconcile", "host"]),
     ("reconcile/image", &["reconcile::image", "reconcile", "host"]),
+    ("reconcile/link", &["reconcile::link", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
     ("reconcile/secret", &["reconcile::secret", "reconcile", "host"]),
     ("reconcile/source", &["reconcile::source", "reconcile", "host"]),
@@ -104,6 +106,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// A package, and where alone it may be named: a room, or several with a `|` between them.
 const PACKAGES: &[(&str, &str)] = &[
     ("bollard", "host/linux"),
+    ("rtnetlink", "host/linux"),
     ("rustix", "host/linux|cli/terminal|api/gate|manifests/swap"),
     ("rustls", "access|api/serve|cli/tls"),
     ("tokio_rustls", "api/serve|cli/tls"),

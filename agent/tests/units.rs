@@ -27,10 +27,18 @@ fn systemd_understands_the_unit_of_the_rules() {
     understood("piccolo-rules.service", &text.replace("ExecStart=/usr/sbin/nft", "ExecStart=/bin/true"));
 }
 
+#[test]
+fn systemd_understands_the_unit_that_puts_links_back() {
+    let text = unit("piccolo-net-restore.service");
+    assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("systemd-networkd.service")));
+    understood("piccolo-net-restore.service", &text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true"));
+}
+
 /// How much of the machine a unit leaves open to its process, as systemd counts: 0 is nothing, 10 is all of it.
 #[test]
 fn units_leave_open_what_they_need() {
-    for (name, most) in [("piccolod.service", 3.3), ("piccolo-rules.service", 1.5)] {
+    let bounds = [("piccolod.service", 3.3), ("piccolo-rules.service", 1.5), ("piccolo-firewall.service", 1.5)];
+    for (name, most) in bounds {
         let place = tempfile::TempDir::new().unwrap();
         let copy = place.path().join(name);
         fs::write(&copy, unit(name)).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Disk, DiskSpec, Firewall, FirewallSpec,
-    Image, ImageSpec, Kind, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    Image, ImageSpec, Kind, Link, LinkSpec, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -21,6 +21,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Secret => Secret::crd(),
         Kind::Image => Image::crd(),
         Kind::ConfigSource => ConfigSource::crd(),
+        Kind::Link => Link::crd(),
         Kind::Firewall => Firewall::crd(),
         Kind::Disk => Disk::crd(),
     };
@@ -38,6 +39,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Secret => root_of::<SecretSpec>(),
         Kind::Image => root_of::<ImageSpec>(),
         Kind::ConfigSource => root_of::<ConfigSourceSpec>(),
+        Kind::Link => root_of::<LinkSpec>(),
         Kind::Firewall => root_of::<FirewallSpec>(),
         Kind::Disk => root_of::<DiskSpec>(),
     };

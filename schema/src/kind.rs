@@ -17,6 +17,8 @@ pub enum Kind {
     Image,
     /// A git repository that manifests come from.
     ConfigSource,
+    /// A network link of the machine.
+    Link,
     /// Who may reach the machine.
     Firewall,
     /// A disk with a file system.
@@ -33,6 +35,7 @@ impl Kind {
         Self::Secret,
         Self::ConfigSource,
         Self::Firewall,
+        Self::Link,
         Self::Image,
         Self::Network,
         Self::Disk,
@@ -49,6 +52,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::Image => "Image",
             Self::ConfigSource => "ConfigSource",
+            Self::Link => "Link",
             Self::Firewall => "Firewall",
             Self::Disk => "Disk",
         }
@@ -63,6 +67,7 @@ impl Kind {
             Self::Secret => "secrets",
             Self::Image => "images",
             Self::ConfigSource => "configsources",
+            Self::Link => "links",
             Self::Firewall => "firewalls",
             Self::Disk => "disks",
         }
@@ -77,6 +82,7 @@ impl Kind {
             Self::Secret => "secret",
             Self::Image => "image",
             Self::ConfigSource => "configsource",
+            Self::Link => "link",
             Self::Firewall => "firewall",
             Self::Disk => "disk",
         }
@@ -91,6 +97,7 @@ impl Kind {
             Self::Secret => "sec",
             Self::Image => "img",
             Self::ConfigSource => "cs",
+            Self::Link => "ln",
             Self::Firewall => "fw",
             Self::Disk => "dk",
         }

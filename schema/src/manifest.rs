@@ -2,7 +2,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::{ConfigSource, Container, Disk, Firewall, Image, Kind, Mode, Network, Secret, Volume, parse::Violation};
+use crate::{
+    ConfigSource, Container, Disk, Firewall, Image, Kind, Link, Mode, Network, Secret, Volume, parse::Violation,
+};
 
 /// One wanted thing, of whichever kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +22,8 @@ pub enum Manifest {
     Image(Box<Image>),
     /// A source of manifests.
     ConfigSource(Box<ConfigSource>),
+    /// A network link.
+    Link(Box<Link>),
     /// The firewall.
     Firewall(Box<Firewall>),
     /// A disk.
@@ -54,6 +58,7 @@ impl Manifest {
             Self::Secret(_) => Kind::Secret,
             Self::Image(_) => Kind::Image,
             Self::ConfigSource(_) => Kind::ConfigSource,
+            Self::Link(_) => Kind::Link,
             Self::Firewall(_) => Kind::Firewall,
             Self::Disk(_) => Kind::Disk,
         }
@@ -68,6 +73,7 @@ impl Manifest {
             Self::Secret(it) => &it.metadata,
             Self::Image(it) => &it.metadata,
             Self::ConfigSource(it) => &it.metadata,
+            Self::Link(it) => &it.metadata,
             Self::Firewall(it) => &it.metadata,
             Self::Disk(it) => &it.metadata,
         }
@@ -87,6 +93,7 @@ impl Manifest {
             Self::Secret(it) => it.validate(),
             Self::Image(it) => it.validate(),
             Self::ConfigSource(it) => it.validate(),
+            Self::Link(it) => it.validate(),
             Self::Firewall(it) => it.validate(),
             Self::Disk(it) => it.validate(),
         };
@@ -156,6 +163,17 @@ impl Declared for ConfigSource {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::ConfigSource(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Link {
+    const KIND: Kind = Kind::Link;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Link(it) => Some(it),
             _ => None,
         }
     }

@@ -42,6 +42,8 @@ impl Manifest {
             Self::Container(it) => !it.spec.grants.is_empty(),
             // What comes from there is not looked at again.
             Self::ConfigSource(_) => true,
+            // It can lead everything that the machine says elsewhere, or lock everybody out.
+            Self::Link(_) => true,
             // Who opens the machine, or shuts it, decides who else comes in.
             Self::Firewall(_) => true,
             // It may erase a disk, and brings in what another machine wrote.

@@ -2,6 +2,7 @@
 
 mod disks;
 mod firewall;
+mod links;
 mod missing;
 mod policies;
 mod rivals;
@@ -64,6 +65,7 @@ pub fn check(manifests: &[&Manifest], extent: Extent) -> Vec<Conflict> {
     firewall::ports(&set, &mut out);
     disks::check(&set, &mut out);
     waits::cycles(&set, &mut out);
+    links::check(&set, extent, &mut out);
     if extent == Extent::Whole {
         missing::check(&set, &mut out);
         firewall::targets(&set, &mut out);

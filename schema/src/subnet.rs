@@ -45,6 +45,13 @@ impl Subnet {
         Ok(subnet)
     }
 
+    /// Returns the network around an address.
+    pub(crate) fn around(ip: IpAddr, bits: u8) -> Self {
+        let mut subnet = Self { network: ip, bits: bits.into() };
+        subnet.network = subnet.zeroed(ip);
+        subnet
+    }
+
     /// Returns true if there is an address for the machine and one for a container.
     pub(crate) const fn has_room(&self) -> bool {
         self.width() - self.bits >= 2

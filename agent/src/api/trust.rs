@@ -1,5 +1,7 @@
 //! What the keys of the machine rest on, and quotes of what it started.
 
+use std::path::{Path, PathBuf};
+
 use axum::{
     Json,
     extract::State as Extract,
@@ -10,9 +12,10 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use piccolo_schema::API_VERSION;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{State, body, fault::Fault};
-use crate::trust::{LARGEST_NONCE, Pcrs, Quote, Standing, Wish};
+use crate::trust::{DiskKey, DiskRecovery, DiskWish, LARGEST_NONCE, Pcrs, Quote, Standing, Wish};
 
 /// The least bytes of a nonce that nobody guesses.
 const LEAST_NONCE: usize = 8;
@@ -77,6 +80,56 @@ pub(super) async fn seal(
 /// Puts every key back into a file.
 pub(super) async fn unseal(Extract(state): Extract<State>) -> Result<Json<Value>, Fault> {
     state.trust.unseal().await.map(|it| Json(document(&it))).map_err(refused)
+}
+
+/// A slot of a disk that shall open no more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forgotten {
+    disk: PathBuf,
+    key: Zeroizing<String>,
+    slot: u8,
+}
+
+/// Lets the chip open an encrypted disk.
+pub(super) async fn enrol(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, Fault> {
+    let wish: DiskWish = body::parsed(&headers, &bytes)?;
+    is_path(&wish.disk)?;
+    let slot = state.trust.enrol(wish).await.map_err(refused)?;
+    Ok(Json(json!({ "slot": slot })))
+}
+
+/// Answers with a recovery key of a disk, this once.
+pub(super) async fn recovery(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<DiskRecovery>, Fault> {
+    let at: DiskKey = body::parsed(&headers, &bytes)?;
+    is_path(&at.disk)?;
+    state.trust.recovery(at).await.map(Json).map_err(refused)
+}
+
+/// Wipes a slot of a disk.
+pub(super) async fn forget(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, Fault> {
+    let Forgotten { disk, key, slot } = body::parsed(&headers, &bytes)?;
+    is_path(&disk)?;
+    state.trust.forget(DiskKey { disk, key }, slot).await.map_err(refused)?;
+    Ok(Json(json!({ "slot": slot })))
+}
+
+/// A disk is named by a whole path, so it is never taken for something else than one.
+fn is_path(disk: &Path) -> Result<(), Fault> {
+    let wrong = || Fault::bad_request("`disk` is an absolute path, as in /dev/disk/by-id");
+    disk.is_absolute().then_some(()).ok_or_else(wrong)
 }
 
 /// Writes it down as the API shows it.

@@ -1,5 +1,5 @@
 //! `piccolod`, the daemon: reads its options, listens for signals, runs. The hooks of its repository run it as well, as
-//! `piccolod hook`: then it asks the daemon.
+//! `piccolod hook`: then it asks the daemon. Timers of systemd run it as `piccolod net-restore`, without a daemon.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if std::env::args_os().nth(1).is_some_and(|word| word == "hook") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return Ok(runtime.block_on(cli::run(std::env::args_os())));
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == "net-restore") {
+        log();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return Ok(runtime.block_on(daemon::restore(std::env::args_os().skip(2))));
     }
     let options = Options::parse();
     log();

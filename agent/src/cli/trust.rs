@@ -1,5 +1,6 @@
 //! `piccolo trust`: what the machine's keys rest on, and proofs of what it started.
 
+mod disk;
 mod quote;
 mod seal;
 mod status;
@@ -28,6 +29,10 @@ enum Command {
     Seal(seal::Args),
     /// Puts the machine's keys back into files.
     Unseal,
+    /// Lets the TPM open an encrypted disk, with systemd-cryptsetup when the machine starts.
+    Enrol(disk::Enrol),
+    /// Makes a recovery key of an encrypted disk, and shows it once.
+    Recovery(disk::Recovery),
     /// Has the machine's TPM sign what its registers hold.
     Quote(quote::Args),
     /// Checks a quote in a file, or asks the machine for one and checks that.
@@ -39,6 +44,8 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         Command::Status(args) => status::run(args, client, screen).await,
         Command::Seal(args) => seal::run(args, client, screen).await,
         Command::Unseal => seal::undo(client, screen).await,
+        Command::Enrol(args) => disk::enrol(args, client, screen).await,
+        Command::Recovery(args) => disk::recovery(args, client, screen).await,
         Command::Quote(args) => quote::run(args, client, screen).await,
         Command::Verify(args) => quote::check(args, client, screen).await,
     }

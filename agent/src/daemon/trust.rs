@@ -1,6 +1,9 @@
 //! The keys of this machine, and what the rest of the daemon is told of them.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, task::spawn_blocking};
@@ -9,10 +12,13 @@ use zeroize::Zeroizing;
 use super::{Options, door};
 use crate::{
     api::Trust,
-    host::linux::Chip,
+    host::{
+        Above,
+        linux::{Chip, Enrolment, Slots},
+    },
     secrets::{Identity, Plain},
     store::{Event, Writer},
-    trust::{Keeper, KeyFile, Pcrs, Quote, Standing, TrustError, Wish},
+    trust::{DiskKey, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Standing, TrustError, Wish},
 };
 
 const SECRETS: &str = "secrets";
@@ -21,6 +27,9 @@ const AUTHORITY: &str = "authority";
 /// The keys of this machine, and who is told of them.
 pub(super) struct Keys {
     keeper: Arc<Keeper<Chip>>,
+    chip: Chip,
+    /// Where keys are handed over to programs, in memory.
+    memory: PathBuf,
     store: Arc<Writer>,
 }
 
@@ -31,8 +40,9 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
         KeyFile { name: AUTHORITY, path: options.state_dir.join("access").join("ca.key") },
     ];
     let lock = options.state_dir.join("trust").join("lock.json");
-    let keeper = Arc::new(Keeper::new(Chip::new(options.tcti.as_deref()), keys, lock));
-    Keys { keeper, store: Arc::clone(store) }
+    let chip = Chip::new(options.tcti.as_deref());
+    let keeper = Arc::new(Keeper::new(chip.clone(), keys, lock));
+    Keys { keeper, chip, memory: options.secrets_dir.clone(), store: Arc::clone(store) }
 }
 
 impl Keys {
@@ -64,6 +74,16 @@ impl Keys {
 
     async fn opened(&self, name: &'static str) -> Result<Option<Plain>, TrustError> {
         self.keeper.open(name).await
+    }
+
+    fn slots(&self, at: &DiskKey) -> (Slots, Plain) {
+        let key = Plain::new(at.key.as_bytes().to_vec());
+        (Slots::new(at.disk.clone(), self.memory.clone()), key)
+    }
+
+    /// Writes down that the slots of a disk are others now.
+    fn changed(&self, disk: &Path, what: &str) {
+        self.store.event(Event::new("DiskKeysChanged", format!("{}: {what}", disk.display())));
     }
 
     /// Moves keys in a thread of its own, as files are written, to the end: whoever asked for it may be gone.
@@ -99,5 +119,36 @@ impl Trust for Keys {
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
         let event = Event::new("KeysUnsealed", "the keys of this machine lie in files that only root may read");
         Box::pin(self.moved(event.warning(), |keeper| async move { keeper.unseal().await }))
+    }
+
+    fn enrol(&self, wish: DiskWish) -> BoxFuture<'_, Result<u8, String>> {
+        Box::pin(async move {
+            let above = if wish.old_systemd { Above::Old } else { Above::Shared };
+            let (pcrs, pin) = (wish.pcrs, wish.pin.as_deref().map(String::as_str));
+            let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
+            let enrolled = slots.enrol(&self.chip, &key, &Enrolment { pcrs, pin, above }).await;
+            let token = enrolled.map_err(|error| error.message)?;
+            self.changed(&wish.disk, &format!("the TPM opens slot {}, registers {pcrs}", token.slot));
+            Ok(token.slot)
+        })
+    }
+
+    fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>> {
+        Box::pin(async move {
+            let (slots, key) = self.slots(&at);
+            let (slot, made) = slots.recovery(&key).await.map_err(|error| error.message)?;
+            self.changed(&at.disk, &format!("a recovery key opens slot {slot}"));
+            let text = String::from_utf8_lossy(made.text().expose()).into_owned();
+            Ok(DiskRecovery { slot, recovery_key: Zeroizing::new(text) })
+        })
+    }
+
+    fn forget(&self, at: DiskKey, slot: u8) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let (slots, key) = self.slots(&at);
+            slots.kill(slot, &key).await.map_err(|error| error.message)?;
+            self.changed(&at.disk, &format!("slot {slot} opens no more"));
+            Ok(())
+        })
     }
 }

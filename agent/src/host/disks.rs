@@ -363,7 +363,7 @@ pub fn human(bytes: u64) -> String {
     match units.iter().find(|(_, unit)| bytes >= *unit) {
         Some((word, unit)) => {
             let tenths = (bytes / (unit / 10)).min(u64::MAX - 1);
-            if tenths % 10 == 0 || tenths >= 1000 {
+            if tenths.is_multiple_of(10) || tenths >= 1000 {
                 format!("{} {word}", tenths / 10)
             } else {
                 format!("{}.{} {word}", tenths / 10, tenths % 10)

@@ -13,6 +13,7 @@ mod copy;
 mod create;
 mod directory;
 mod docker;
+mod drives;
 mod ending;
 mod error;
 mod events;
@@ -26,6 +27,7 @@ mod hangup;
 mod hint;
 mod images;
 mod ledger;
+mod links;
 mod logs;
 mod luks;
 mod members;
@@ -58,9 +60,11 @@ pub use self::{
     book::Book,
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
+    drives::Drives,
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
+    links::{Networkd, Restored, TrialBook, put_links_back},
     luks::{Enrolment, Slots},
     memory::Memory,
     snapshots::SnapshotStore,

@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
     api::{
-        self, Approvals, Archives, Gate, Gauges, Logs, Peer, Plate, Preview, Pruned, Prunes, Shells, State, Strangers,
-        Trust, Wakes,
+        self, Approvals, Archives, DiskDoor, DiskShown, Gate, Gauges, Logs, Nets, Peer, Plate, Preview, Pruned, Prunes,
+        Shells, State, Strangers, Trust, Wakes, WipeTicket,
     },
     archive::{Arrived, Outgoing},
     audit::{Audit, Line},
@@ -34,7 +34,7 @@ use piccolo_agent::{
     history::{Digests, History, Hooks},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
-    trust::{Pcrs, Quote, Standing, Wish as SealWish},
+    trust::{DiskKey, DiskRecovery, DiskWish, Pcrs, Quote, Standing, Wish as SealWish},
 };
 use piccolo_schema::{ContainerSpec, Kind, Mode, Role};
 use rustls::{
@@ -157,10 +157,12 @@ impl House {
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
             shells: shells.clone(),
+            nets: Arc::new(Wires),
             gauges: Arc::new(Meter::default()),
             archives: Arc::new(Shed),
             prunes: Arc::new(Willing),
             trust: Arc::new(Willing),
+            disks: Arc::new(Willing),
             recipient: None,
             updates: Arc::new(Willing),
             sources: Arc::new(Willing),
@@ -396,6 +398,27 @@ impl Shells for Parrot {
 #[derive(Default)]
 struct Meter(AtomicU32);
 
+/// A machine with one link, on which nothing is tried.
+struct Wires;
+
+impl Nets for Wires {
+    fn show(&self) -> BoxFuture<'_, Result<Value, String>> {
+        let device = json!({
+            "name": "enp3s0", "declaredBy": "lan", "up": true, "carrier": true, "addresses": ["192.168.1.10/24"],
+            "routes": [{ "to": "0.0.0.0/0", "via": "192.168.1.1", "metric": 0 }],
+        });
+        Box::pin(async move { Ok(json!({ "items": [device] })) })
+    }
+
+    fn confirm(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Err("No change of links waits to be confirmed".to_owned()) })
+    }
+
+    fn retry(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 impl Gauges for Meter {
     fn usage<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
         let seconds = self.0.fetch_add(1, Ordering::Relaxed);
@@ -465,6 +488,21 @@ impl Approvals for Willing {
     }
 }
 
+impl DiskDoor for Willing {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>> {
+        Box::pin(async move {
+            if disk != typed {
+                return Err(format!("`{typed}` is not the serial number of {disk}"));
+            }
+            Ok(WipeTicket { ticket: "wipe-0123456789abcdef01234567".to_owned(), ..WipeTicket::default() })
+        })
+    }
+}
+
 impl Prunes for Willing {
     fn prune(&self, _: bool) -> BoxFuture<'_, Result<Vec<Pruned>, String>> {
         let image =
@@ -488,6 +526,18 @@ impl Trust for Willing {
 
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
         Box::pin(async { Ok(Standing::new(Vec::new(), false)) })
+    }
+
+    fn enrol(&self, _: DiskWish) -> BoxFuture<'_, Result<u8, String>> {
+        Box::pin(async { Err("this machine has no TPM".to_owned()) })
+    }
+
+    fn recovery(&self, _: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>> {
+        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
+    }
+
+    fn forget(&self, _: DiskKey, _: u8) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
     }
 }
 

@@ -51,7 +51,7 @@ impl Shell {
         self.0.get_mut().write_all(line.as_bytes()).await?;
         let mut answer = String::new();
         self.0.read_line(&mut answer).await?;
-        let (code, said) = answer.trim_end().split_once(' ').context("the machine went off")?;
+        let (code, said) = answer.trim_end_matches('\n').split_once(' ').context("the machine went off")?;
         let said = String::from_utf8_lossy(&STANDARD.decode(said)?).into_owned();
         ensure!(code == "0", "`{command}` ended with {code}:\n{said}");
         Ok(said)

@@ -64,7 +64,8 @@ async fn tell() -> anyhow::Result<()> {
 
 /// Finds the key that the installer showed.
 fn recovery_key(said: &str) -> Option<String> {
-    let key = said.lines().find_map(|line| line.trim().strip_prefix("recovery key "))?;
+    // The last line may not have ended yet.
+    let key = said.rsplit_once('\n')?.0.lines().find_map(|line| line.trim().strip_prefix("recovery key "))?;
     Some(key.trim().to_owned())
 }
 

@@ -30,7 +30,8 @@ fn place(name: &str) -> anyhow::Result<PathBuf> {
 /// Waits until the screen tells the way in, and returns fingerprint and code.
 async fn way_in(guest: &mut Guest) -> anyhow::Result<(String, String)> {
     let said = |text: &str, name: &str| {
-        let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
+        // The last line may not have ended yet.
+        let line = text.rsplit_once('\n')?.0.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
         Some(line.trim().to_owned())
     };
     guest.until_said(|text| Some((said(text, "fingerprint ")?, said(text, "code ")?))).await

@@ -117,6 +117,8 @@ async fn a_followed_log_goes_on_over_restarts_and_replacements() -> anyhow::Resu
             piccolo_e2e::container("web", &image, &spec)
         };
         machine.write("web.toml", &says("one"))?;
+        // Where nothing at all is left, a removal waits for a confirmation.
+        machine.write("other.toml", &piccolo_e2e::container("other", &image, "command = [\"sleep\", \"1000000\"]"))?;
         machine.start().await?;
         machine.until_settled().await?;
         let mut child = machine.piccolo(&["logs", "-f", "web"])?.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;

@@ -181,7 +181,9 @@ async fn api(machine: &Machine, mut rng: Rng) -> anyhow::Result<Counts> {
 async fn pushes(machine: &Machine, mut rng: Rng) -> anyhow::Result<(Counts, u32)> {
     let (mut counts, mut refused, clone) = (Counts::new(), 0, TempDir::new()?);
     let repository = machine.state().join("config.git").display().to_string();
-    run(clone.path(), &["clone", "--quiet", &repository, "."]).await?;
+    // The first revision is made beside all else.
+    let cloned = async || run(clone.path(), &["clone", "--quiet", &repository, "."]).await.is_ok();
+    machine.until("it can be cloned", cloned).await?;
     let mut left = CHANGES;
     while left > 0 {
         let many = rng.u32(1..=10).min(left);

@@ -53,7 +53,12 @@ async fn a_push_brings_the_old_set_or_the_new_one() -> anyhow::Result<()> {
     let mut machine = machine().await?;
     let clone = TempDir::new()?;
     let repository = repository(&machine);
-    git(clone.path(), &["clone", "--quiet", &repository, "."]).await?;
+    // The first revision is made beside all else.
+    let cloned = async || {
+        let said = git(clone.path(), &["clone", "--quiet", &repository, "."]).await;
+        said.is_ok_and(|it| it.status.success())
+    };
+    machine.until("it can be cloned", cloned).await?;
     let push = ["push", "--quiet", &repository, "HEAD:refs/heads/main"];
     let mut old = (0, save_set(clone.path(), 0).await?);
     let begin = Instant::now();

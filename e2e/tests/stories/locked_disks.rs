@@ -11,7 +11,7 @@ use piccolo_agent::{
     host::{Above, Reason, linux},
     secrets::{Plain, RecoveryKey},
 };
-use piccolo_e2e::tpm::Chip;
+use piccolo_e2e::{Machine, tpm::Chip};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -148,6 +148,37 @@ async fn a_recovery_key_opens_whatever_became_of_the_chip() -> anyhow::Result<()
     // The last way in is not taken by who does not have another one.
     ensure!(disk.slots.kill(0, &typed).await.is_err() && disk.slots.opens(Some(0), &first()).await?);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_person_enrols_a_disk_by_commands() -> anyhow::Result<()> {
+    let chip = Chip::start().await?;
+    let (ours, way) = (linux::Chip::new(Some(&chip.way())), format!("PICCOLO_TCTI={}", chip.way()));
+    let mut daemon = Machine::on("unix:///nonexistent/docker.sock")?.launched_by(&["env", "TSS2_LOG=all+NONE", &way]);
+    daemon.start().await?;
+    let (disk, file) = (Disk::make().await?, daemon.state().join("first"));
+    fs::write(&file, FIRST)?;
+    let (image, key) = (disk.image().display().to_string(), file.display().to_string());
+    let say = async |words: &[&str]| text(daemon.piccolo(words)?.output().await?);
+    let enrolled = say(&["trust", "enrol", &image, "--key-file", &key]).await?;
+    ensure!(enrolled.contains("slot 1") && disk.opens(&ours, None).await?, "{enrolled}");
+    let made = say(&["trust", "recovery", &image, "--key-file", &key]).await?;
+    let recovery = made.lines().find_map(RecoveryKey::parse).context("no recovery key")?;
+    ensure!(disk.slots.opens(Some(2), &recovery.text()).await?, "{made}");
+    // The journal tells of both, and of no key.
+    let journal = daemon.get("/journal?limit=100").await?.to_string();
+    ensure!(journal.contains("the TPM opens slot 1") && journal.contains("a recovery key opens slot 2"), "{journal}");
+    let seen = journal + &daemon.whole_log();
+    ensure!(!seen.contains(FIRST) && !made.lines().any(|it| RecoveryKey::parse(it).is_some() && seen.contains(it)));
+    // What opens nothing adds nothing, and a path is never taken for an option.
+    fs::write(&file, "wrong")?;
+    for words in [["trust", "enrol", &image, "--key-file", &key], ["trust", "recovery", &image, "--key-file", &key]] {
+        let refused = daemon.piccolo(&words)?.output().await?;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(!refused.status.success() && told.contains("does not open"), "{told}");
+    }
+    ensure!(disk.slots.tokens().await?.len() == 1);
+    daemon.stop().await
 }
 
 /// Has the library of `cryptsetup` try the token with the plugin of systemd, as happens when a machine starts, but for the

@@ -107,10 +107,10 @@ async fn the_keys_of_a_machine_go_into_its_chip_and_back() -> anyhow::Result<()>
     // It is the same machine after a start, also one that was killed.
     for polite in [true, false] {
         if polite {
-            daemon.stop().await?
+            daemon.stop().await?;
         } else {
-            daemon.kill().await?
-        };
+            daemon.kill().await?;
+        }
         daemon.start().await?;
         ensure!(say(&daemon, &["secret", "recipient"]).await? == recipient);
         ensure!(fs::read(state.join("access/ca.pem"))? == authority && !file.exists());

@@ -130,7 +130,8 @@ impl Code {
             }
             Self::UnknownKind => {
                 "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`, \
-                 `Secret`, `Image`, `ConfigSource`, `Firewall`, `Disk`. A file of a kind that this version does not know changes nothing."
+                 `Secret`, `Image`, `ConfigSource`, `Firewall`, `Disk`, `Link`. A file of a kind that this version does not know \
+                 changes nothing."
             }
             Self::WrongApiVersion => {
                 "`apiVersion` says which edition of the kinds the file was written for. This version of Piccolo \

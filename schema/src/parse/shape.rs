@@ -53,6 +53,7 @@ impl Shape {
         static SECRET: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Secret)));
         static CONFIG_SOURCE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::ConfigSource)));
         static IMAGE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Image)));
+        static LINK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Link)));
         static FIREWALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Firewall)));
         static DISK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Disk)));
         match kind {
@@ -62,6 +63,7 @@ impl Shape {
             Kind::Secret => &SECRET,
             Kind::Image => &IMAGE,
             Kind::ConfigSource => &CONFIG_SOURCE,
+            Kind::Link => &LINK,
             Kind::Firewall => &FIREWALL,
             Kind::Disk => &DISK,
         }

@@ -25,7 +25,10 @@ pub(super) fn ports(set: &Set<'_>, out: &mut Vec<Conflict>) {
                 let path = Path::spec("forwards").index(index).key("port");
                 out.push(Conflict {
                     is_error: true,
-                    reason: format!("Forward `{}` and Container `{}` both ask for it", forward.name, rival.container),
+                    reason: format!(
+                        "Forward `{}` and Container `{}` both ask for port {} of the machine",
+                        forward.name, rival.container, forward.port
+                    ),
                     help: "choose another `port`; for the same number let the container publish it alone".to_owned(),
                     ..clash(Spot::new(at, path), rival)
                 });

@@ -29,7 +29,7 @@ use super::{
     brought::Arrivals,
     cache::Cache,
     create, error, events,
-    filter::Said,
+    filter::Gate,
     guard,
     hint::Hint,
     images::{Declared, DeclaredImage},
@@ -48,10 +48,7 @@ use super::{
 };
 use crate::{
     console::Excerpt,
-    host::{
-        ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp,
-        firewall::{MACHINE_TABLE, TABLE},
-    },
+    host::{ContainerSeen, Engine, EngineView, Firewall, HostError, Limits, Reason, Rollout, Stamp},
 };
 
 /// How long an ordinary call may take.
@@ -90,11 +87,7 @@ pub struct Docker {
     /// One look at directories at a time, so that a disk which does not answer holds no more than one thread.
     pub(super) volumes_look: Arc<Semaphore>,
     pub(super) nft: Nft,
-    /// Who may reach the machine.
-    pub(super) filter: Nft,
-    pub(super) filter_hint: Notify,
-    /// What the rules for that are about.
-    pub(super) said: Mutex<Said>,
+    pub(super) gate: Gate,
     /// Where the API of this machine answers networks.
     pub(super) api_port: OnceLock<u16>,
 }
@@ -140,10 +133,8 @@ impl Docker {
             builds_dir: state_dir.join("builds"),
             volumes_hint: Notify::new(),
             volumes_look: Arc::new(Semaphore::new(1)),
-            nft: Nft::new(TABLE, state_dir.join("rules.nft")),
-            filter: Nft::new(MACHINE_TABLE, state_dir.join("firewall.nft")),
-            filter_hint: Notify::new(),
-            said: Mutex::default(),
+            nft: Nft::of_containers(state_dir),
+            gate: Gate::new(state_dir),
             api_port: OnceLock::new(),
         });
         tokio::spawn(events::follow(Arc::downgrade(&docker)));

@@ -57,7 +57,7 @@ fn hint_all(engine: &Docker) {
     engine.containers_hint.now();
     engine.images_hint.notify_one();
     engine.networks_hint.notify_one();
-    engine.filter_hint.notify_one();
+    engine.gate.hint.notify_one();
     engine.volumes_hint.notify_one();
 }
 
@@ -98,7 +98,7 @@ fn heed(engine: &Docker, event: &EventMessage) {
             }
             // Who joined has an address now, which rules may be about; that one left may let the network go.
             engine.networks_hint.notify_one();
-            engine.filter_hint.notify_one();
+            engine.gate.hint.notify_one();
         }
         _ => return,
     }

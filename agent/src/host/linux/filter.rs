@@ -1,17 +1,36 @@
 //! Who may reach the machine.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path, sync::Mutex};
+
+use tokio::sync::Notify;
 
 use super::{
     docker::{Docker, lock},
     error, members,
     networks::bridge,
+    nft::Nft,
 };
 use crate::host::{FilterView, Firewall, HostError, Member, PacketFilter, Rules};
 
+/// The packet filter, as far as it says who may reach the machine.
+#[derive(Debug)]
+pub(super) struct Gate {
+    nft: Nft,
+    /// When to look again.
+    pub(super) hint: Notify,
+    said: Mutex<Said>,
+}
+
+impl Gate {
+    /// The rules for the start of the machine are kept in this directory.
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { nft: Nft::of_machine(directory), hint: Notify::new(), said: Mutex::default() }
+    }
+}
+
 /// What the engine said last: while it does not answer, the machine stays shut, and open, as it was.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+struct Said {
     containers: Vec<Member>,
     bridges: BTreeSet<String>,
 }
@@ -19,10 +38,10 @@ pub(super) struct Said {
 impl PacketFilter for Docker {
     async fn filter(&self) -> Result<FilterView, HostError> {
         if let Ok(now) = self.ask().await {
-            *lock(&self.said) = now;
+            *lock(&self.gate.said) = now;
         }
-        let filter = self.filter.look().await;
-        let said = lock(&self.said);
+        let filter = self.gate.nft.look().await;
+        let said = lock(&self.gate.said);
         Ok(FilterView {
             containers: said.containers.clone(),
             bridges: said.bridges.clone(),
@@ -33,15 +52,15 @@ impl PacketFilter for Docker {
     }
 
     async fn changed(&self) {
-        self.filter_hint.notified().await;
+        self.gate.hint.notified().await;
     }
 
     async fn set_filter(&self, rules: &Rules) -> Result<(), HostError> {
-        self.filter.set(rules).await
+        self.gate.nft.set(rules).await
     }
 
     async fn clear_filter(&self) -> Result<(), HostError> {
-        self.filter.clear().await
+        self.gate.nft.clear().await
     }
 }
 

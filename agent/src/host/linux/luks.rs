@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -17,7 +17,10 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use zeroize::Zeroizing;
 
-use super::program::{failed, not_started, program};
+use super::{
+    program::{failed, not_started, program},
+    vault::is_in_memory,
+};
 use crate::{
     host::{
         Above, HostError, Pcrs, Reason, Tpm,
@@ -260,6 +263,10 @@ impl KeyFile {
     fn new(memory: &Path, key: &Plain) -> Result<Self, HostError> {
         let path = memory.join(format!(".key-{:032x}", fastrand::u128(..)));
         let write = || -> io::Result<()> {
+            DirBuilder::new().recursive(true).mode(0o700).create(memory)?;
+            if !is_in_memory(memory)? {
+                return Err(io::Error::other("it does not lie in memory"));
+            }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(key.expose())
         };

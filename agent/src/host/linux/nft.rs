@@ -10,7 +10,7 @@ mod boot;
 
 use std::{
     io::ErrorKind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -19,7 +19,10 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use self::boot::Boot;
-use crate::host::{Firewall, HostError, Reason, Rules, RulesSeen, firewall::digest};
+use crate::host::{
+    Firewall, HostError, Reason, Rules, RulesSeen,
+    firewall::{MACHINE_TABLE, TABLE, digest},
+};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,8 +54,17 @@ enum Failure {
 }
 
 impl Nft {
-    /// One table of ours, whose rules for the start of the machine are kept in this file.
-    pub(super) fn new(table: &'static str, boot: PathBuf) -> Self {
+    /// The table of containers; its rules for the start of the machine are kept in this directory.
+    pub(super) fn of_containers(directory: &Path) -> Self {
+        Self::new(TABLE, directory.join("rules.nft"))
+    }
+
+    /// The table of the machine itself, likewise.
+    pub(super) fn of_machine(directory: &Path) -> Self {
+        Self::new(MACHINE_TABLE, directory.join("firewall.nft"))
+    }
+
+    fn new(table: &'static str, boot: PathBuf) -> Self {
         Self { table, boot: Boot(boot), absent: AtomicBool::default(), pen: Mutex::default() }
     }
 

@@ -26,6 +26,7 @@ use std::{
 
 use piccolo_schema::{ContainerSpec, SecretSpec, container::SecretUse};
 
+pub(super) use self::memory::is_in_memory;
 use self::stamps::{Made, Stamps};
 use crate::{
     host::{Digests, FileSeen, HostError, Places, Reason, SecretSeen, Secrets, SecretsView, ValueSeen, place},
@@ -85,6 +86,23 @@ impl Vault {
         self.run(move |inner| uses.iter().try_for_each(|it| inner.place(&subject, it))).await
     }
 
+    /// Copies one value into a file, for one who needs it there.
+    pub(super) async fn copy_value(
+        &self,
+        secret: &str,
+        key: &str,
+        to: PathBuf,
+        mode: u32,
+        owner: (u32, u32),
+    ) -> Result<(), HostError> {
+        let from = self.0.values(secret).join(key);
+        self.run(move |inner| {
+            let copied = files::read(&from).and_then(|value| files::put(&to, value.expose(), mode, Some(owner)));
+            copied.map_err(|error| inner.unusable(&error))
+        })
+        .await
+    }
+
     /// Removes the files at these places of a container.
     pub(super) async fn clear(&self, subject: &str, places: &[String]) -> Result<(), HostError> {
         let (subject, places) = (subject.to_owned(), places.to_vec());
@@ -108,7 +126,7 @@ impl Vault {
 impl Secrets for Vault {
     async fn secrets(&self) -> Result<SecretsView, HostError> {
         self.run(|inner| {
-            let in_memory = memory::is_in_memory(&inner.root).map_err(|error| inner.unusable(&error))?;
+            let in_memory = is_in_memory(&inner.root).map_err(|error| inner.unusable(&error))?;
             let on_disk = (!in_memory).then(|| inner.root.display().to_string());
             Ok(SecretsView { on_disk, secrets: inner.seen()? })
         })

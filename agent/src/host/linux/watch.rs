@@ -38,13 +38,13 @@ pub(super) async fn follow(docker: Weak<Docker>) {
                     engine.networks_hint.notify_one();
                 }
                 if names(&buffer[..length], MACHINE_TABLE) {
-                    engine.filter_hint.notify_one();
+                    engine.gate.hint.notify_one();
                 }
             }
             // It told more than there was room for.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
                 engine.networks_hint.notify_one();
-                engine.filter_hint.notify_one();
+                engine.gate.hint.notify_one();
             }
             Err(error) => return debug!(%error, "no longer told of changes of the packet filter"),
         }

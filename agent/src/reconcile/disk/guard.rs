@@ -59,12 +59,13 @@ impl<'a> Case<'a> {
             self.may_write(true)?;
             return Ok(Verdict::Make { ticket: Some(ticket.to_owned()), resumes: None });
         }
+        // What has its label was made to its end, whatever marks are left of that.
+        if let Some((device, found)) = self.its_own() {
+            return self.use_as_it_is(device, found, leave);
+        }
         if let Some(nonce) = self.goes_on()? {
             self.may_write(false)?;
             return Ok(Verdict::Make { ticket: None, resumes: Some(nonce) });
-        }
-        if let Some((device, found)) = self.its_own() {
-            return self.use_as_it_is(device, found, leave);
         }
         self.is_known()?;
         if self.disk.is_blank() {

@@ -3,7 +3,7 @@
 use piccolo_schema::{Declared, Desired, Firewall, FirewallSpec, firewall::Forward};
 
 use super::{
-    rules::{address, compile},
+    rules::{address, compile, holder},
     step::{Act, FirewallStep},
 };
 use crate::{
@@ -54,13 +54,7 @@ fn halt(forward: &Forward, observed: &FilterView) -> Option<Waiting> {
             format!("Forward `{name}` asks for port {port}, which is that of the machine's API; choose another");
         return Some(waiting("PortTaken", message));
     }
-    let taken = observed.containers.iter().find(|it| {
-        it.ports.iter().any(|other| {
-            (other.host_port, other.protocol) == (*port, forward.protocol)
-                && other.bound_to().is_none_or(|ip| !ip.is_loopback())
-        })
-    });
-    if let Some(other) = taken {
+    if let Some(other) = holder(forward, observed) {
         let message = format!(
             "Forward `{name}` asks for port {port}, which container `{}` publishes; choose another, or let the \
              container alone have it",

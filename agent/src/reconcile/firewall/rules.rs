@@ -61,12 +61,20 @@ pub(super) fn compile(spec: &FirewallSpec, view: &FilterView) -> Rules {
 
 /// Returns the addresses to which a port leads on, if it can: one for each family.
 pub(super) fn address<'a>(forward: &Forward, view: &'a FilterView) -> Option<&'a [IpAddr]> {
-    if view.api_port == Some(forward.port) {
+    if view.api_port == Some(forward.port) || holder(forward, view).is_some() {
         return None;
     }
     let is_target = |it: &&Member| it.name == forward.container && it.ports.iter().any(|port| forward.leads_to(port));
     let mut targets = view.containers.iter().filter(is_target);
     targets.find(|it| !it.addresses.is_empty()).map(|it| it.addresses.as_slice())
+}
+
+/// Returns the container that publishes the port which a forward asks for, and keeps it.
+pub(super) fn holder<'a>(forward: &Forward, view: &'a FilterView) -> Option<&'a Member> {
+    let wanted = (forward.port, forward.protocol);
+    let holds =
+        |port: &Port| (port.host_port, port.protocol) == wanted && port.bound_to().is_none_or(|ip| !ip.is_loopback());
+    view.containers.iter().find(|it| it.ports.iter().any(holds))
 }
 
 struct Table<'a> {

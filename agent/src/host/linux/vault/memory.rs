@@ -6,7 +6,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
 /// Returns true if what is written there stays in memory. Of a directory that is not there the one above it is asked.
-pub(super) fn is_in_memory(path: &Path) -> io::Result<bool> {
+pub(in super::super) fn is_in_memory(path: &Path) -> io::Result<bool> {
     let there = path.ancestors().find_map(|path| fs::metadata(path).ok());
     let Some(there) = there else { return Ok(false) };
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;

@@ -1,0 +1,92 @@
+//! `piccolo disk`: which disks there are, and leave to erase one.
+
+use clap::Subcommand;
+use hyper::{Method, header};
+use serde_json::{Value, json};
+
+use super::{ask, client::Client, failure::Failure, screen::Screen, table::Table};
+
+/// Shows the disks of the machine, and gives leave to erase one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists all disks with what is on them.
+    List,
+    /// Makes a ticket by which a Disk manifest may erase this disk once, within the hour.
+    #[command(name = "wipe-ticket")]
+    WipeTicket {
+        /// The disk: its serial number, its world wide name or a name in `/dev/disk/by-id`.
+        disk: String,
+        /// Its serial number once more, where nobody can be asked.
+        #[arg(long)]
+        serial: Option<String>,
+    },
+}
+
+pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    match &args.command {
+        Command::List => list(client, screen).await,
+        Command::WipeTicket { disk, serial } => ticket(disk, serial.as_deref(), client, screen).await,
+    }
+}
+
+async fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let list = client.get("/disks").await?;
+    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        screen.note("there is no disk");
+        return Ok(());
+    }
+    let mut table = Table::new(["Device", "Size", "Serial", "Model", "By", "Holds", "UUID", "Used"]);
+    for item in items {
+        let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+        let used =
+            item["usedAt"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        let keys = ["device", "sizeText", "serial", "model", "transport", "holds", "uuid"];
+        let mut row: Vec<String> = keys.iter().map(|key| text(key)).collect();
+        row.push(used);
+        let row: [String; 8] = row.try_into().unwrap_or_default();
+        table.row(row);
+    }
+    table.lines(screen.width()).iter().try_for_each(|line| screen.line(line))
+}
+
+async fn ticket(disk: &str, serial: Option<&str>, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let serial = match serial {
+        Some(serial) => serial.to_owned(),
+        None => {
+            let list = client.get("/disks").await?;
+            let is_it = |item: &&Value| {
+                let named = ["serial", "wwn", "device"].iter().any(|key| item[*key] == disk);
+                named || item["ids"].as_array().is_some_and(|ids| ids.iter().any(|id| id == disk))
+            };
+            if let Some(item) = list["items"].as_array().into_iter().flatten().find(is_it) {
+                let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+                screen.note(format!(
+                    "{} holds {}, all of which can be erased with the ticket",
+                    text("name"),
+                    text("holds")
+                ));
+            }
+            ask::line("to go on, type the serial number of the disk:", "--serial")?
+        }
+    };
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    let body = json!({ "disk": disk, "serial": serial }).to_string();
+    let made = client.json(&client.send(Method::POST, "/disks/tickets", &headers, body).await?)?;
+    let text = |key: &str| made[key].as_str().unwrap_or_default().to_owned();
+    screen.line(text("ticket"))?;
+    screen.note(format!(
+        "write `wipe = \"{}\"` into the Disk manifest; it holds until {} for {} as it is, and for one time",
+        text("ticket"),
+        text("until"),
+        text("name")
+    ));
+    Ok(())
+}

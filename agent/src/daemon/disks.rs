@@ -1,0 +1,44 @@
+//! What the API shows of disks.
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    api::{DiskDoor, DiskShown, WipeTicket},
+    clock,
+    host::{DiskSeen, Disks as _, human, linux::Drives},
+};
+
+impl DiskDoor for Drives {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>> {
+        Box::pin(async move {
+            let view = self.disks().await.map_err(|error| error.message)?;
+            Ok(view.disks.iter().map(shown).collect())
+        })
+    }
+
+    fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>> {
+        Box::pin(async move {
+            let (disk, ticket) = self.wipe_ticket(disk, typed).await.map_err(|error| error.message)?;
+            let until = clock::text(ticket.until());
+            Ok(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until })
+        })
+    }
+}
+
+fn shown(disk: &DiskSeen) -> DiskShown {
+    DiskShown {
+        device: disk.device.clone(),
+        name: disk.name(),
+        serial: disk.identity.serial.clone(),
+        wwn: disk.identity.wwn.clone(),
+        ids: disk.ids.clone(),
+        model: disk.model.clone(),
+        transport: disk.transport.map(|it| it.as_str().to_owned()),
+        size: disk.identity.size,
+        size_text: human(disk.identity.size),
+        holds: disk.content(),
+        uuid: disk.found().find_map(|(_, it)| it.uuid.clone()),
+        used_at: disk.mounted.iter().chain(&disk.holders).cloned().collect(),
+        failing: disk.failing.clone(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What is remembered of disks, in small files that are there whole or not at all.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    file,
+    host::{DiskSeen, HostError, Making, Mount, Reason, Standing, Ticket},
+};
+
+/// How long a ticket is remembered after it was made, so that a manifest that names it is told why it means nothing.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How many tickets are remembered.
+const MOST_TICKETS: usize = 64;
+
+/// The file of what is remembered.
+pub(super) struct Book {
+    path: PathBuf,
+    writing: Mutex<()>,
+}
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Page {
+    pub(super) mounts: BTreeMap<String, Mount>,
+    pub(super) tickets: Vec<Ticket>,
+    pub(super) making: Vec<Making>,
+}
+
+impl Book {
+    pub(super) fn new(directory: &std::path::Path) -> Self {
+        Self { path: directory.join("book.json"), writing: Mutex::default() }
+    }
+
+    /// Reads all of it. Nothing is written over what can't be read.
+    pub(super) fn read(&self) -> Result<Page, HostError> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Page::default()),
+            other => other.map_err(|error| self.trouble(&error))?,
+        };
+        serde_json::from_str(&text).map_err(|error| self.trouble(&error))
+    }
+
+    pub(super) fn mounted(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        self.change(|page| {
+            page.mounts.insert(subject.to_owned(), mount.clone());
+            // What is mounted was made to its end.
+            page.making.retain(|it| it.subject != subject);
+            Ok(())
+        })
+    }
+
+    pub(super) fn forget(&self, subject: &str) -> Result<(), HostError> {
+        self.change(|page| {
+            page.mounts.remove(subject);
+            Ok(())
+        })
+    }
+
+    pub(super) fn add_ticket(&self, ticket: &Ticket) -> Result<(), HostError> {
+        self.change(|page| {
+            page.tickets.retain(|it| ticket.made.duration_since(it.made) < REMEMBERED);
+            page.tickets.sort_by_key(|it| it.made);
+            let many = page.tickets.len();
+            page.tickets.drain(..many.saturating_sub(MOST_TICKETS - 1));
+            page.tickets.push(ticket.clone());
+            Ok(())
+        })
+    }
+
+    /// Writes down that a making begins, and uses its ticket up, in one stroke.
+    pub(super) fn begin(
+        &self,
+        making: &Making,
+        leave: Option<&str>,
+        disk: &DiskSeen,
+        now: Timestamp,
+    ) -> Result<(), HostError> {
+        self.change(|page| {
+            if let Some(name) = leave {
+                let ticket = page.tickets.iter_mut().find(|it| it.ticket == name);
+                let standing = ticket.as_ref().map(|it| it.standing(disk, now));
+                match (ticket, standing) {
+                    (Some(ticket), Some(Standing::Valid)) => ticket.used = Some(now),
+                    (_, Some(standing)) => {
+                        let message = format!("The ticket `{name}` {}", standing.words());
+                        return Err(HostError::new(Reason::Refused, message));
+                    }
+                    _ => return Err(HostError::new(Reason::Refused, format!("There is no ticket `{name}`"))),
+                }
+            }
+            page.making.retain(|it| it.subject != making.subject);
+            page.making.push(making.clone());
+            page.making.sort_by(|one, other| one.subject.cmp(&other.subject));
+            Ok(())
+        })
+    }
+
+    pub(super) fn end(&self, subject: &str) -> Result<(), HostError> {
+        self.change(|page| {
+            page.making.retain(|it| it.subject != subject);
+            Ok(())
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Page) -> Result<(), HostError>) -> Result<(), HostError> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut page = self.read()?;
+        change(&mut page)?;
+        let bytes = serde_json::to_vec_pretty(&page).map_err(|error| self.trouble(&error))?;
+        file::replace(&self.path, &bytes).map_err(|error| self.trouble(&error))
+    }
+
+    fn trouble(&self, error: &dyn std::fmt::Display) -> HostError {
+        let message = format!("What is remembered of disks in `{}` can't be used ({error})", self.path.display());
+        HostError::new(Reason::Failed, message)
+    }
+}

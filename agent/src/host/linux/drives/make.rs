@@ -1,0 +1,169 @@
+//! How a file system is made: lock, look again, write down, mark, discard, make, look it over, and the label last.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    time::Duration,
+};
+
+use piccolo_schema::disk::Filesystem;
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::{
+    Drives, blocking,
+    content::{clear_mark, later_marks, signatures, write_mark},
+    in_use, nonce, program,
+};
+use crate::{
+    clock,
+    host::{DiskSeen, HALF_MADE, HostError, MakeOrder, Making, Reason},
+};
+
+/// How long one program may take on a large disk.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// What is left of the beginning when a disk is discarded, for our mark is in it.
+const KEPT: u64 = 1 << 20;
+
+impl Drives {
+    /// Makes the file system of an order. The caller holds the turn.
+    pub(super) async fn make_it(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+        let path = format!("/dev/{}", order.device);
+        // Held to the end: who makes block devices known, waits for it.
+        let lock = blocking({
+            let path = path.clone();
+            move || take(&path)
+        })
+        .await?;
+        let disk = self.as_ordered(order).await?;
+        let nonce = order.resumes.clone().map_or_else(nonce, Ok)?;
+        let before = self.book.read()?.making.into_iter().find(|it| it.subject == subject && it.nonce == nonce);
+        let ticket = order.ticket.clone().or_else(|| before.and_then(|it| it.ticket));
+        let making =
+            Making { subject: subject.to_owned(), identity: disk.identity.clone(), nonce: nonce.clone(), ticket };
+        self.book.begin(&making, order.ticket.as_deref(), &disk, clock::now())?;
+        mark(&lock, vec![0], &nonce).await?;
+        erase(&disk, &path).await?;
+        mark(&lock, later_marks(disk.identity.size), &nonce).await?;
+        run(make(order, &path)).await?;
+        clear(&lock, later_marks(disk.identity.size)).await?;
+        look_over(order, &path).await?;
+        run(label(order, &path)).await?;
+        blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
+        self.book.end(subject)
+    }
+
+    /// Returns the disk of an order if it is still as the plan saw it.
+    async fn as_ordered(&self, order: &MakeOrder) -> Result<DiskSeen, HostError> {
+        let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
+        let disks = self.look(true).await?;
+        let Some(disk) = disks.into_iter().find(|it| it.device == order.device && it.seq == order.seq) else {
+            return refuse(format!("/dev/{} is another disk by now; nothing was written", order.device));
+        };
+        if disk.identity != order.identity || disk.digest() != order.digest || disk.trouble.is_some() {
+            return refuse(format!("{} is not as it was when this was planned; nothing was written", disk.name()));
+        }
+        match in_use(&disk) {
+            Some(why) => refuse(format!("{}: {why}; nothing was written", disk.name())),
+            None if disk.read_only => refuse(format!("{} can only be read", disk.name())),
+            None => Ok(disk),
+        }
+    }
+}
+
+/// Opens a disk that nothing uses, and locks it.
+fn take(path: &str) -> Result<File, HostError> {
+    let open = |flags: OFlags| {
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+    };
+    let busy = || HostError::new(Reason::InUse, format!("Something uses `{path}`; nothing was written"));
+    // Only the kernel knows all that uses a disk. It is let go at once, for programs ask it the same.
+    match open(OFlags::EXCL) {
+        Err(error) if error.raw_os_error() == Some(16) => return Err(busy()),
+        other => drop(other.map_err(|error| failed(&error))?),
+    }
+    let device = open(OFlags::empty()).map_err(|error| failed(&error))?;
+    flock(&device, FlockOperation::NonBlockingLockExclusive).map_err(|_| busy())?;
+    Ok(device)
+}
+
+/// Leaves our marks on a disk.
+async fn mark(device: &File, places: Vec<u64>, nonce: &str) -> Result<(), HostError> {
+    let (mut device, nonce) = (device.try_clone().map_err(|error| failed(&error))?, nonce.to_owned());
+    blocking(move || {
+        for at in places {
+            write_mark(&mut device, at, &nonce).map_err(|error| failed(&error))?;
+        }
+        device.sync_all().map_err(|error| failed(&error))
+    })
+    .await
+}
+
+/// Takes those of our marks away that are left beside what was made.
+async fn clear(device: &File, places: Vec<u64>) -> Result<(), HostError> {
+    let mut device = device.try_clone().map_err(|error| failed(&error))?;
+    blocking(move || places.into_iter().try_for_each(|at| clear_mark(&mut device, at)).map_err(|error| failed(&error)))
+        .await
+}
+
+/// Takes away what is on a disk, but for our mark.
+async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> {
+    let limit = std::fs::read_to_string(format!("/sys/block/{}/queue/discard_max_bytes", disk.device));
+    if limit.is_ok_and(|it| it.trim() != "0") && disk.identity.size > 2 * KEPT {
+        // One that can't do it has lost nothing but speed.
+        drop(program::run("blkdiscard", ["--offset", &KEPT.to_string(), path], PATIENCE).await);
+    }
+    program::run("wipefs", ["--all", "--force", path], PATIENCE).await?;
+    if !disk.partitions.is_empty() {
+        program::run("blockdev", ["--rereadpt", path], PATIENCE).await?;
+    }
+    Ok(())
+}
+
+/// Looks over what was made before it is called ours.
+async fn look_over(order: &MakeOrder, path: &str) -> Result<(), HostError> {
+    let found = signatures(&order.device).await?;
+    let is_it = |kind: &str, label: Option<&str>| kind == order.filesystem.as_str() && label == Some(HALF_MADE);
+    if found.is_empty() || !found.iter().all(|it| is_it(&it.kind, it.label.as_deref())) {
+        let message = format!("What was made on `{path}` is not what was asked for");
+        return Err(HostError::new(Reason::Failed, message));
+    }
+    match order.filesystem {
+        Filesystem::Ext4 => run(vec!["e2fsck", "-f", "-n", path]).await,
+        Filesystem::Xfs => run(vec!["xfs_repair", "-n", path]).await,
+        Filesystem::Btrfs => run(vec!["btrfs", "check", "--readonly", path]).await,
+        Filesystem::Swap => Ok(()),
+    }
+}
+
+fn make<'a>(order: &MakeOrder, path: &'a str) -> Vec<&'a str> {
+    let mut words = match order.filesystem {
+        Filesystem::Ext4 => vec!["mkfs.ext4", "-q", "-E", "nodiscard", "-L", HALF_MADE],
+        Filesystem::Xfs => vec!["mkfs.xfs", "-q", "-K", "-L", HALF_MADE],
+        Filesystem::Btrfs => vec!["mkfs.btrfs", "-q", "-K", "-L", HALF_MADE],
+        Filesystem::Swap => vec!["mkswap", "-L", HALF_MADE],
+    };
+    if order.quotas && order.filesystem == Filesystem::Ext4 {
+        words.extend(["-O", "quota,project", "-E", "quotatype=prjquota"]);
+    }
+    words.push(path);
+    words
+}
+
+fn label<'a>(order: &'a MakeOrder, path: &'a str) -> Vec<&'a str> {
+    match order.filesystem {
+        Filesystem::Ext4 => vec!["tune2fs", "-L", &order.label, path],
+        Filesystem::Xfs => vec!["xfs_admin", "-L", &order.label, path],
+        Filesystem::Btrfs => vec!["btrfs", "filesystem", "label", path, &order.label],
+        Filesystem::Swap => vec!["swaplabel", "-L", &order.label, path],
+    }
+}
+
+async fn run(words: Vec<&str>) -> Result<(), HostError> {
+    let Some((name, arguments)) = words.split_first() else { return Ok(()) };
+    program::run(name, arguments, PATIENCE).await.map(drop)
+}
+
+fn failed(error: &std::io::Error) -> HostError {
+    HostError::new(Reason::Failed, format!("The disk can't be written to ({error})"))
+}

@@ -1,0 +1,114 @@
+//! What is mounted and used as swap, as the kernel writes it.
+
+use std::fs::read_to_string;
+
+use crate::host::{HostError, Reason};
+
+/// The mounts and the swap of this machine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    mounts: Vec<Entry>,
+    swaps: Vec<String>,
+    /// True if what is mounted here is seen by nobody else on the machine.
+    pub(super) is_shut_off: bool,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    number: String,
+    at: String,
+    device: String,
+}
+
+impl Table {
+    /// Reads it.
+    pub(super) fn read() -> Result<Self, HostError> {
+        let mounts = read_to_string("/proc/self/mountinfo")
+            .map_err(|error| HostError::new(Reason::Failed, format!("The table of mounts can't be read ({error})")))?;
+        Ok(Self::parse(&mounts, &read_to_string("/proc/swaps").unwrap_or_default()))
+    }
+
+    fn parse(mounts: &str, swaps: &str) -> Self {
+        let entry = |line: &str| {
+            let (left, right) = line.split_once(" - ")?;
+            let left: Vec<&str> = left.split(' ').collect();
+            let device = right.split(' ').nth(1)?;
+            Some(Entry { number: (*left.get(2)?).to_owned(), at: unescape(left.get(4)?), device: unescape(device) })
+        };
+        // A daemon with mounts of its own hears of those of the machine, and tells it nothing.
+        let is_slave = |line: &str| {
+            let mut words = line.split(" - ").next().unwrap_or_default().split(' ').skip(4);
+            words.next() == Some("/") && words.any(|it| it.starts_with("master:"))
+        };
+        let swap = |line: &str| line.split_whitespace().next().map(unescape);
+        Self {
+            mounts: mounts.lines().filter_map(entry).collect(),
+            swaps: swaps.lines().skip(1).filter_map(swap).collect(),
+            is_shut_off: mounts.lines().any(is_slave),
+        }
+    }
+
+    /// Returns where a device is mounted. A btrfs has a number that is no device's, so its name counts too.
+    pub(super) fn places(&self, number: &str) -> Vec<String> {
+        let named = std::fs::canonicalize(format!("/dev/block/{number}")).ok();
+        let device = named.as_ref().and_then(|path| path.to_str());
+        let kernel = kernel_name(number).map(|name| format!("/dev/{name}"));
+        let is_it = |it: &&Entry| {
+            it.number == number || device.is_some_and(|name| it.device == name) || kernel.as_ref() == Some(&it.device)
+        };
+        self.mounts.iter().filter(is_it).map(|it| it.at.clone()).collect()
+    }
+
+    /// Returns the device that is mounted on top at a place.
+    pub(super) fn at(&self, place: &str) -> Option<&str> {
+        self.mounts.iter().rev().find(|it| it.at == place).map(|it| it.device.as_str())
+    }
+
+    /// Returns true if a device is used as swap.
+    pub(super) fn swaps(&self, device: &str) -> bool {
+        self.swaps.iter().any(|it| it == device)
+    }
+}
+
+/// Returns what the kernel calls the device of a number.
+fn kernel_name(number: &str) -> Option<String> {
+    let target = std::fs::read_link(format!("/sys/dev/block/{number}")).ok()?;
+    Some(target.file_name()?.to_str()?.to_owned())
+}
+
+/// The kernel writes blanks as numbers.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOUNTS: &str = "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n\
+                          41 22 8:2 / /srv/my\\040disk rw - xfs /dev/sda2 rw\n42 22 0:40 / /srv/b rw - btrfs /dev/sdz rw";
+    const SWAPS: &str = "Filename Type Size Used Priority\n/dev/sdb2 partition 8 0 -2\n";
+
+    #[test]
+    fn mounts_and_swap_are_found() {
+        let table = Table::parse(MOUNTS, SWAPS);
+        assert_eq!(table.places("8:2"), ["/srv/my disk"]);
+        assert_eq!(table.at("/srv/b"), Some("/dev/sdz"));
+        assert!(table.swaps("/dev/sdb2") && !table.swaps("/dev/sdb"));
+        assert!(!table.is_shut_off);
+        assert!(Table::parse("22 1 254:0 / / rw shared:1 master:3 - ext4 /dev/vda rw", "").is_shut_off);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_it(at in 0..MOUNTS.len(), what in "[\\PC \n]{0,12}") {
+            let table = Table::parse(&format!("{}{what}{}", &MOUNTS[..at], &MOUNTS[at..]), &what);
+            assert!(table.mounts.len() <= MOUNTS.lines().count() + what.lines().count() + 1);
+        }
+    }
+}

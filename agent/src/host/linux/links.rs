@@ -1,0 +1,220 @@
+//! Links of this machine: the kernel tells what is there, networkd sets up what our files say.
+
+mod files;
+mod kernel;
+mod keys;
+mod listen;
+mod trial;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use piccolo_schema::link::KeyFrom;
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
+
+pub use self::trial::{Restored, TrialBook, put_links_back};
+use self::{files::Places, keys::Keys};
+use super::{program::run, vault::Vault};
+use crate::{
+    clock,
+    host::{HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
+};
+
+/// How long networkd may take to take a word.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After which time a link is looked at again that networkd still works on: nobody tells when it is done.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// How long networkd takes to give a link what its file says.
+const SETTLES: Duration = Duration::from_secs(3);
+/// Its words for a link that it works on.
+const UNDER_WAY: [&str; 3] = ["pending", "initialized", "configuring"];
+
+/// The links of this machine.
+pub struct Networkd {
+    places: Places,
+    keys: Keys,
+    book: TrialBook,
+    /// One at a time speaks to networkd.
+    turn: Mutex<()>,
+    hint: Arc<Notify>,
+    /// When networkd was told of something last.
+    told: std::sync::Mutex<Instant>,
+    busy: AtomicBool,
+    /// Whether no file is ours.
+    idle: AtomicBool,
+}
+
+impl Networkd {
+    /// Returns the links of this machine, and listens to what the kernel tells of them until it is dropped.
+    pub fn open(vault: Vault, state_dir: &Path) -> Self {
+        let hint = Arc::new(Notify::new());
+        tokio::spawn(listen::follow(Arc::downgrade(&hint)));
+        let places = Places::default();
+        let book = TrialBook::of(state_dir);
+        Self {
+            places,
+            keys: Keys::new(vault),
+            book,
+            turn: Mutex::default(),
+            hint,
+            told: std::sync::Mutex::new(Instant::now()),
+            busy: AtomicBool::new(false),
+            idle: AtomicBool::new(true),
+        }
+    }
+
+    /// Keeps what is tried.
+    ///
+    /// # Errors
+    /// When nothing is tried, or its time is over.
+    pub async fn confirm(&self) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let book = self.book.clone();
+        blocking(move || book.confirm(&clock::uptime())).await?;
+        trial::disarm().await;
+        self.hint.notify_one();
+        Ok(())
+    }
+
+    /// Has what nobody confirmed tried once more.
+    ///
+    /// # Errors
+    /// When it can't be forgotten.
+    pub async fn retry(&self) -> Result<(), HostError> {
+        let book = self.book.clone();
+        blocking(move || book.forget_refused()).await?;
+        self.hint.notify_one();
+        Ok(())
+    }
+
+    async fn tell(&self, words: &[&str]) -> Result<(), HostError> {
+        let done = run("networkctl", words, PATIENCE).await.map(drop);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        done
+    }
+
+    fn told(&self) -> Instant {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links for Networkd {
+    async fn links(&self) -> Result<LinksView, HostError> {
+        let (places, book) = (self.places.clone(), self.book.clone());
+        let mut devices = kernel::devices().await?;
+        let mut view = blocking(move || {
+            let mut view = LinksView { problem: places.problem(), units: places.units()?, ..LinksView::default() };
+            view.loaded = places.loaded()?;
+            (view.trial, view.refused) = book.seen(&clock::uptime())?;
+            for device in &mut devices.all {
+                places.describe(device);
+            }
+            view.reached_by = devices.reached();
+            view.devices = devices.into_seen();
+            Ok(view)
+        })
+        .await?;
+        (view.secrets, view.keys) = self.keys.seen().await?;
+        let settling = self.told().elapsed() < SETTLES;
+        for device in &mut view.devices {
+            let works = device.setup.as_deref().is_some_and(|it| UNDER_WAY.contains(&it));
+            device.settling = settling && works;
+        }
+        let ours = |unit: &String| unit.contains(PREFIX);
+        let busy = view.devices.iter().any(|device| device.settling && device.unit.as_ref().is_some_and(ours));
+        self.busy.store(busy, Ordering::Relaxed);
+        self.idle.store(view.units.iter().all(|unit| unit.subject.is_none()), Ordering::Relaxed);
+        Ok(view)
+    }
+
+    async fn changed(&self) {
+        if self.busy.load(Ordering::Relaxed) {
+            drop(tokio::time::timeout(RECHECK, self.hint.notified()).await);
+            return;
+        }
+        // Containers come and go on links of their own: that is nobody's business where no file is ours.
+        loop {
+            self.hint.notified().await;
+            if !self.idle.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    async fn begin_trial(&self, subject: &str, digest: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let (book, subject, digest) = (self.book.clone(), subject.to_owned(), digest.to_owned());
+        let left = blocking(move || book.begin(&subject, &digest, &clock::uptime(), clock::now())).await?;
+        if let Err(error) = trial::arm(left, self.book.root()).await {
+            let book = self.book.clone();
+            blocking(move || book.give_up()).await?;
+            let message = format!("Nothing would put the change back, so it is not made: {}", error.message);
+            return Err(HostError::new(error.reason, message));
+        }
+        Ok(())
+    }
+
+    async fn write_units(&self, subject: &str, units: &[Unit]) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let (places, book, subject, units) =
+            (self.places.clone(), self.book.clone(), subject.to_owned(), units.to_vec());
+        let goes = units.is_empty().then(|| subject.clone());
+        let made = blocking(move || {
+            // What is put back right now must not be written over.
+            let _lock = book.lock()?;
+            let digest = firewall::digest(&units.iter().map(|it| it.text.as_str()).collect::<String>());
+            book.allows(&subject, &digest, &clock::uptime())?;
+            let made = places.makes(&subject);
+            places.write(&subject, &units)?;
+            Ok(made)
+        })
+        .await?;
+        // Another's load may have made the link anew after it was found to be gone.
+        match goes {
+            Some(name) if made => kernel::remove(&name).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_key(&self, subject: &str, from: &KeyFrom) -> Result<(), HostError> {
+        self.keys.write(subject, from).await
+    }
+
+    async fn load(&self, subject: &str, digest: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.tell(&["reload"]).await?;
+        let (places, subject, digest) = (self.places.clone(), subject.to_owned(), digest.to_owned());
+        blocking(move || places.note_loaded(&subject, &digest)).await
+    }
+
+    async fn reconfigure(&self, device: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.tell(&["reconfigure", device]).await
+    }
+
+    async fn remove_device(&self, subject: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let (places, name) = (self.places.clone(), subject.to_owned());
+        if !blocking(move || Ok(places.makes(&name))).await? {
+            return Err(HostError::new(Reason::Refused, format!("No file of ours makes the link `{subject}`")));
+        }
+        kernel::remove(subject).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(HostError::new(Reason::Failed, "The work on links was broken off")))
+}

@@ -1,0 +1,201 @@
+//! The files of networkd: those that it reads, and those in which it says how far it is.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::kernel::Device;
+use crate::host::{HostError, PREFIX, Reason, Unit, UnitSeen, firewall};
+
+/// Where networkd reads its files, the first directory first.
+const READ: [&str; 5] = [
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/usr/local/lib/systemd/network",
+    "/usr/lib/systemd/network",
+    "/lib/systemd/network",
+];
+/// Where networkd says how far it is.
+const STATE: &str = "/run/systemd/netif";
+/// Where we remember what networkd was told to read. It goes with the start of the machine, as what networkd knows does.
+const LOADED: &str = "/run/piccolo-links";
+/// The largest file that is looked at.
+const LARGEST: u64 = 64 << 10;
+/// The most files that are looked at.
+const MOST: usize = 1000;
+
+/// Where the files are.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    read: Vec<PathBuf>,
+    state: PathBuf,
+    loaded: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { read: READ.iter().map(PathBuf::from).collect(), state: STATE.into(), loaded: LOADED.into() }
+    }
+}
+
+impl Places {
+    /// Returns the directory of our files.
+    pub(super) fn ours(&self) -> PathBuf {
+        self.read.first().cloned().unwrap_or_default()
+    }
+
+    /// Says why networkd can't be used, if so.
+    pub(super) fn problem(&self) -> Option<String> {
+        (!self.state.join("links").is_dir()).then(|| {
+            "systemd-networkd does not run here; `systemctl enable --now systemd-networkd` starts it, if nothing else \
+             sets up the links of this machine"
+                .to_owned()
+        })
+    }
+
+    /// Lists the files that networkd reads: of one name only the first, in the order of the names.
+    pub(super) fn units(&self) -> Result<Vec<UnitSeen>, HostError> {
+        let mut all: BTreeMap<String, UnitSeen> = BTreeMap::new();
+        for directory in &self.read {
+            for name in names(directory).map_err(|error| unreadable(directory, &error))? {
+                let is_one = name.ends_with(".network") || name.ends_with(".netdev");
+                if is_one && all.len() < MOST && !all.contains_key(&name) {
+                    let path = directory.join(&name);
+                    let text = read(&path).map_err(|error| unreadable(&path, &error))?;
+                    let unit = UnitSeen::of(&directory.display().to_string(), &name, text);
+                    all.insert(name, unit);
+                }
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// Returns true if a file of ours makes a link of this name.
+    pub(super) fn makes(&self, name: &str) -> bool {
+        let file = format!("{PREFIX}{name}.netdev");
+        let ours = self.ours();
+        read(&ours.join(&file)).is_ok_and(|text| UnitSeen::of("", &file, text).subject.as_deref() == Some(name))
+    }
+
+    /// Writes the files of a manifest, removes its others, and refuses to write over what is not ours.
+    pub(super) fn write(&self, subject: &str, units: &[Unit]) -> Result<(), HostError> {
+        let home = self.ours();
+        let failed = |error: io::Error| unwritable(&home, &error);
+        let seen = self.units()?;
+        let path = |name: &str| home.join(name);
+        for unit in units {
+            let there = seen.iter().find(|it| it.name == unit.name && Path::new(&it.directory) == home);
+            if there.is_some_and(|it| it.subject.as_deref() != Some(subject)) {
+                let message =
+                    format!("`{}` is there and is not Piccolo's; remove it first", path(&unit.name).display());
+                return Err(HostError::new(Reason::NameTaken, message));
+            }
+        }
+        DirBuilder::new().recursive(true).mode(0o755).create(&home).map_err(failed)?;
+        for unit in units {
+            put(&path(&unit.name), &unit.text).map_err(failed)?;
+        }
+        let stale = seen.iter().filter(|it| it.subject.as_deref() == Some(subject) && Path::new(&it.directory) == home);
+        for unit in stale.filter(|it| !units.iter().any(|unit| unit.name == it.name)) {
+            gone(fs::remove_file(path(&unit.name))).map_err(failed)?;
+        }
+        File::open(&home).and_then(|it| it.sync_all()).map_err(failed)
+    }
+
+    /// Returns the digests of what networkd was told to read.
+    pub(super) fn loaded(&self) -> Result<BTreeMap<String, String>, HostError> {
+        let names = names(&self.loaded).map_err(|error| unreadable(&self.loaded, &error))?;
+        let subjects = names.iter().filter_map(|name| name.strip_suffix(".loaded"));
+        Ok(subjects
+            .filter_map(|it| Some((it.to_owned(), read(&self.loaded.join(format!("{it}.loaded"))).ok()?)))
+            .collect())
+    }
+
+    /// Remembers that networkd was told to read the files of this manifest; one that has none is forgotten.
+    pub(super) fn note_loaded(&self, subject: &str, digest: &str) -> Result<(), HostError> {
+        let failed = |error: io::Error| unwritable(&self.loaded, &error);
+        if digest == firewall::digest("") {
+            return gone(fs::remove_file(self.loaded.join(format!("{subject}.loaded")))).map_err(failed);
+        }
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.loaded).map_err(failed)?;
+        put(&self.loaded.join(format!("{subject}.loaded")), digest).map_err(failed)
+    }
+
+    /// Adds what udev and networkd say of a link.
+    pub(super) fn describe(&self, device: &mut Device) {
+        let index = device.index;
+        let udev = read(Path::new(&format!("/run/udev/data/n{index}"))).unwrap_or_default();
+        let told = |key: &str| {
+            udev.lines()
+                .find_map(|line| line.strip_prefix("E:")?.strip_prefix(key)?.strip_prefix('='))
+                .map(str::to_owned)
+        };
+        let seen = &mut device.seen;
+        seen.path = told("ID_PATH");
+        let driver = fs::read_link(format!("/sys/class/net/{}/device/driver", seen.name)).ok();
+        let driver = driver.and_then(|it| Some(it.file_name()?.to_str()?.to_owned()));
+        seen.driver = told("ID_NET_DRIVER").or(driver).or_else(|| seen.kind.clone());
+        let state = read(&self.state.join(format!("links/{index}"))).unwrap_or_default();
+        let says = |key: &str| state.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let of = |key: &str| says(key).filter(|it| !it.is_empty()).map(str::to_owned);
+        seen.setup = of("ADMIN_STATE");
+        seen.unit = of("NETWORK_FILE");
+        seen.dns = says("DNS").into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect();
+    }
+}
+
+/// Puts a file in place of what is there, for everybody to read: networkd is not root.
+pub(super) fn put(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = path.with_extension("piccolo-writing");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+/// What is gone already is gone.
+pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Lists a directory; one that is not there is empty.
+pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    entries.filter_map(|entry| entry.map(|it| it.file_name().into_string().ok()).transpose()).collect()
+}
+
+/// Reads the beginning of a file. A link that leads nowhere is how a file of a distribution is taken out of force.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> HostError {
+    HostError::new(Reason::Failed, format!("`{}` can't be read ({error})", path.display()))
+}
+
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> HostError {
+    let reason = match error.kind() {
+        io::ErrorKind::StorageFull => Reason::DiskFull,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Reason::PermissionDenied,
+        _ => Reason::Failed,
+    };
+    HostError::new(reason, format!("`{}` can't be written ({error})", path.display()))
+}

@@ -1,0 +1,241 @@
+//! What the kernel has of links, addresses and routes, asked over netlink.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::{
+    Handle, RouteMessageBuilder, new_connection,
+    packet_route::{
+        address::AddressAttribute,
+        link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
+    },
+};
+
+use crate::host::{DeviceSeen, HostError, Reason, RouteSeen};
+
+/// Whose connections show by which links the machine is reached: ssh and the API.
+const DOORS: [u16; 2] = [22, 8080];
+/// How the kernel writes a connection that stands.
+const ESTABLISHED: &str = "01";
+
+/// A link, and what only the kernel needs to know.
+pub(super) struct Device {
+    pub(super) index: u32,
+    pub(super) seen: DeviceSeen,
+    master: Option<u32>,
+    below: Option<u32>,
+}
+
+/// All links.
+pub(super) struct Devices {
+    pub(super) all: Vec<Device>,
+}
+
+/// Asks the kernel for everything.
+pub(super) async fn devices() -> Result<Devices, HostError> {
+    with(async |handle| {
+        let mut all = Vec::new();
+        let mut links = Box::pin(handle.link().get().execute());
+        while let Some(link) = links.try_next().await? {
+            all.extend(device(&link));
+        }
+        let mut addresses = Box::pin(handle.address().get().execute());
+        while let Some(it) = addresses.try_next().await? {
+            let local = it.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(ip) => Some(*ip),
+                _ => None,
+            });
+            let plain = it.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(ip) => Some(*ip),
+                _ => None,
+            });
+            if let (Some(ip), Some(device)) = (local.or(plain), find(&mut all, it.header.index)) {
+                device.seen.addresses.push(format!("{ip}/{}", it.header.prefix_len));
+            }
+        }
+        for family in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
+            let mut routes = Box::pin(handle.route().get(family).execute());
+            while let Some(message) = routes.try_next().await? {
+                if let Some((index, route)) = route(&message)
+                    && let Some(device) = find(&mut all, index)
+                {
+                    device.seen.routes.push(route);
+                }
+            }
+        }
+        Ok(Devices { all })
+    })
+    .await
+}
+
+/// Removes a link; one that is gone is gone.
+pub(super) async fn remove(name: &str) -> Result<(), HostError> {
+    with(async |handle| {
+        let mut found = Box::pin(handle.link().get().match_name(name.to_owned()).execute());
+        match found.next().await {
+            Some(Ok(link)) => handle.link().del(link.header.index).execute().await,
+            _ => Ok(()),
+        }
+    })
+    .await
+}
+
+async fn with<T>(work: impl AsyncFnOnce(Handle) -> Result<T, rtnetlink::Error>) -> Result<T, HostError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        HostError::new(Reason::Failed, format!("The kernel does not tell of its links ({error})"))
+    };
+    let (connection, handle, _) = new_connection().map_err(|error| failed(&error))?;
+    // It ends when nobody holds the handle any more.
+    tokio::spawn(connection);
+    work(handle).await.map_err(|error| failed(&error))
+}
+
+fn find(all: &mut [Device], index: u32) -> Option<&mut Device> {
+    all.iter_mut().find(|it| it.index == index)
+}
+
+fn device(link: &LinkMessage) -> Option<Device> {
+    let mut device = Device { index: link.header.index, seen: DeviceSeen::default(), master: None, below: None };
+    let seen = &mut device.seen;
+    seen.up = link.header.flags.contains(LinkFlags::Up);
+    seen.carrier = link.header.flags.contains(LinkFlags::LowerUp);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => name.clone_into(&mut seen.name),
+            LinkAttribute::Address(bytes) => seen.mac = mac(bytes),
+            LinkAttribute::PermAddress(bytes) => seen.permanent_mac = mac(bytes),
+            LinkAttribute::Mtu(mtu) => seen.mtu = *mtu,
+            LinkAttribute::Controller(index) => device.master = Some(*index),
+            LinkAttribute::Link(index) => device.below = Some(*index),
+            LinkAttribute::LinkInfo(infos) => {
+                seen.kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    (!device.seen.name.is_empty()).then_some(device)
+}
+
+fn mac(bytes: &[u8]) -> Option<String> {
+    let text: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    (bytes.len() == 6).then(|| text.join(":"))
+}
+
+/// Reads a way that somebody made, in the table that counts.
+fn route(message: &RouteMessage) -> Option<(u32, RouteSeen)> {
+    let header = &message.header;
+    let is_made = header.protocol != RouteProtocol::Kernel && header.kind == RouteType::Unicast;
+    if header.table != RouteHeader::RT_TABLE_MAIN || !is_made {
+        return None;
+    }
+    let (mut to, mut via, mut metric, mut index) = (None, None, 0, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => to = plain(address),
+            RouteAttribute::Gateway(address) => via = plain(address),
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Oif(number) => index = Some(*number),
+            _ => {}
+        }
+    }
+    let is_v4 = u8::from(header.address_family) == 2;
+    let to = to.unwrap_or(if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() });
+    Some((index?, RouteSeen { to: format!("{to}/{}", header.destination_prefix_length), via, metric }))
+}
+
+fn plain(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+impl Devices {
+    /// Returns the links by which others reach the machine: those of the ways to everywhere, those that connections of
+    /// clients come in by, and all that carry one of these.
+    pub(super) fn reached(&self) -> BTreeSet<String> {
+        let callers = called_addresses();
+        let is_called = |device: &Device| {
+            let ips = device.seen.addresses.iter().filter_map(|it| it.split('/').next()?.parse::<IpAddr>().ok());
+            ips.into_iter().any(|ip| callers.contains(&ip))
+        };
+        let leads_out = |device: &Device| device.seen.routes.iter().any(|it| it.to == "0.0.0.0/0" || it.to == "::/0");
+        let first = self.all.iter().filter(|it| it.seen.name != "lo" && (is_called(it) || leads_out(it)));
+        let mut reached: BTreeSet<u32> = first.map(|it| it.index).collect();
+        // A link is carried by its members and the one below it; there are no more rounds than links.
+        for _ in &self.all {
+            let below = self.all.iter().filter(|it| reached.contains(&it.index)).filter_map(|it| it.below);
+            let members = self.all.iter().filter(|it| it.master.is_some_and(|master| reached.contains(&master)));
+            let more: BTreeSet<u32> = below.chain(members.map(|it| it.index)).collect();
+            if more.is_subset(&reached) {
+                break;
+            }
+            reached.extend(more);
+        }
+        self.all.iter().filter(|it| reached.contains(&it.index)).map(|it| it.seen.name.clone()).collect()
+    }
+
+    /// Returns the links as they are seen, sorted by name.
+    pub(super) fn into_seen(self) -> Vec<DeviceSeen> {
+        let names: BTreeMap<u32, String> = self.all.iter().map(|it| (it.index, it.seen.name.clone())).collect();
+        let seen = |device: Device| {
+            let master = device.master.and_then(|index| names.get(&index).cloned());
+            let mut seen = DeviceSeen { master, ..device.seen };
+            seen.addresses.sort();
+            seen.routes.sort();
+            seen
+        };
+        let mut all: Vec<_> = self.all.into_iter().map(seen).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
+
+/// Returns the addresses of this machine that clients are connected to.
+fn called_addresses() -> BTreeSet<IpAddr> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(called).collect()
+}
+
+fn called(line: &str) -> Option<IpAddr> {
+    let mut words = line.split_whitespace().skip(1);
+    let (address, port) = words.next()?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let state = words.nth(1)?;
+    if state != ESTABLISHED || !DOORS.contains(&port) {
+        return None;
+    }
+    let words = (0..address.len() / 8).map(|at| u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let ip = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+    };
+    Some(ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::called;
+
+    #[test]
+    fn a_client_of_the_api_is_seen_and_others_are_not() {
+        let line =
+            |local: &str, state: &str| format!("  0: {local} 0202A8C0:D431 {state} 00000000:00000000 00:00000000");
+        let seen = |local, state| called(&line(local, state)).map(|it| it.to_string());
+        assert_eq!(seen("0A01A8C0:1F90", "01").as_deref(), Some("192.168.1.10"));
+        assert_eq!(seen("0000000000000000FFFF00000A01A8C0:0016", "01").as_deref(), Some("192.168.1.10"));
+        assert_eq!(seen("0A01A8C0:1F90", "0A"), None);
+        assert_eq!(seen("0A01A8C0:0050", "01"), None);
+        assert_eq!(called("nonsense"), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! Changes of links that are put back unless somebody confirms them.
+//!
+//! All there is of a trial is one file, which is there whole or not at all: what our files of networkd said before, and
+//! until when the change may stay. A timer of systemd, not the daemon, runs `piccolod net-restore` when the time is over; a
+//! unit does so at the start of the machine, before networkd reads its files. Both do the same as often as they are
+//! asked, and the file goes last.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::program::run,
+    files::{Places, gone, names, put, read, unwritable},
+};
+use crate::{
+    clock::{self, Uptime},
+    file,
+    host::{HostError, Reason, TrialSeen, Unit, UnitSeen},
+};
+
+/// How long a change may stay that nobody confirms.
+const TIME: Duration = Duration::from_secs(90);
+/// How long systemd may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The name of the timer.
+const TIMER: &str = "piccolo-net-try";
+
+/// Where trials are kept.
+#[derive(Clone, Debug)]
+pub struct TrialBook {
+    root: PathBuf,
+    /// The directory of our files of networkd.
+    units: PathBuf,
+}
+
+/// What was put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The names of the files that changed.
+    pub files: Vec<String>,
+    /// The links that were made, or were to be made otherwise: networkd does not change one that is there.
+    pub devices: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Trial {
+    begun: Uptime,
+    until: String,
+    tried: BTreeMap<String, String>,
+    units: Vec<Unit>,
+}
+
+impl TrialBook {
+    /// Returns the book in this directory, for the files in that one.
+    pub fn new(root: PathBuf, units: PathBuf) -> Self {
+        Self { root, units }
+    }
+
+    /// Returns the book of the machine whose state is in this directory.
+    pub fn of(state_dir: &Path) -> Self {
+        Self::new(state_dir.join("net-try"), Places::default().ours())
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Keeps everybody else from what is tried and put back, until it is dropped.
+    pub(super) fn lock(&self) -> Result<File, HostError> {
+        let failed = |error: io::Error| unwritable(&self.root, &error);
+        fs::create_dir_all(&self.root).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = options.open(self.root.join("lock")).map_err(failed)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        Ok(lock)
+    }
+
+    /// Writes down what our files say now, or has a change join the trial that runs. Returns the time that is left.
+    ///
+    /// # Errors
+    /// When that can't be written, or the time of the trial that runs is over.
+    pub fn begin(&self, subject: &str, digest: &str, now: &Uptime, clock: Timestamp) -> Result<Duration, HostError> {
+        let _lock = self.lock()?;
+        let mut trial = match self.trial()? {
+            Some(trial) => trial,
+            None => Trial {
+                begun: now.clone(),
+                until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
+                tried: BTreeMap::new(),
+                units: self.ours()?,
+            },
+        };
+        let left = left(&trial, now);
+        if left.is_zero() {
+            let message = "What nobody confirmed is being put back; it is tried again after that";
+            return Err(HostError::new(Reason::InUse, message));
+        }
+        trial.tried.insert(subject.to_owned(), digest.to_owned());
+        self.save("trial.json", &trial)?;
+        Ok(left)
+    }
+
+    /// Says whether a change may still be made: not while another is put back, nor once it was put back itself, which a daemon
+    /// that was stopped in between does not know.
+    pub(super) fn allows(&self, subject: &str, digest: &str, now: &Uptime) -> Result<(), HostError> {
+        let trial = self.trial()?;
+        let refused: BTreeMap<String, String> = self.load("refused.json")?.unwrap_or_default();
+        let is_over = trial.as_ref().is_some_and(|trial| left(trial, now).is_zero());
+        if is_over || (trial.is_none() && refused.get(subject).map(String::as_str) == Some(digest)) {
+            let message = "It was tried and nobody confirmed it; what was before is put back";
+            return Err(HostError::new(Reason::Refused, message));
+        }
+        Ok(())
+    }
+
+    /// Ends the trial, and what was tried stays.
+    ///
+    /// # Errors
+    /// When there is none, or its time is over.
+    pub fn confirm(&self, now: &Uptime) -> Result<(), HostError> {
+        let _lock = self.lock()?;
+        match self.trial()? {
+            Some(trial) if !left(&trial, now).is_zero() => self.end(),
+            Some(_) => Err(HostError::new(Reason::TimedOut, "It is too late: what was before is being put back")),
+            None => Err(HostError::new(Reason::Gone, "No change of links waits to be confirmed")),
+        }
+    }
+
+    /// Ends a trial before anything was changed.
+    pub(super) fn give_up(&self) -> Result<(), HostError> {
+        let _lock = self.lock()?;
+        self.end()
+    }
+
+    /// Returns the trial that runs, and what was put back before.
+    pub(super) fn seen(&self, now: &Uptime) -> Result<(Option<TrialSeen>, BTreeMap<String, String>), HostError> {
+        let trial = self.trial()?.filter(|trial| !left(trial, now).is_zero());
+        Ok((
+            trial.map(|it| TrialSeen { until: it.until, tried: it.tried }),
+            self.load("refused.json")?.unwrap_or_default(),
+        ))
+    }
+
+    /// Has what was put back be tried again.
+    pub(super) fn forget_refused(&self) -> Result<(), HostError> {
+        let _lock = self.lock()?;
+        let path = self.root.join("refused.json");
+        gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
+    }
+
+    /// Puts back what was before, if a trial's time is over or the machine was started since. `None` if there is nothing
+    /// to put back. May be broken off at any moment and repeated; the trial is over when `finish` was called.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn restore(&self, now: &Uptime) -> Result<Option<Restored>, HostError> {
+        let _lock = self.lock()?;
+        let Some(trial) = self.trial()?.filter(|trial| left(trial, now).is_zero()) else { return Ok(None) };
+        // First of all, or the daemon would do the same change again.
+        let mut refused: BTreeMap<String, String> = self.load("refused.json")?.unwrap_or_default();
+        refused.extend(trial.tried.clone());
+        self.save("refused.json", &refused)?;
+        let mut restored = Restored::default();
+        let there = self.ours()?;
+        let changed = |unit: &&Unit| !trial.units.contains(unit);
+        for unit in there.iter().filter(changed).filter(|unit| !trial.units.iter().any(|it| it.name == unit.name)) {
+            let path = self.units.join(&unit.name);
+            gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
+            restored.note(&unit.name);
+        }
+        for unit in trial.units.iter().filter(|unit| !there.contains(unit)) {
+            let path = self.units.join(&unit.name);
+            put(&path, &unit.text).map_err(|error| unwritable(&path, &error))?;
+            restored.note(&unit.name);
+        }
+        if let Ok(home) = File::open(&self.units) {
+            home.sync_all().map_err(|error| unwritable(&self.units, &error))?;
+        }
+        Ok(Some(restored))
+    }
+
+    /// Ends a trial whose files are back.
+    ///
+    /// # Errors
+    /// When its file can't be removed.
+    pub fn finish(&self) -> Result<(), HostError> {
+        let _lock = self.lock()?;
+        self.end()
+    }
+
+    fn end(&self) -> Result<(), HostError> {
+        let path = self.root.join("trial.json");
+        let removed = gone(fs::remove_file(&path)).and_then(|()| File::open(&self.root)?.sync_all());
+        removed.map_err(|error| unwritable(&path, &error))
+    }
+
+    fn trial(&self) -> Result<Option<Trial>, HostError> {
+        self.load("trial.json")
+    }
+
+    /// Returns our files as they are.
+    fn ours(&self) -> Result<Vec<Unit>, HostError> {
+        let failed = |error: io::Error| unwritable(&self.units, &error);
+        let mut all = Vec::new();
+        for name in names(&self.units).map_err(failed)? {
+            let text = read(&self.units.join(&name)).map_err(failed)?;
+            let seen = UnitSeen::of("", &name, text);
+            if seen.subject.is_some() && (name.ends_with(".network") || name.ends_with(".netdev")) {
+                all.push(Unit { name, text: seen.text });
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    fn load<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, HostError> {
+        let path = self.root.join(name);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| unwritable(&path, &error))?,
+        };
+        let unusable = |error| HostError::new(Reason::Failed, format!("`{}` is damaged ({error})", path.display()));
+        serde_json::from_slice(&text).map(Some).map_err(unusable)
+    }
+
+    fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), HostError> {
+        let path = self.root.join(name);
+        let bytes = serde_json::to_vec(value).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
+        file::replace(&path, &bytes).map_err(|error| unwritable(&path, &error))
+    }
+}
+
+impl Restored {
+    fn note(&mut self, file: &str) {
+        self.files.push(file.to_owned());
+        let made = file.strip_prefix(crate::host::PREFIX).and_then(|it| it.strip_suffix(".netdev"));
+        self.devices.extend(made.map(str::to_owned));
+    }
+}
+
+/// Returns how long a trial goes on; nothing if the machine was started since.
+fn left(trial: &Trial, now: &Uptime) -> Duration {
+    now.since(&trial.begun).map_or(Duration::ZERO, |passed| TIME.saturating_sub(passed))
+}
+
+/// Has systemd, not the daemon, put the change back after this time.
+pub(super) async fn arm(left: Duration, root: &Path) -> Result<(), HostError> {
+    let program = std::env::current_exe()
+        .map_err(|error| HostError::new(Reason::Failed, format!("can't tell where this program is ({error})")))?;
+    disarm().await;
+    let after = format!("--on-active={}s", left.as_secs() + 1);
+    let unit = format!("--unit={TIMER}");
+    let state = root.parent().unwrap_or(root).display().to_string();
+    let program = program.display().to_string();
+    let words =
+        ["--quiet", "--collect", &unit, &after, "--timer-property=AccuracySec=1s", &program, "net-restore", &state];
+    run("systemd-run", words, PATIENCE).await.map(drop)
+}
+
+/// Takes the timer back. Where there is none it does nothing.
+pub(super) async fn disarm() {
+    drop(run("systemctl", ["stop", &format!("{TIMER}.timer")], PATIENCE).await);
+}
+
+/// Puts back what nobody confirmed, and has networkd take it. A link that was made otherwise goes, so that networkd makes
+/// it anew. Needs no daemon.
+///
+/// # Errors
+/// When a file can't be written, or networkd does not answer: then it is to be repeated.
+pub async fn put_links_back(book: &TrialBook, now: &Uptime, tell: bool) -> Result<Option<Restored>, HostError> {
+    let (lent, moment) = (book.clone(), now.clone());
+    let Some(restored) = super::blocking(move || lent.restore(&moment)).await? else { return Ok(None) };
+    if tell {
+        for device in &restored.devices {
+            super::kernel::remove(device).await?;
+        }
+        run("networkctl", ["reload"], PATIENCE).await?;
+    }
+    let lent = book.clone();
+    super::blocking(move || lent.finish()).await?;
+    Ok(Some(restored))
+}

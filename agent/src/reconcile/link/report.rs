@@ -1,0 +1,67 @@
+//! How each link stands.
+
+use std::collections::BTreeMap;
+
+use piccolo_schema::{Declared, Link, LinkStatus};
+
+use super::foreign;
+use crate::{
+    host::{DeviceSeen, LinksView},
+    reconcile::{Note, Report},
+};
+
+pub(super) fn report(manifests: &[Link], view: &LinksView) -> Vec<Report> {
+    manifests.iter().map(|it| stands(it, view)).collect()
+}
+
+/// Says which links are on trial.
+pub(super) fn notes(manifests: &[Link], view: &LinksView) -> Vec<Vec<Note>> {
+    let none = BTreeMap::new();
+    let tried = view.trial.as_ref().map_or(&none, |it| &it.tried);
+    let until = view.trial.as_ref().map_or("", |it| it.until.as_str());
+    let note = |it: &Link| {
+        let message =
+            format!("It is put back at {until} unless `piccolo net confirm` says that the machine is reached");
+        tried.contains_key(it.name()).then_some(Note { name: "OnTrial", reason: "NotConfirmedYet", message })
+    };
+    manifests.iter().map(|it| note(it).into_iter().collect()).collect()
+}
+
+fn stands(link: &Link, view: &LinksView) -> Report {
+    let devices = foreign::meant(link.name(), &link.spec, view);
+    let Some(device) = devices.first() else {
+        let fields = serde_json::json!({});
+        let message = "The machine has no such link".to_owned();
+        return Report { ready: false, reason: "DeviceMissing".to_owned(), message, fields };
+    };
+    let (ready, reason, message) = says(link, device, devices.len());
+    let status = LinkStatus {
+        device: Some(device.name.clone()),
+        mac: device.mac.clone(),
+        addresses: device.addresses.clone(),
+        ..LinkStatus::default()
+    };
+    Report { ready, reason: reason.to_owned(), message, fields: serde_json::to_value(status).unwrap_or_default() }
+}
+
+fn says(link: &Link, device: &DeviceSeen, many: usize) -> (bool, &'static str, String) {
+    let (spec, name) = (&link.spec, &device.name);
+    let needs_no_other = spec.bridge.is_some() || spec.dummy;
+    if !device.carrier && !needs_no_other {
+        return (false, "NoCarrier", format!("{name} is set up, but there is nothing at its other end"));
+    }
+    let waits = (spec.dhcp4 && !has_leased(device, '.')) || (spec.dhcp6 && !has_leased(device, ':'));
+    if waits {
+        return (false, "NoLease", format!("{name} asks for an address, and nobody answers"));
+    }
+    match (many, device.addresses.as_slice()) {
+        (2.., _) => (true, "Configured", format!("{name} and {} more are set up", many - 1)),
+        (_, []) => (true, "Configured", format!("{name} is set up")),
+        (_, addresses) => (true, "Configured", format!("{name} has {}", addresses.join(", "))),
+    }
+}
+
+/// An address that every link with IPv6 has is no lease.
+fn has_leased(device: &DeviceSeen, mark: char) -> bool {
+    device.addresses.iter().any(|it| it.contains(mark) && !it.starts_with("fe80:"))
+}

@@ -1,0 +1,371 @@
+//! The guard on real disks: files of this machine as loop devices. Needs root, `losetup` and the programs that make file
+//! systems; where one is missing it says so and looks at nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by panicking, and runs real programs"
+)]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use piccolo_agent::{
+    host::{Disks as _, linux::Drives},
+    reconcile::{
+        Plan, Reconciler,
+        disk::{DiskStep, Disks},
+    },
+};
+use piccolo_schema::{
+    Desired, Disk, DiskSpec,
+    disk::{Filesystem, Selector},
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// The size of a disk.
+const SIZE: u64 = 96 << 20;
+
+/// A directory with disks, mount points and what is remembered.
+struct Room {
+    dir: TempDir,
+    loops: Vec<String>,
+}
+
+fn run(words: &[&str]) -> Output {
+    Command::new(words[0]).args(&words[1..]).output().unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+fn done(words: &[&str]) -> String {
+    let output = run(words);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Says what keeps these tests from anything real, if something does.
+fn can_not() -> bool {
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    probe.as_file().set_len(1 << 20).unwrap();
+    let Ok(output) = Command::new("losetup").args(["--find", "--show"]).arg(probe.path()).output() else {
+        eprintln!("skipped: there is no losetup");
+        return true;
+    };
+    if !output.status.success() {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return true;
+    }
+    done(&["losetup", "--detach", String::from_utf8_lossy(&output.stdout).trim()]);
+    false
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { dir: TempDir::with_prefix("piccolo-disks-").unwrap(), loops: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    /// Plugs a disk in, blank but for what `fill` puts on it.
+    fn plug(&mut self, name: &str, fill: impl FnOnce(&str)) -> String {
+        let file = self.path(name);
+        fs::File::create(&file).unwrap().set_len(SIZE).unwrap();
+        let device = done(&["losetup", "--find", "--show", file.to_str().unwrap()]);
+        fill(&device);
+        done(&["blockdev", "--flushbufs", &device]);
+        self.loops.push(device.clone());
+        device
+    }
+
+    fn sum(&self, name: &str) -> String {
+        format!("{:?}", Sha256::digest(fs::read(self.path(name)).unwrap()))
+    }
+
+    fn drives(&self) -> Arc<Drives> {
+        Drives::open(&self.path("state"))
+    }
+
+    fn spec(&self, disk: &str, filesystem: Filesystem) -> DiskSpec {
+        DiskSpec {
+            select: Selector { serial: Some(self.path(disk).display().to_string()), ..Selector::default() },
+            filesystem,
+            mount: (filesystem != Filesystem::Swap).then(|| self.path(&format!("mnt-{disk}")).display().to_string()),
+            ..DiskSpec::default()
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        for device in &self.loops {
+            run(&["umount", device]);
+            run(&["swapoff", device]);
+            run(&["losetup", "--detach", device]);
+        }
+        for entry in fs::read_dir(self.dir.path()).into_iter().flatten().flatten() {
+            run(&["chattr", "-i", entry.path().to_str().unwrap_or_default()]);
+        }
+    }
+}
+
+fn wanted(specs: &[(&str, &DiskSpec)]) -> Desired<Disk> {
+    Desired::complete(specs.iter().map(|(name, spec)| Disk::new(name, (*spec).clone())).collect())
+}
+
+async fn plan(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Plan<DiskStep> {
+    let observed = drives.disks().await.unwrap();
+    Disks::<Drives>::plan(desired, &observed)
+}
+
+/// Plans and applies until nothing is left to do; returns why something waits, if it does.
+async fn settle(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Option<String> {
+    let reconciler = Disks(Arc::clone(drives));
+    for _ in 0..6 {
+        let plan = plan(drives, desired).await;
+        if plan.steps.is_empty() {
+            return plan.waiting.first().map(|it| it.reason.clone());
+        }
+        for step in &plan.steps {
+            reconciler.apply(step).await.unwrap_or_else(|error| panic!("{step}: {error}"));
+        }
+    }
+    panic!("it does not settle");
+}
+
+fn exists(program: &str) -> bool {
+    ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].iter().any(|home| Path::new(home).join(program).exists())
+}
+
+#[tokio::test]
+async fn a_blank_disk_is_formatted_mounted_and_let_go() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    room.plug("blank", |_| {});
+    let drives = room.drives();
+    let spec = room.spec("blank", Filesystem::Ext4);
+    let at = spec.mount.clone().unwrap();
+    assert_eq!(settle(&drives, &wanted(&[("films", &spec)])).await, None);
+    fs::write(format!("{at}/film"), "a film").unwrap();
+    let options = done(&["findmnt", "--noheadings", "--output", "OPTIONS", &at]);
+    assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
+    let changed = DiskSpec { options: vec![piccolo_schema::disk::MountOption::NoAtime], ..spec.clone() };
+    assert_eq!(settle(&drives, &wanted(&[("films", &changed)])).await, None);
+    assert!(done(&["findmnt", "--noheadings", "--output", "OPTIONS", &at]).contains("noatime"));
+    // What was remembered is lost: the label tells whose it is.
+    fs::remove_dir_all(room.path("state")).unwrap();
+    assert_eq!(settle(&room.drives(), &wanted(&[("films", &changed)])).await, None);
+    let drives = room.drives();
+    assert_eq!(settle(&drives, &wanted(&[])).await, None);
+    assert!(!run(&["findmnt", &at]).status.success(), "it is still mounted");
+    assert!(!Path::new(&at).join("film").exists());
+    assert_eq!(settle(&drives, &wanted(&[("films", &spec)])).await, None);
+    assert_eq!(fs::read_to_string(format!("{at}/film")).unwrap(), "a film");
+}
+
+#[tokio::test]
+async fn the_bare_mount_point_takes_nothing() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let device = room.plug("away", |_| {});
+    let drives = room.drives();
+    let spec = room.spec("away", Filesystem::Ext4);
+    let at = spec.mount.clone().unwrap();
+    settle(&drives, &wanted(&[("films", &spec)])).await;
+    done(&["umount", &device]);
+    if done(&["lsattr", "-d", &at]).split(' ').next().is_some_and(|it| it.contains('i')) {
+        assert!(fs::write(format!("{at}/lost"), "").is_err(), "something was written beneath the disk");
+    }
+    assert_eq!(settle(&drives, &wanted(&[("films", &spec)])).await, None);
+    fs::write(format!("{at}/kept"), "").unwrap();
+    assert_eq!(fs::metadata(&at).unwrap().permissions().mode() & 0o777, 0o755);
+}
+
+#[tokio::test]
+async fn each_file_system_is_made() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let all = [
+        (Filesystem::Ext4, "mkfs.ext4"),
+        (Filesystem::Swap, "mkswap"),
+        (Filesystem::Xfs, "mkfs.xfs"),
+        (Filesystem::Btrfs, "mkfs.btrfs"),
+    ];
+    for (filesystem, program) in all {
+        if !exists(program) {
+            eprintln!("skipped: there is no {program}");
+            continue;
+        }
+        let name = filesystem.as_str();
+        let device = room.plug(name, |_| {});
+        // Larger than the others: xfs wants it so.
+        fs::OpenOptions::new().write(true).open(room.path(name)).unwrap().set_len(filesystem.least() + SIZE).unwrap();
+        done(&["losetup", "--set-capacity", &device]);
+        assert_eq!(settle(&room.drives(), &wanted(&[(name, &room.spec(name, filesystem))])).await, None, "{name}");
+        assert_eq!(settle(&room.drives(), &wanted(&[])).await, None, "{name}");
+    }
+}
+
+/// All that may be on a disk: it is refused, and not one byte changes, until a ticket gives it away.
+#[tokio::test]
+async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let fills = [
+        ("ext4", "mkfs.ext4", "mkfs.ext4 -q -L photos DISK"),
+        ("swap", "mkswap", "mkswap DISK"),
+        ("luks", "cryptsetup", "echo x | cryptsetup luksFormat -q --pbkdf pbkdf2 --iter-time 10 DISK -"),
+        ("gpt", "sfdisk", "printf 'label: gpt\\n,20M\\n' | sfdisk -q DISK"),
+        ("random", "dd", "dd if=/dev/urandom of=DISK bs=1M count=4 status=none"),
+        ("unknown", "dd", "yes piccolo | dd of=DISK bs=4096 count=9 seek=1 status=none iflag=fullblock"),
+        ("end", "dd", "yes end | dd of=DISK bs=4096 count=1 seek=24000 status=none iflag=fullblock"),
+    ];
+    let mut rows = 0;
+    for (name, program, fill) in fills {
+        if !exists(program) {
+            eprintln!("skipped: there is no {program}");
+            continue;
+        }
+        let device = room.plug(name, |it| drop(done(&["sh", "-c", &fill.replace("DISK", it)])));
+        let before = room.sum(name);
+        let spec = room.spec(name, Filesystem::Ext4);
+        let drives = room.drives();
+        let serial = spec.select.serial.clone().unwrap();
+        let with = |wipe: &str| DiskSpec { wipe: Some(wipe.to_owned()), ..spec.clone() };
+        let adopting = DiskSpec { adopt: Some("00000000-1111-2222-3333-444444444444".to_owned()), ..spec.clone() };
+        for (spec, reason) in [
+            (spec.clone(), "DiskNotBlank"),
+            (adopting, "NothingToAdopt"),
+            (with("wipe-0123456789abcdef01234567"), "DiskNotBlank"),
+        ] {
+            assert_eq!(settle(&drives, &wanted(&[("it", &spec)])).await.as_deref(), Some(reason), "{name}");
+            assert_eq!(room.sum(name), before, "{name}: bytes changed");
+            rows += 1;
+        }
+        assert!(drives.wipe_ticket(&serial, "another").await.is_err());
+        let (_, old) = drives.wipe_ticket(&serial, &serial).await.unwrap();
+        // Another thing comes onto the disk: the ticket is worth nothing.
+        done(&[
+            "sh",
+            "-c",
+            &format!(
+                "printf x | dd of={device} bs=1 seek=50000000 status=none; mkswap -q {device} 2>/dev/null || mkswap {device}"
+            ),
+        ]);
+        if name != "swap" {
+            let changed = room.sum(name);
+            let reason = settle(&drives, &wanted(&[("it", &with(&old.ticket))])).await;
+            assert_eq!(reason.as_deref(), Some("DiskNotBlank"), "{name}");
+            assert_eq!(room.sum(name), changed, "{name}: bytes changed");
+            rows += 1;
+        }
+        let (_, ticket) = drives.wipe_ticket(&serial, &serial).await.unwrap();
+        let planned = plan(&drives, &wanted(&[("it", &with(&ticket.ticket))])).await;
+        assert!(planned.steps[0].to_string().contains(&ticket.ticket), "{name}");
+        assert_eq!(settle(&drives, &wanted(&[("it", &with(&ticket.ticket))])).await, None, "{name}");
+        assert!(fs::write(format!("{}/new", spec.mount.clone().unwrap()), "").is_ok(), "{name}");
+        settle(&drives, &wanted(&[])).await;
+        // The ticket stands in the manifest for ever, and does nothing any more.
+        assert_eq!(settle(&drives, &wanted(&[("it", &with(&ticket.ticket))])).await, None, "{name}");
+        assert!(Path::new(&spec.mount.clone().unwrap()).join("new").exists(), "{name}: formatted once more");
+        settle(&drives, &wanted(&[])).await;
+    }
+    eprintln!("{rows} rows without a ticket that holds, not one byte changed");
+}
+
+#[tokio::test]
+async fn what_is_adopted_is_used_as_it_is() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let uuid = "6c1b7e0a-52d1-4c8e-9a3e-0d6c2f4b9e21";
+    room.plug("old", |it| drop(done(&["mkfs.ext4", "-q", "-U", uuid, "-L", "photos", it])));
+    let drives = room.drives();
+    let spec = DiskSpec { adopt: Some(uuid.to_owned()), ..room.spec("old", Filesystem::Ext4) };
+    assert_eq!(settle(&drives, &wanted(&[("old", &spec)])).await, None);
+    assert!(Path::new(&spec.mount.clone().unwrap()).join("lost+found").exists());
+    let label = done(&["blkid", "-p", "-o", "value", "-s", "LABEL", &room.loops[0]]);
+    assert_eq!(label, "photos");
+}
+
+#[tokio::test]
+async fn a_disk_in_use_is_left_alone_whatever_a_ticket_says() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let device = room.plug("busy", |it| drop(done(&["mkfs.ext4", "-q", it])));
+    let drives = room.drives();
+    let spec = room.spec("busy", Filesystem::Ext4);
+    let serial = spec.select.serial.clone().unwrap();
+    let (_, ticket) = drives.wipe_ticket(&serial, &serial).await.unwrap();
+    let with = DiskSpec { wipe: Some(ticket.ticket), ..spec };
+    let planned = plan(&drives, &wanted(&[("it", &with)])).await;
+    // It is mounted between the plan and the step.
+    let other = room.path("other");
+    fs::create_dir(&other).unwrap();
+    done(&["mount", &device, other.to_str().unwrap()]);
+    let error = Disks(Arc::clone(&drives)).apply(&planned.steps[0]).await.unwrap_err();
+    assert_eq!(error.reason.as_str(), "InUse", "{error}");
+    assert_eq!(settle(&drives, &wanted(&[("it", &with)])).await.as_deref(), Some("DiskInUse"));
+    assert!(other.join("lost+found").exists());
+    assert!(drives.wipe_ticket(&serial, &serial).await.is_err());
+}
+
+/// Broken off at any moment, a making goes on or is refused; the disk beside it keeps every byte.
+#[tokio::test]
+async fn a_making_that_is_broken_off_goes_on_or_is_refused() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    room.plug("neighbour", |it| drop(done(&["mkfs.ext4", "-q", "-L", "photos", it])));
+    let neighbour = room.sum("neighbour");
+    let (mut gone_on, mut refused) = (0, 0);
+    for (number, milliseconds) in [0, 20, 40, 60, 80, 100, 120, 140, 170, 200, 250, 300].into_iter().enumerate() {
+        for has_ticket in [false, true] {
+            let name = format!("disk-{number}-{has_ticket}");
+            room.plug(&name, |it| {
+                if has_ticket {
+                    done(&["mkfs.ext4", "-q", "-L", "old", it]);
+                }
+            });
+            let (drives, mut spec) = (room.drives(), room.spec(&name, Filesystem::Ext4));
+            let serial = spec.select.serial.clone().unwrap();
+            if has_ticket {
+                spec.wipe = Some(drives.wipe_ticket(&serial, &serial).await.unwrap().1.ticket);
+            }
+            let planned = plan(&drives, &wanted(&[("it", &spec)])).await;
+            let reconciler = Disks(Arc::clone(&drives));
+            let time = std::time::Duration::from_millis(milliseconds);
+            drop(tokio::time::timeout(time, reconciler.apply(&planned.steps[0])).await);
+            // A new daemon; what the old one was about to write is written or not.
+            let drives = room.drives();
+            match settle(&drives, &wanted(&[("it", &spec)])).await.as_deref() {
+                None => gone_on += 1,
+                Some("HalfMade" | "DiskNotBlank") => refused += 1,
+                Some(other) => panic!("{name}: {other}"),
+            }
+            assert_eq!(settle(&drives, &wanted(&[])).await, None, "{name}");
+            assert_eq!(room.sum("neighbour"), neighbour, "{name}");
+        }
+    }
+    eprintln!("{gone_on} makings went on, {refused} were refused");
+}
