@@ -26,7 +26,7 @@ use self::{files::Places, keys::Keys};
 use super::{program::run, vault::Vault};
 use crate::{
     clock,
-    host::{HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
+    host::{DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
 };
 
 /// How long networkd may take to take a word.
@@ -37,7 +37,7 @@ const RECHECK: Duration = Duration::from_secs(2);
 /// How long networkd takes to give a link what its file says.
 const SETTLES: Duration = Duration::from_secs(3);
 /// Its words for a link that it works on.
-const UNDER_WAY: [&str; 3] = ["pending", "initialized", "configuring"];
+const UNDER_WAY: [&str; 3] = [files::UNHEARD, "initialized", "configuring"];
 
 /// The links of this machine.
 pub struct Networkd {
@@ -131,7 +131,11 @@ impl Links for Networkd {
             device.settling = settling && works;
         }
         let ours = |unit: &String| unit.contains(PREFIX);
-        let busy = view.devices.iter().any(|device| device.settling && device.unit.as_ref().is_some_and(ours));
+        let unheard = |device: &DeviceSeen| device.setup.as_deref() == Some(files::UNHEARD);
+        let busy = view
+            .devices
+            .iter()
+            .any(|device| unheard(device) || device.settling && device.unit.as_ref().is_some_and(ours));
         self.busy.store(busy, Ordering::Relaxed);
         self.idle.store(view.units.iter().all(|unit| unit.subject.is_none()), Ordering::Relaxed);
         Ok(view)

@@ -23,6 +23,8 @@ const READ: [&str; 5] = [
 const STATE: &str = "/run/systemd/netif";
 /// Where we remember what networkd was told to read. It goes with the start of the machine, as what networkd knows does.
 const LOADED: &str = "/run/piccolo-links";
+/// The word for a link that networkd has not got to.
+pub(super) const UNHEARD: &str = "pending";
 /// The largest file that is looked at.
 const LARGEST: u64 = 64 << 10;
 /// The most files that are looked at.
@@ -140,6 +142,11 @@ impl Places {
         let driver = driver.and_then(|it| Some(it.file_name()?.to_str()?.to_owned()));
         seen.driver = told("ID_NET_DRIVER").or(driver).or_else(|| seen.kind.clone());
         let state = read(&self.state.join(format!("links/{index}"))).unwrap_or_default();
+        if state.is_empty() {
+            // The kernel told of it, and networkd has not heard yet: asked now, it would know no such link.
+            seen.setup = Some(UNHEARD.to_owned());
+            return;
+        }
         let says = |key: &str| state.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         let of = |key: &str| says(key).filter(|it| !it.is_empty()).map(str::to_owned);
         seen.setup = of("ADMIN_STATE");
