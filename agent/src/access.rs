@@ -4,6 +4,8 @@
 //! A machine that nobody has claimed lets nobody in. Whoever reads its screen can claim it, and gets the first token.
 
 mod authority;
+mod challenge;
+mod claimant;
 mod credentials;
 mod error;
 mod limits;
@@ -14,6 +16,7 @@ mod print;
 mod seed;
 mod sessions;
 mod shown;
+mod signature;
 mod token;
 mod users;
 
@@ -37,18 +40,21 @@ use zeroize::Zeroizing;
 
 pub use self::{
     authority::{Authority, AuthorityError},
+    claimant::{PURPOSE, Proof, vow},
     credentials::{CredentialsError, Scope},
     error::AccessError,
     names::Names,
     password::Digest,
     print::Print,
-    seed::{Seed, SeedError},
+    seed::{Planted, Seed, SeedError},
     sessions::{Opened, Session},
     shown::Shown,
+    signature::{NoKey, PublicKey},
     token::{Fingerprint, Token},
     users::User,
 };
 use self::{
+    challenge::Challenges,
     credentials::{Credentials, Entry, MOST},
     limits::Limits,
     pairing::Pairing,
@@ -83,6 +89,7 @@ pub struct Access {
 struct Inner {
     credentials: Credentials,
     pairing: Pairing,
+    challenges: Challenges,
     /// What ends when a token does.
     ends: HashMap<String, CancellationToken>,
     sessions: Sessions,
@@ -159,8 +166,9 @@ impl Access {
 
     fn new(path: PathBuf, credentials: Credentials, is_shut: bool, now: Instant) -> Result<Self, AccessError> {
         let pairing = Pairing::new(now).map_err(AccessError::Random)?;
-        let inner =
-            Inner { credentials, pairing, ends: HashMap::new(), sessions: Sessions::default(), is_ahead: false };
+        let challenges = Challenges::new(now).map_err(AccessError::Random)?;
+        let (ends, sessions) = (HashMap::new(), Sessions::default());
+        let inner = Inner { credentials, pairing, challenges, ends, sessions, is_ahead: false };
         let (limits, changed) = (Limits::new(DefaultClock::default()), watch::Sender::new(()));
         let passwords = Passwords::new().map_err(AccessError::Random)?;
         Ok(Self { path, inner: Mutex::new(inner), limits, passwords, is_shut, changed })
@@ -239,8 +247,7 @@ impl Access {
 
     fn make(&self, inner: &mut Inner, wish: &Wish, now: Timestamp) -> Result<(Listed, Token), AccessError> {
         let expires = wish.lifetime.map(|it| now.checked_add(it)).transpose().map_err(|_| AccessError::Lifetime)?;
-        let length = wish.label.chars().count();
-        if !(1..=LABEL).contains(&length) || wish.label.contains(char::is_control) {
+        if !is_label(&wish.label) {
             return Err(AccessError::Label);
         }
         let mut after = inner.credentials.clone();
@@ -261,6 +268,7 @@ impl Access {
         let listed = entry.listed(token.id());
         after.tokens.insert(token.id().to_owned(), entry);
         after.claimed = after.claimed.or(Some(now));
+        after.key = None;
         self.keep(inner, after)?;
         Ok((listed, token))
     }
@@ -294,6 +302,7 @@ impl Access {
     pub fn reset(&self, now: Instant) -> Result<(), AccessError> {
         let mut inner = self.inner();
         inner.pairing = Pairing::new(now).map_err(AccessError::Random)?;
+        inner.challenges = Challenges::new(now).map_err(AccessError::Random)?;
         let after = inner.credentials.nobodys();
         self.keep(&mut inner, after)?;
         inner.ends.drain().for_each(|(_, it)| it.cancel());
@@ -373,6 +382,10 @@ impl Entry {
             last_used: self.last_used,
         }
     }
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=LABEL).contains(&text.chars().count()) && !text.contains(char::is_control)
 }
 
 /// Fills a buffer from the kernel.

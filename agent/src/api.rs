@@ -75,7 +75,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     plate::Plate,
-    serve::{Gate, Peer, serve},
+    serve::{Gate, Peer, for_networks, serve},
 };
 use crate::{
     access::Access,
@@ -325,6 +325,7 @@ pub fn router(state: State) -> Router {
         .merge(objects())
         .route("/", get(welcome::page))
         .route("/claim", get(claim::show).post(claim::claim))
+        .route("/claim/key", get(claim::challenge).post(claim::claim_by_key))
         .route("/pairing", get(claim::pairing).delete(claim::reset))
         .route("/login", post(login::log_in))
         .route("/logout", post(login::log_out))

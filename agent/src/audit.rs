@@ -49,7 +49,7 @@ pub struct Entry {
     /// The address of their machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The way in: `api`, `browser`, `git`, or `controller` for what follows from manifests.
+    /// The way in: `api`, `browser`, `git`, `seed`, or `controller` for what follows from manifests.
     pub door: &'static str,
     /// What: a method and a path, or a step.
     pub action: String,

@@ -42,6 +42,7 @@ mod rollback;
 mod schema;
 mod screen;
 mod secret;
+mod sign;
 mod status;
 mod subject;
 mod table;

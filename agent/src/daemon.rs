@@ -13,7 +13,13 @@ mod steps;
 mod trials;
 mod trust;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -86,6 +92,10 @@ pub struct Options {
     /// addresses are known.
     #[arg(long = "name", env = "PICCOLO_NAMES", value_delimiter = ',')]
     pub names: Vec<String>,
+    /// The address of a proxy that stands before this machine, once for each: what it says of who asks is believed
+    /// (`X-Forwarded-For`). Of all others nothing is read.
+    #[arg(long = "proxy", env = "PICCOLO_PROXIES", value_delimiter = ',')]
+    pub proxies: Vec<IpAddr>,
     /// The file by which a machine without a screen is claimed, read once at the start: `piccolo token seed` writes one. The
     /// credential `piccolo.seed` of systemd comes before it. A machine that is claimed takes none.
     #[arg(long, env = "PICCOLO_SEED", default_value = "/run/piccolo/seed.toml")]
@@ -146,6 +156,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let (audit, auditor) = audit(&options, &writer);
     let mut tasks = JoinSet::new();
     tasks.spawn(auditor.run(shutdown.clone()));
+    if let Some(entry) = door.planted {
+        audit.record(entry).await;
+    }
     tasks.spawn(steps::tell(reader.clone(), audit.clone(), shutdown.clone()));
     tasks.spawn(digests::tell(reader.clone(), tell_digests, shutdown.clone()));
     tasks.spawn(recorder.run(shutdown.clone()));

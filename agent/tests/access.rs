@@ -87,7 +87,7 @@ impl Asker {
     /// Returns what the description says of an operation that needs this role.
     fn met(self, role: Option<&str>, path: &str) -> Met {
         let needs = match role {
-            None if ["/", "/livez", "/readyz", "/claim"].contains(&path) => return Met::Let,
+            None if ["/", "/livez", "/readyz", "/claim", "/claim/key"].contains(&path) => return Met::Let,
             None if self == Self::Unclaimed => return Met::Forbidden,
             None => return Met::Let,
             Some("root") => return if self == Self::Root { Met::Let } else { Met::Forbidden },

@@ -13,7 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
 use piccolo_agent::{
+    access::{Scope, Wish},
     api,
     console::{
         Input,
@@ -29,6 +31,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use support::{CONTAINERS, House};
 
@@ -62,8 +65,11 @@ impl Server {
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        let token = HeaderValue::from_str(&format!("Bearer {}", self.token)).unwrap();
-        request.headers_mut().insert("authorization", token);
+        // Whoever shows a session shows no token beside it.
+        if !headers.iter().any(|(name, _)| *name == "cookie") {
+            let token = HeaderValue::from_str(&format!("Bearer {}", self.token)).unwrap();
+            request.headers_mut().insert("authorization", token);
+        }
         match client_async(request, self.house.connect().await).await {
             Ok((socket, _)) => Ok(Shell(socket)),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
@@ -102,6 +108,16 @@ impl Shell {
         let ended = channel::ended(&status);
         assert_eq!(self.hear().await, None);
         ended
+    }
+}
+
+impl Shell {
+    /// Sees that a program is over soon, and why.
+    async fn is_ended(&mut self, server: &Server) {
+        let begun = Instant::now();
+        assert_eq!(self.end().await, Err("the token or session that this belongs to has ended".to_owned()));
+        timeout(PATIENCE, server.house.shells.left.notified()).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
@@ -226,4 +242,67 @@ async fn the_end_of_the_server_ends_programs() {
     timeout(PATIENCE, server.house.shells.left.notified()).await.unwrap();
     timeout(PATIENCE, server.task).await.unwrap().unwrap();
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_program_ends_with_the_token_that_it_was_begun_by() {
+    for over in [false, true] {
+        let mut server = Server::open().await;
+        let wish = Wish {
+            label: "a hand".to_owned(),
+            role: Role::Operator,
+            scope: Scope::All,
+            lifetime: Some(Duration::from_secs(3600)),
+        };
+        let (listed, token) = server.house.access.mint(&wish, Timestamp::now()).unwrap();
+        server.token = token.text().to_string();
+        let mut shell = server.shell("command=sleep").await;
+        if over {
+            server.house.access.tidy((Instant::now(), Timestamp::now() + Duration::from_secs(3601))).unwrap();
+        } else {
+            server.house.access.revoke(&listed.id).unwrap();
+        }
+        shell.is_ended(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_ends_with_the_session_and_the_user_that_it_was_begun_by() {
+    for change in ["logout", "idle", "password", "role", "remove", "reset"] {
+        let server = Server::open().await;
+        let access = &server.house.access;
+        let password = || Zeroizing::new("correct horse battery".to_owned());
+        let digest = access.digest(password()).await.unwrap();
+        access.add_user("anna", Role::Operator, digest, Timestamp::now()).unwrap();
+        let session = access.log_in("anna", password(), None).await.unwrap().session;
+        let cookie = format!("__Host-piccolo={}", *session.cookie);
+        let origin = format!("https://{}", server.address);
+        let path = format!("{CONTAINERS}/web/exec?command=sleep");
+        let shown = [
+            ("sec-websocket-protocol", PROTOCOL),
+            ("cookie", cookie.as_str()),
+            ("piccolo-key", session.key.as_str()),
+            ("origin", origin.as_str()),
+        ];
+        assert_eq!(server.ask(&path, &shown[..2]).await.err(), Some(401), "with half a session");
+        assert_eq!(server.ask(&path, &shown[..3]).await.err(), Some(403), "not from the machine's own page");
+        let mut shell = server.ask(&path, &shown).await.unwrap_or_else(|status| panic!("{change}: {status}"));
+        let now = Instant::now();
+        match change {
+            "logout" => access.log_out(&session.cookie),
+            "idle" => access.tidy((now + Duration::from_secs(31 * 60), Timestamp::now())).unwrap(),
+            "reset" => access.reset(now).unwrap(),
+            "remove" => assert_eq!(server.house.send("DELETE", "/users/anna", &[], "").await.status, 200),
+            change => {
+                let body = json!({ change: if change == "role" { "reader" } else { "another horse battery" } });
+                let media = [("content-type", "application/json")];
+                let changed = server.house.send("PATCH", "/users/anna", &media, body.to_string()).await;
+                assert_eq!(changed.status, 200, "{change}: {}", changed.text);
+            }
+        }
+        shell.is_ended(&server).await;
+        // After a reset the machine is nobody's.
+        let met = if change == "reset" { 403 } else { 401 };
+        assert_eq!(server.ask(&path, &shown).await.err(), Some(met), "{change}");
+    }
 }

@@ -5,11 +5,11 @@
 mod support;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use piccolo_agent::api;
+use piccolo_agent::api::{self, Gate};
 use piccolo_schema::Role;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -30,11 +30,17 @@ struct Server {
 
 impl Server {
     async fn open() -> Self {
+        Self::behind(&[]).await
+    }
+
+    /// Behind proxies with these addresses.
+    async fn behind(proxies: &[IpAddr]) -> Self {
         let house = House::open().await;
         let unix = UnixListener::bind(house.dir.path().join("api.sock")).unwrap();
         let (tcp, stop) = (house.plate.listen.unwrap(), CancellationToken::new());
         let token = house.token(Role::Admin);
-        let task = tokio::spawn(api::serve(house.door.clone(), Some(unix), house.gate(), stop.clone()));
+        let gate = house.gate().map(|it| Gate { proxies: proxies.into(), ..it });
+        let task = tokio::spawn(api::serve(house.door.clone(), Some(unix), gate, stop.clone()));
         Self { house, tcp, token, stop, task }
     }
 
@@ -151,6 +157,20 @@ async fn pages_of_others_change_nothing() {
     ] {
         let answer = server.over_tcp(&change(foreign)).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{foreign}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_listed_proxy_is_believed_for_whom_it_asks() {
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    for (proxies, address) in [(&[here][..], "198.51.100.7"), (&["192.0.2.1".parse().unwrap()], "127.0.0.1")] {
+        let server = Server::behind(proxies).await;
+        let told = "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\nForwarded: for=203.0.113.8\r\n";
+        assert!(server.over_tcp(&change(told)).await.starts_with("HTTP/1.1 404"));
+        assert_eq!(server.house.audited(1).await[0].address.as_deref(), Some(address));
+        // Where a request is meant for is no proxy's to say.
+        let elsewhere = get("evil.example").replacen("\r\n", "\r\nX-Forwarded-Host: localhost\r\n", 1);
+        assert!(server.over_tcp(&elsewhere).await.starts_with("HTTP/1.1 421"));
     }
 }
 

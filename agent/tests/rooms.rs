@@ -129,7 +129,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("clap", "cli"),
     ("sd_notify", "daemon"),
     ("age", "secrets"),
-    ("hmac", "secrets"),
+    ("hmac", "secrets|access/challenge"),
     ("rpassword", "cli"),
 ];
 

@@ -277,7 +277,7 @@ async fn the_audit_says_who_and_nothing_secret() {
 async fn a_mistake_in_a_secret_is_told_without_it() {
     let house = house_of("admin").await;
     let media = [("content-type", "application/json")];
-    for path in ["/users", "/login", "/claim"] {
+    for path in ["/users", "/login", "/claim", "/claim/key"] {
         for body in [
             r#"{"name":"ben","role":"reader","password":{"canary":1}}"#,
             r#"{"name":"ben","role":"reader","canary":"x"}"#,

@@ -65,7 +65,7 @@ impl Site {
         let listener = TcpListener::bind((at, 0)).await?;
         let address = listener.local_addr()?;
         let names = watch::Sender::new(Arc::new(names)).subscribe();
-        let gate = Gate { listener, tls: shown.config()?, names };
+        let gate = Gate { listener, tls: shown.config()?, names, proxies: Arc::default() };
         tokio::spawn(serve(router, None, Some(gate), stop.clone()));
         Ok(Self { address, _stop: stop.drop_guard(), _certificate: Some(room) })
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use piccolo_schema::Role;
 use serde::{Deserialize, Serialize};
 
-use super::{password::Digest, token::Fingerprint};
+use super::{claimant::Claimant, password::Digest, token::Fingerprint};
 use crate::file;
 
 /// The most tokens that a machine keeps, so that its file and its list stay small.
@@ -34,6 +34,9 @@ pub(super) struct Credentials {
     /// Further names of the machine, from its seed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) names: Vec<String>,
+    /// Whose the machine will be, from its seed, as long as nobody has claimed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<Claimant>,
 }
 
 /// The one form that there is.

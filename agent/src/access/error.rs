@@ -17,6 +17,12 @@ pub enum AccessError {
     /// The code is wrong, or another one by now.
     #[error("this is not the code that the machine shows")]
     WrongCode,
+    /// It waits for nobody's key.
+    #[error("this machine waits for no key")]
+    NoKey,
+    /// The owner of the key has not signed that.
+    #[error("this is not signed by the key that the machine waits for, for this machine and just now")]
+    NotSigned,
     /// There were too many tries.
     #[error("too many tries; wait {} s", .0.as_secs() + 1)]
     TooMany(Duration),

@@ -14,8 +14,10 @@ use piccolo_schema::Role;
 use serde::Deserialize;
 
 use super::{
-    Access, AccessError, LABEL, Listed, Token,
+    Access, AccessError, Listed, PublicKey, Token,
+    claimant::Claimant,
     credentials::{Entry, Scope},
+    is_label,
     names::is_name,
     token::Fingerprint,
 };
@@ -35,6 +37,19 @@ pub struct Seed {
     names: Vec<String>,
     /// The token of its first admin.
     token: Option<Seedling>,
+    /// The key of whoever will claim it.
+    key: Option<Claimant>,
+}
+
+/// What became of a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// It says nothing new of who owns the machine, or somebody does already.
+    Nothing,
+    /// The machine belongs to whoever has this token.
+    Token(Listed),
+    /// It waits for the owner of the key with this fingerprint.
+    Key(String),
 }
 
 /// What the machine keeps of a token that was made elsewhere.
@@ -103,20 +118,44 @@ impl Seed {
         if self.names.len() > NAMES || !self.names.iter().all(|it| is_name(it)) {
             return Err("`names` has at most 16 names of hosts, without a port");
         }
+        let key = self.key.as_ref();
+        if self.token.is_some() && key.is_some() {
+            return Err("a machine is claimed by `token` or by `key`, not by both");
+        }
+        // None has as many as the calendar.
+        if key.and_then(|it| it.days).is_some_and(|days| ends(days, Timestamp::UNIX_EPOCH).is_err()) {
+            return Err("`days` is too long");
+        }
         match &self.token {
             Some(token) => token.entry(Timestamp::UNIX_EPOCH).map(drop),
             None => Ok(()),
         }
     }
 
+    /// Returns the words by which a machine waits for the owner of a key.
+    pub fn of_key(key: &PublicKey, names: &[String]) -> String {
+        format!("{}[key]\npublic = \"{key}\"\n", named(names))
+    }
+
     /// Returns the words by which a machine is seeded with a token.
     pub fn text(token: &Token, label: &str, names: &[String]) -> String {
-        let quoted = |it: &str| toml::Value::String(it.to_owned()).to_string();
-        let names: Vec<_> = names.iter().map(|it| quoted(it)).collect();
         let sha256 = data_encoding::HEXLOWER.encode(&token.fingerprint());
-        let names = if names.is_empty() { String::new() } else { format!("names = [{}]\n\n", names.join(", ")) };
-        format!("{names}[token]\nlabel = {}\nid = \"{}\"\nsha256 = \"{sha256}\"\n", quoted(label), token.id())
+        let (names, label, id) = (named(names), quoted(label), token.id());
+        format!("{names}[token]\nlabel = {label}\nid = \"{id}\"\nsha256 = \"{sha256}\"\n")
     }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn named(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|it| quoted(it)).collect();
+    if names.is_empty() { String::new() } else { format!("names = [{}]\n\n", names.join(", ")) }
+}
+
+fn ends(days: u32, now: Timestamp) -> Result<Timestamp, jiff::Error> {
+    now.checked_add(DAY * days)
 }
 
 impl Seedling {
@@ -127,10 +166,10 @@ impl Seedling {
         if !Token::is_id(&self.id) {
             return Err("`id` is the part of a token between its first two `_`");
         }
-        if !(1..=LABEL).contains(&self.label.chars().count()) || self.label.contains(char::is_control) {
+        if !is_label(&self.label) {
             return Err("`label` has 1 to 64 characters, none of them a control character");
         }
-        let expires = self.days.map(|days| now.checked_add(DAY * days)).transpose();
+        let expires = self.days.map(|days| ends(days, now)).transpose();
         let expires = expires.map_err(|_| "`days` is too long")?;
         Ok(Entry {
             label: self.label.clone(),
@@ -145,28 +184,33 @@ impl Seedling {
 }
 
 impl Access {
-    /// Takes a seed: the machine belongs to whoever has its token. One that is claimed takes none. Blocks.
+    /// Takes a seed: the machine belongs to whoever has its token, or waits for the owner of its key. One that is claimed
+    /// takes none. Blocks.
     ///
     /// # Errors
     /// When that can't be remembered, so that it does not hold.
-    pub fn plant(&self, seed: &Seed, now: Timestamp) -> Result<Option<Listed>, AccessError> {
+    pub fn plant(&self, seed: &Seed, now: Timestamp) -> Result<Planted, AccessError> {
         let mut inner = self.inner();
         if self.is_shut || inner.credentials.claimed.is_some() {
-            return Ok(None);
+            return Ok(Planted::Nothing);
         }
         let mut after = inner.credentials.clone();
         after.names.clone_from(&seed.names);
+        after.key.clone_from(&seed.key);
+        let is_news = after.key != inner.credentials.key;
+        let key = after.key.as_ref().filter(|_| is_news);
+        let mut planted = key.map_or(Planted::Nothing, |it| Planted::Key(it.public.fingerprint()));
         // What can't be was found when it was read.
         let entry = seed.token.as_ref().and_then(|it| Some((it.id.to_ascii_lowercase(), it.entry(now).ok()?)));
-        let listed = entry.as_ref().map(|(id, it)| it.listed(id));
         if let Some((id, entry)) = entry {
+            planted = Planted::Token(entry.listed(&id));
             after.tokens.insert(id, entry);
             after.claimed = Some(now);
         }
         if after != inner.credentials {
             self.keep(&mut inner, after)?;
         }
-        Ok(listed)
+        Ok(planted)
     }
 
     /// Returns further names that the machine was given by its seed.
@@ -201,7 +245,7 @@ mod tests {
         assert!(!text.contains(&token.text()[13..40]), "{text}");
         let seed = read(&text, 0o600).unwrap().unwrap();
         let access = Access::open(room.path(), Instant::now()).unwrap();
-        let listed = access.plant(&seed, now()).unwrap().unwrap();
+        let Planted::Token(listed) = access.plant(&seed, now()).unwrap() else { panic!("it takes no seed") };
         assert_eq!((listed.role, listed.label.as_str(), listed.expires), (Role::Admin, "anna's \"laptop\"", None));
         assert!(access.is_claimed() && access.code(Instant::now()).unwrap().is_none());
         // All of it survives, also without the seed.
@@ -211,12 +255,12 @@ mod tests {
         // A machine that is somebody's takes no other.
         let other = Token::generate().unwrap();
         let seed = read(&Seed::text(&other, "thief", &["evil.example".to_owned()]), 0o600).unwrap().unwrap();
-        assert!(access.plant(&seed, now()).unwrap().is_none());
+        assert_eq!(access.plant(&seed, now()).unwrap(), Planted::Nothing);
         assert!(access.know(&other.text(), now()).is_none() && access.names() == ["home.example.org"]);
         // Root took all back: then it is anybody's who is there, but keeps its names.
         access.reset(Instant::now()).unwrap();
         assert_eq!(access.names(), ["home.example.org"]);
-        assert!(access.plant(&seed, now()).unwrap().is_some());
+        assert!(matches!(access.plant(&seed, now()).unwrap(), Planted::Token(_)));
     }
 
     #[test]
@@ -224,7 +268,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let access = Access::open(room.path(), Instant::now()).unwrap();
         let seed = read("names = [\"attic.example.org\"]\n", 0o644).unwrap().unwrap();
-        assert!(access.plant(&seed, now()).unwrap().is_none() && !access.is_claimed());
+        assert!(access.plant(&seed, now()).unwrap() == Planted::Nothing && !access.is_claimed());
         assert_eq!(access.names(), ["attic.example.org"]);
     }
 
@@ -243,6 +287,15 @@ mod tests {
             let error = read(wrong, 0o600).unwrap_err().to_string();
             assert!(!error.contains("canary"), "{error}");
         }
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPSsnwtLxCMXqNn5GfwS3bbI7ghNPy14EV6uuLQ4gkPD";
+        let by_key = format!("[key]\npublic = \"{key} anna's laptop\"\n");
+        assert!(read(&by_key, 0o600).unwrap().is_some());
+        for wrong in [by_key.replace("AAAAC3", "canary"), by_key.replace("public", "canary")] {
+            let error = read(&wrong, 0o600).unwrap_err();
+            assert!(matches!(error, SeedError::Damaged(..)) && !error.to_string().contains("canary"), "{error}");
+        }
+        assert!(matches!(read(&format!("{by_key}days = 4000000000\n"), 0o600), Err(SeedError::Wrong(..))));
+        assert!(matches!(read(&format!("{good}{by_key}"), 0o600), Err(SeedError::Wrong(..))));
         for (from, to) in [
             ("id = \"", "id = \"x"),
             ("sha256 = \"", "sha256 = \"0"),

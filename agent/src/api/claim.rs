@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{State, body, fault::Fault, gate::From};
+use super::{State, audit::Told, body, fault::Fault, gate::From};
 use crate::{
-    access::{AccessError, Listed, Token},
+    access::{AccessError, Listed, Proof, Token},
     clock,
 };
 
@@ -25,6 +25,15 @@ use crate::{
 struct Claim {
     code: String,
     label: String,
+}
+
+/// What somebody shows who owns the key that the machine waits for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ByKey {
+    challenge: String,
+    label: String,
+    signature: String,
 }
 
 /// Tells whether the machine is somebody's, and by what people know it.
@@ -44,7 +53,29 @@ pub(super) async fn claim(
     // Once begun it ends, even if nobody waits: then the token is there and nobody has it, and the console helps.
     let claimed = spawn_blocking(move || access.claim(&code, &label, address, (Instant::now(), clock::now())));
     let (listed, token) = claimed.await.map_err(|_| Fault::stopping())??;
-    Ok(told(&listed, &token))
+    Ok(first(&listed, &token))
+}
+
+/// Tells what the owner of the key that the machine waits for has to sign.
+pub(super) async fn challenge(Extract(state): Extract<State>) -> Result<Response, Fault> {
+    let challenge = state.access.challenge(Instant::now())?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "challenge": challenge }))).into_response())
+}
+
+/// Gives the first token to whoever owns the key that the machine waits for.
+pub(super) async fn claim_by_key(
+    Extract(state): Extract<State>,
+    From(address): From,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let ByKey { challenge, label, signature } = body::parsed_secret(&headers, &bytes)?;
+    let (access, proof) = (Arc::clone(&state.access), Proof { challenge, label, signature });
+    let authority = state.plate.print.ok_or_else(|| Fault::of_status(StatusCode::SERVICE_UNAVAILABLE))?;
+    let claimed =
+        spawn_blocking(move || access.claim_by_key(&proof, &authority, address, (Instant::now(), clock::now())));
+    let (listed, token) = claimed.await.map_err(|_| Fault::stopping())??;
+    Ok(first(&listed, &token))
 }
 
 /// Shows the code to root, as the screen does.
@@ -69,6 +100,14 @@ fn print(state: &State) -> Option<String> {
     state.plate.print.map(|it| it.to_string())
 }
 
+/// Tells the first token, and the audit whose it is.
+fn first(listed: &Listed, token: &Token) -> Response {
+    let mut response = told(listed, token);
+    let told = Told { who: Some((listed.label.clone(), listed.role)), object: Some(format!("token/{}", listed.id)) };
+    response.extensions_mut().insert(told);
+    response
+}
+
 /// Tells a token, this once.
 pub(super) fn told(listed: &Listed, token: &Token) -> Response {
     let mut answer = json!(listed);
@@ -84,6 +123,10 @@ impl std::convert::From<AccessError> for Fault {
                 .help("whoever has an admin's token makes you one; on its console: `piccolo claim --reset`"),
             AccessError::WrongCode => Self::new(StatusCode::FORBIDDEN, "WrongCode", detail)
                 .help("it is another one every 15 minutes, and after ten wrong tries"),
+            AccessError::NoKey => Self::new(StatusCode::NOT_FOUND, "NotFound", detail)
+                .help("a seed names one: `piccolo token seed --key FILE`; else its screen shows a code"),
+            AccessError::NotSigned => Self::new(StatusCode::FORBIDDEN, "NotSigned", detail)
+                .help("`piccolo claim HOST --key FILE` signs with the key whose public half is in the seed"),
             AccessError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail),
             AccessError::Label | AccessError::Lifetime | AccessError::Name | AccessError::Password => {
                 Self::bad_request(detail)

@@ -159,7 +159,7 @@ async fn tell(
             Some(Ok(Output::Err(bytes))) => to.send(Message::Binary(Channel::Err.message(&bytes))).await?,
             Some(Ok(Output::Ended(code))) => break Ok(code),
             Some(Err(why)) => break Err(why),
-            None => break Err("piccolod stops".to_owned()),
+            None => break Err(ending.why().to_owned()),
         }
     };
     let status = channel::status(&ended).to_string();

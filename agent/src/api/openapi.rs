@@ -49,6 +49,8 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
     paths.insert("/trust/quote".to_owned(), quote());
     paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
+    let words = ["challenge", "label", "signature"];
+    paths.insert("/claim/key".to_owned(), consent("Gives the first token to who owns the key of the seed.", &words));
     paths.insert("/tokens".to_owned(), consent("Makes a token.", &["label", "role"]));
     paths.insert("/login".to_owned(), consent("Begins a session of a browser.", &["name", "password"]));
     paths.insert("/users".to_owned(), consent("Makes a user.", &["name", "role", "password"]));

@@ -40,6 +40,8 @@ pub(super) const TABLE: &[Operation] = &[
     operation("GET", "/readyz", NOTHING),
     operation("GET", "/claim", NOTHING),
     operation("POST", "/claim", NOTHING),
+    operation("GET", "/claim/key", NOTHING),
+    operation("POST", "/claim/key", NOTHING),
     operation("GET", "/pairing", ROOT),
     operation("DELETE", "/pairing", ROOT),
     operation("POST", "/login", CLAIMED),

@@ -1,6 +1,7 @@
 //! The server beneath the routes: listeners, limits and an end.
 
 mod crowd;
+mod proxy;
 mod tls;
 
 use std::{
@@ -56,6 +57,8 @@ pub struct Gate {
     pub tls: Arc<ServerConfig>,
     /// What the machine is called, to which requests must be addressed.
     pub names: watch::Receiver<Arc<Names>>,
+    /// The proxies whose word counts for who asks.
+    pub proxies: Arc<[IpAddr]>,
 }
 
 /// Serves until asked to stop, then lets requests under way end for at most two seconds. Streams end at once.
@@ -72,6 +75,12 @@ pub async fn serve(router: Router, unix: Option<UnixListener>, gate: Option<Gate
         cut.cancel();
         connections.wait().await;
     }
+}
+
+/// Returns the routes as networks see them: for who asks this machine, and before any route is looked for.
+pub fn for_networks(router: Router, names: watch::Receiver<Arc<Names>>, proxies: Arc<[IpAddr]>) -> Router {
+    let addressed = from_fn_with_state(names, guard::addressed).layer(router);
+    Router::new().fallback_service(from_fn_with_state(proxies, proxy::behind).layer(addressed))
 }
 
 #[derive(Clone)]
@@ -95,17 +104,17 @@ impl Server {
     }
 
     async fn on_network(&self, gate: Option<Gate>, router: &Router) {
-        let Some(Gate { listener, tls, names }) = gate else { return };
+        let Some(Gate { listener, tls, names, proxies }) = gate else { return };
         let (acceptor, crowd) = (TlsAcceptor::from(tls), Crowd::default());
-        // Before any route is looked for.
-        let addressed = from_fn_with_state(names.clone(), guard::addressed).layer(router.clone());
-        let router = Router::new().fallback_service(addressed);
+        let router = for_networks(router.clone(), names.clone(), proxies);
         let welcome = |(socket, address): (TcpStream, SocketAddr)| {
             let peer = Peer::Remote(address.ip().to_canonical());
             let (server, router, acceptor) = (self.clone(), router.clone(), acceptor.clone());
             let (names, place) = (Arc::clone(&names.borrow()), crowd.enter(address.ip()));
             async move {
                 let Some(_place) = place else { return };
+                // What is said in two parts would wait for the first to be acknowledged.
+                drop(socket.set_nodelay(true));
                 let greeted = tokio::select! {
                     greeted = tls::greet(socket, &acceptor, &names) => greeted,
                     () = server.stop.cancelled() => return,

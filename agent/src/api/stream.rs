@@ -46,6 +46,15 @@ impl Ending {
         }
     }
 
+    /// Says which of the two it was.
+    pub(super) fn why(&self) -> &'static str {
+        if self.barred.is_cancelled() {
+            "the token or session that this belongs to has ended"
+        } else {
+            "piccolod stops"
+        }
+    }
+
     /// Lets the end of the server wait until this is dropped.
     pub(super) fn hold(&self) -> TaskTrackerToken {
         self.streams.token()

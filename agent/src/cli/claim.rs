@@ -1,6 +1,9 @@
 //! `piccolo claim`: making a machine one's own.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use hyper::{Method, header};
@@ -13,7 +16,12 @@ use super::{
     contexts::{Context, Contexts},
     failure::Failure,
     screen::Screen,
+    sign,
 };
+use crate::access::{PURPOSE, Print, vow};
+
+/// The longest challenge that is signed.
+const LONGEST: usize = 256;
 
 /// Makes a machine yours that is nobody's.
 ///
@@ -21,6 +29,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  piccolo claim attic.local\n  \
                         piccolo claim 192.168.1.5 --fingerprint ABCD-EFGH-IJKL --code QRST-UVWX\n  \
+                        piccolo claim 192.168.1.5 --key ~/.ssh/id_ed25519\n  \
                         piccolo claim --show        on the machine itself, as root\n  \
                         piccolo claim --reset       on the machine itself, as root")]
 pub(super) struct Args {
@@ -30,7 +39,10 @@ pub(super) struct Args {
     /// The code that the machine shows. You are asked for it when left out.
     #[arg(long)]
     code: Option<String>,
-    /// The fingerprint that the machine shows. You are asked to compare it when left out.
+    /// The SSH key that the machine's seed names, in place of a code: the file of the private key, or of the public one if an agent has the other. It signs for this machine alone, and nothing secret is sent.
+    #[arg(long, conflicts_with = "code")]
+    key: Option<PathBuf>,
+    /// The fingerprint that the machine shows. You are asked to compare it when left out; with `--key` whoever answers is taken for the machine then.
     #[arg(long)]
     fingerprint: Option<String>,
     /// What to call the machine; its own name when left out.
@@ -57,6 +69,10 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let (authority, print) = Client::new(host.clone(), None).look().await?;
     let is_it = match &args.fingerprint {
         Some(fingerprint) => print.is(fingerprint),
+        None if args.key.is_some() => {
+            screen.note(format!("{host} shows the fingerprint {print}, which nobody compared"));
+            true
+        }
         None => {
             screen.note(format!("{host} shows the fingerprint\n\n  {print}\n"));
             ask::is_so("Does its own screen show the same?", "--fingerprint")?
@@ -66,16 +82,15 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         let why = format!("its fingerprint is {print}");
         return Err(Failure::Untrusted { host: host.to_string(), why });
     }
-    let code = match &args.code {
-        Some(code) => Zeroizing::new(code.clone()),
-        None => Zeroizing::new(ask::line("The code on its screen:", "--code")?),
-    };
     let label = args.label.clone().unwrap_or_else(label);
     let known = Context { host: host.place(), token: Zeroizing::default(), authority };
     let client = Client::new(host.clone(), Some(known.clone()));
-    let body = Zeroizing::new(json!({ "code": &*code, "label": label }).to_string());
+    let (path, body) = match &args.key {
+        Some(key) => ("/claim/key", signed(key, &client, &print, &label).await?),
+        None => ("/claim", coded(args, &label)?),
+    };
     let headers = [(header::CONTENT_TYPE, "application/json")];
-    let answer = client.send(Method::POST, "/claim", &headers, Bytes::copy_from_slice(body.as_bytes())).await?;
+    let answer = client.send(Method::POST, path, &headers, Bytes::copy_from_slice(body.as_bytes())).await?;
     let answer = client.json(&answer)?;
     let token = Zeroizing::new(answer["token"].as_str().unwrap_or_default().to_owned());
     let called = match &args.name {
@@ -88,6 +103,25 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     screen.note(format!("{host} is yours, and is meant from now on; it is called `{name}` (piccolo context list)"));
     until(&answer, screen);
     Ok(())
+}
+
+/// Returns what is sent by whoever has read the code.
+fn coded(args: &Args, label: &str) -> Result<Zeroizing<String>, Failure> {
+    let code = match &args.code {
+        Some(code) => Zeroizing::new(code.clone()),
+        None => Zeroizing::new(ask::line("The code on its screen:", "--code")?),
+    };
+    Ok(Zeroizing::new(json!({ "code": &*code, "label": label }).to_string()))
+}
+
+/// Returns what is sent by the owner of a key. What is signed names the authority that answers here, so that it is good for
+/// no other machine.
+async fn signed(key: &Path, client: &Client, print: &Print, label: &str) -> Result<Zeroizing<String>, Failure> {
+    let told = client.get("/claim/key").await?;
+    let is_plain = |it: &&str| it.len() <= LONGEST && it.bytes().all(|it| it.is_ascii_hexdigit());
+    let challenge = told["challenge"].as_str().filter(is_plain).ok_or_else(|| client.garbled(&"it is no challenge"))?;
+    let signature = sign::sign(key, PURPOSE, vow(challenge, print, label)).await?;
+    Ok(Zeroizing::new(json!({ "challenge": challenge, "label": label, "signature": signature }).to_string()))
 }
 
 /// Says until when a token holds.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{client::Client, failure::Failure, output, screen::Screen, subject, table::Table};
-use crate::access::{Seed, Token};
+use crate::access::{PublicKey, Seed, Token};
 
 /// Lets others in over networks, and out again.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) struct Args {
 enum Command {
     /// Makes a token. It is told this once.
     Create(Create),
-    /// Makes a token for a machine that is not there yet, and prints the seed by which it will know the token.
+    /// Makes a token for a machine that is not there yet, and prints the seed by which it will know the token; or, with `--key`, the seed by which it will know who claims it.
     ///
     /// The seed holds nothing secret, but whoever can change it owns the machine: it is root's alone, at `/run/piccolo/seed.toml` or as the credential `piccolo.seed` of systemd.
     Seed(SeedArgs),
@@ -70,15 +70,21 @@ struct Create {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  piccolo token seed anna --out token > seed.toml\n  \
+                  piccolo token seed --key ~/.ssh/id_ed25519.pub > seed.toml")]
 struct SeedArgs {
     /// What the token is called.
-    label: String,
+    #[arg(required_unless_present = "key", conflicts_with = "key")]
+    label: Option<String>,
     /// A further name by which the machine will be reached, once for each.
     #[arg(long)]
     name: Vec<String>,
     /// The file that the token is written to, for its owner alone. A file that is there is not written over.
+    #[arg(long, required_unless_present = "key", conflicts_with = "key")]
+    out: Option<PathBuf>,
+    /// The file of a public SSH key, in place of a token: its owner claims the machine with `piccolo claim HOST --key`.
     #[arg(long)]
-    out: PathBuf,
+    key: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -116,12 +122,28 @@ async fn create(args: &Create, client: &Client, screen: &Screen) -> Result<(), F
 
 /// Makes a token here, and tells a machine to come what it has to know of it.
 fn seed(args: &SeedArgs, screen: &Screen) -> Result<(), Failure> {
-    let unusable = |source| Failure::File { path: args.out.clone(), source };
-    let mut file = new(&args.out)?;
+    if let Some(path) = &args.key {
+        return seed_of_key(path, &args.name, screen);
+    }
+    let (Some(label), Some(out)) = (&args.label, &args.out) else {
+        return Err(Failure::Usage("say what the token is called, and by --out where it goes".to_owned()));
+    };
+    let unusable = |source| Failure::File { path: out.clone(), source };
+    let mut file = new(out)?;
     let token = Token::generate().map_err(unusable)?;
     file.write_all(Zeroizing::new(format!("{}\n", *token.text())).as_bytes()).map_err(unusable)?;
-    screen.data(Seed::text(&token, &args.label, &args.name).as_bytes())?;
-    screen.note(format!("token {} ({}, admin) holds until it is revoked", token.id(), args.label));
+    screen.data(Seed::text(&token, label, &args.name).as_bytes())?;
+    screen.note(format!("token {} ({label}, admin) holds until it is revoked", token.id()));
+    Ok(())
+}
+
+fn seed_of_key(path: &Path, names: &[String], screen: &Screen) -> Result<(), Failure> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    let key = PublicKey::parse(&text).map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))?;
+    screen.data(Seed::of_key(&key, names).as_bytes())?;
+    screen
+        .note(format!("whoever owns the key {} claims the machine: piccolo claim HOST --key FILE", key.fingerprint()));
     Ok(())
 }
 

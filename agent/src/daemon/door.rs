@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -15,8 +16,9 @@ use zeroize::Zeroizing;
 
 use super::{Options, banner::Banner, sockets};
 use crate::{
-    access::{Access, Authority, Names, Seed, Shown},
+    access::{Access, Authority, Names, Planted, Seed, Shown},
     api::{Gate, Plate},
+    audit::Entry,
     clock, file,
     host::linux::{addresses, hostname, reload_screens},
     store::{Event, Writer},
@@ -39,6 +41,8 @@ pub(super) struct Door {
     /// Where connections come in; none if they can't.
     pub(super) gate: Option<Gate>,
     pub(super) keeper: Keeper,
+    /// What the audit is to be told: the seed comes before there is one.
+    pub(super) planted: Option<Entry>,
 }
 
 /// Keeps the way in as it should be.
@@ -62,7 +66,7 @@ impl Door {
     pub(super) async fn open(options: &Options, store: &Arc<Writer>, key: Key) -> anyhow::Result<Self> {
         let directory = options.state_dir.join("access");
         let (access, authority) = (access(&directory, store)?, authority(&directory, store, key));
-        plant(&access, &options.seed, store);
+        let planted = plant(&access, &options.seed, store);
         let more = [options.names.clone(), access.names()].concat();
         let names = watch::Sender::new(Arc::new(look(&more)));
         let shown = Arc::new(Shown::default());
@@ -87,8 +91,13 @@ impl Door {
         };
         keeper = keeper.turn().await?;
         let tls = shown.config().context("can't speak TLS")?;
-        let gate = listener.map(|listener| Gate { listener, tls, names: plate.names.clone() });
-        Ok(Self { access, plate, gate, keeper })
+        let gate = listener.map(|listener| Gate {
+            listener,
+            tls,
+            names: plate.names.clone(),
+            proxies: options.proxies.iter().map(IpAddr::to_canonical).collect(),
+        });
+        Ok(Self { access, plate, gate, keeper, planted })
     }
 }
 
@@ -188,25 +197,44 @@ fn access(directory: &Path, store: &Writer) -> anyhow::Result<Arc<Access>> {
     Ok(Arc::new(access.context("can't make a code")?))
 }
 
-/// Takes the seed, if there is one and nobody has claimed the machine.
-fn plant(access: &Access, file: &Path, store: &Writer) {
+/// Takes the seed, if there is one and nobody has claimed the machine. Returns what the audit says of that.
+fn plant(access: &Access, file: &Path, store: &Writer) -> Option<Entry> {
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|it| Path::new(&it).join(CREDENTIAL));
     for path in credential.iter().map(PathBuf::as_path).chain([file]) {
         let planted = match Seed::read(path) {
             Ok(None) => continue,
             Ok(Some(seed)) => access.plant(&seed, clock::now()).map_err(anyhow::Error::new),
-            Err(_) if access.is_claimed() => return,
+            Err(_) if access.is_claimed() => return None,
             Err(error) => Err(anyhow::Error::new(error)),
         };
-        match planted {
-            Ok(Some(token)) => {
-                let words = format!("The machine is claimed by its seed: token {} ({})", token.id, token.label);
-                store.event(Event::new("Claimed", words));
+        return match planted {
+            Ok(planted) => told(planted, store),
+            Err(error) => {
+                report(store, "seed", "SeedUnusable", &error);
+                None
             }
-            Ok(None) => {}
-            Err(error) => report(store, "seed", "SeedUnusable", &error),
+        };
+    }
+    None
+}
+
+/// Tells what a seed did.
+fn told(planted: Planted, store: &Writer) -> Option<Entry> {
+    let entry = Entry { door: "seed", result: "applied".to_owned(), ..Entry::default() };
+    match planted {
+        Planted::Nothing => None,
+        Planted::Token(token) => {
+            let words = format!("The machine is claimed by its seed: token {} ({})", token.id, token.label);
+            store.event(Event::new("Claimed", words));
+            let (object, role) = (Some(format!("token/{}", token.id)), Some(token.role.to_string()));
+            Some(Entry { who: token.label, role, action: "claim the machine".to_owned(), object, ..entry })
         }
-        return;
+        Planted::Key(print) => {
+            let words = format!("By its seed the machine waits for the owner of the key {print}");
+            store.event(Event::new("WaitsForKey", words));
+            let action = format!("wait for the owner of the key {print}");
+            Some(Entry { who: "piccolod".to_owned(), action, ..entry })
+        }
     }
 }
 

@@ -590,5 +590,5 @@ async fn gate(directory: &Path) -> (Gate, Plate) {
         print: Some(authority.print()),
         pem: authority.pem(),
     };
-    (Gate { listener, tls: shown.config().unwrap(), names: heard }, plate)
+    (Gate { listener, tls: shown.config().unwrap(), names: heard, proxies: Arc::default() }, plate)
 }
