@@ -16,7 +16,7 @@ mod trust;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -39,11 +39,11 @@ use crate::{
     history::{Digests, History, Hooks, Recorder},
     host::{
         Shells as _,
-        linux::{Declared, Docker, Drives, Followed, Memory, Networkd, Updater, Vault, goes_down},
+        linux::{Declared, Docker, Drives, Followed, Memory, Networkd, Own, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
     reconcile::{
-        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, image::Images, link::Links,
+        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, host::Hosts, image::Images, link::Links,
         network::Networks, secret::Secrets, source::Sources, volume::Volumes,
     },
     secrets::Identity,
@@ -57,6 +57,8 @@ pub use self::nets::restore;
 const FAREWELL: Duration = Duration::from_secs(300);
 /// What the rest of the daemon's end takes at most, the steps under way included.
 const MARGIN: Duration = Duration::from_secs(40);
+/// Where is remembered what values of the kernel were before, until the machine starts anew.
+const VALUES: &str = "/run/piccolo-settings";
 /// How many changes of manifests may wait to be recorded.
 const WAITING_CHANGES: usize = 64;
 
@@ -180,6 +182,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Secrets(Arc::new(vault.clone())), &shared);
     let links = Arc::new(Networkd::open(vault.clone(), &options.state_dir));
     controllers.spawn(&mut tasks, Links(links.clone()), &shared);
+    let api_port = door.plate.listen.filter(|it| !it.ip().is_loopback()).map(|it| it.port());
+    let own = Own::open(&options.state_dir, Path::new(VALUES), api_port);
+    controllers.spawn(&mut tasks, Hosts(Arc::new(own)), &shared);
     let logins = Arc::new(seams::VaultLogins(vault));
     let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
         .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;

@@ -9,6 +9,7 @@ mod images;
 mod links;
 pub mod linux;
 mod secrets;
+mod settings;
 mod shells;
 mod sources;
 mod strangers;
@@ -39,6 +40,7 @@ pub use self::{
     },
     links::{DeviceSeen, KEYS, Links, LinksView, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
+    settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},
     shells::Shells,
     sources::{Offer, SourceSeen, Sources, SourcesView},
     strangers::Strangers,

@@ -6,6 +6,7 @@
 pub mod container;
 pub mod disk;
 pub mod firewall;
+pub mod host;
 pub mod image;
 pub mod link;
 pub mod network;

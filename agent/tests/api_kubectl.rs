@@ -45,6 +45,8 @@ async fn clients_find_the_kinds() {
             "secrets/status",
             "configsources",
             "configsources/status",
+            "hosts",
+            "hosts/status",
             "firewalls",
             "firewalls/status",
             "links",

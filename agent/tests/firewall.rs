@@ -30,7 +30,7 @@ const PEERS: [(&str, &str, &str); 4] = [
 ];
 
 /// Each port, and whether it is open from the network, the tunnel, elsewhere, and containers.
-const MATRIX: [(u16, [bool; 4]); 7] = [
+const MATRIX: [(u16, [bool; 4]); 9] = [
     // The API, which the table of networks keeps from containers.
     (8080, [true, false, false, false]),
     (22, [true, true, false, false]),
@@ -40,6 +40,9 @@ const MATRIX: [(u16, [bool; 4]); 7] = [
     (8088, [true, true, true, true]),
     // Leads on to the container.
     (443, [true, false, true, false]),
+    // The last of a range, and the one after it.
+    (9110, [true, false, false, false]),
+    (9111, [false, false, false, false]),
     (4444, [false, false, false, false]),
 ];
 
@@ -53,6 +56,7 @@ zones = [{ name = "outside", links = ["wan*"], addresses = ["203.0.113.0/24"] }]
 services = [
   { name = "ssh", ports = [22], from = ["lan", "wireguard"], rate = "600/minute" },
   { name = "inner", ports = [9000], from = ["containers"] },
+  { name = "games", ranges = ["9100-9110"] },
   { name = "open", ports = [9001], from = ["anywhere"] },
 ]
 forwards = [{ name = "site", port = 443, from = ["lan", "outside"], container = "web", containerPort = 8443 }]

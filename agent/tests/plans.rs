@@ -20,15 +20,16 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DisksView, EngineView, FilterView, ImagesView, LinksView, NetworkView, Rules, SecretsView, SourcesView,
-        VolumeSeen,
-        fake::{FakeEngine, FakeLinks},
+        DisksView, EngineView, FilterView, ImagesView, LinksView, NetworkView, Rules, SecretsView, SettingsView,
+        SourcesView, VolumeSeen,
+        fake::{FakeEngine, FakeLinks, FakeSettings},
     },
     reconcile::{
         Disruption, Plan, Reconciler, Step,
         container::Containers,
         disk::Disks,
         firewall::{self, Firewalls},
+        host::{self, HostStep, Hosts},
         image::Images,
         link::{self, LinkStep, Links},
         network::{Act, NetworkStep, Networks},
@@ -38,8 +39,8 @@ use piccolo_agent::{
     },
 };
 use piccolo_schema::{
-    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Image,
-    ImageSpec, Link, LinkSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Host,
+    HostSpec, Image, ImageSpec, Link, LinkSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -196,6 +197,27 @@ fn link_plans_are_as_written_down() {
 fn files(step: &LinkStep) -> String {
     let link::Act::Write { units, .. } = &step.act else { return String::new() };
     units.iter().map(|unit| format!("\n--- {}\n{}", unit.name, unit.text)).collect()
+}
+
+/// What is written is shown where it is no secret that it is written.
+#[test]
+fn host_plans_are_as_written_down() {
+    let cases = each_case("host", |desired, observed| {
+        let desired = read_desired::<HostSpec, Host>(desired, Host::new);
+        let observed = toml::from_str::<SettingsView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        let plan = Hosts::<FakeSettings>::plan(&desired, &observed);
+        describe(&plan) + &plan.steps.iter().map(own_file).collect::<String>()
+    });
+    assert!(cases >= 35, "{cases} cases are too few");
+}
+
+/// Returns the file, or the lines, that a step writes.
+fn own_file(step: &HostStep) -> String {
+    match &step.act {
+        host::Act::Write { file, text, .. } => format!("\n--- {}\n{text}", file.path()),
+        host::Act::Names { lines } if !lines.is_empty() => format!("\n--- /etc/hosts\n{lines}"),
+        _ => String::new(),
+    }
 }
 
 #[test]

@@ -88,6 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile/container", &["reconcile::container", "reconcile", "host"]),
     ("reconcile/disk", &["reconcile::disk", "reconcile", "host"]),
     ("reconcile/firewall", &["reconcile::firewall", "reconcile", "host"]),
+    ("reconcile/host", &["reconcile::host", "reconcile", "host"]),
     ("reconcile/image", &["reconcile::image", "reconcile", "host"]),
     ("reconcile/link", &["reconcile::link", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),

@@ -88,8 +88,17 @@ pub struct Service {
     )]
     pub name: String,
     /// Its ports.
-    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 65535)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 65535)))]
     pub ports: Vec<u16>,
+    /// Ranges of its ports, with the first and the last of each: `8000-8010`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(regex(pattern = r"^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")),
+        extend("patternErrorMessage" = "write the first and the last port: `8000-8010`")
+    )]
+    pub ranges: Vec<String>,
     /// Its protocol.
     #[serde(default)]
     pub protocol: Protocol,
@@ -197,6 +206,22 @@ impl FromStr for BuiltIn {
     fn from_str(word: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|zone| zone.as_str() == word).ok_or(())
     }
+}
+
+impl Service {
+    /// Returns all its ports, the first and the last of each stretch, and where each stands.
+    pub fn spans(&self) -> impl Iterator<Item = (&'static str, usize, (u16, u16))> {
+        let ports = self.ports.iter().enumerate().map(|(at, port)| ("ports", at, (*port, *port)));
+        let ranges = self.ranges.iter().enumerate();
+        ports.chain(ranges.filter_map(|(at, text)| Some(("ranges", at, range(text)?))))
+    }
+}
+
+/// Reads a range of ports; none if it is none.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (0 < first && first < last).then_some((first, last))
 }
 
 impl Forward {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Disk, DiskSpec, Firewall, FirewallSpec,
-    Image, ImageSpec, Kind, Link, LinkSpec, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    Host, HostSpec, Image, ImageSpec, Kind, Link, LinkSpec, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume,
+    VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -22,6 +23,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Image => Image::crd(),
         Kind::ConfigSource => ConfigSource::crd(),
         Kind::Link => Link::crd(),
+        Kind::Host => Host::crd(),
         Kind::Firewall => Firewall::crd(),
         Kind::Disk => Disk::crd(),
     };
@@ -40,6 +42,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Image => root_of::<ImageSpec>(),
         Kind::ConfigSource => root_of::<ConfigSourceSpec>(),
         Kind::Link => root_of::<LinkSpec>(),
+        Kind::Host => root_of::<HostSpec>(),
         Kind::Firewall => root_of::<FirewallSpec>(),
         Kind::Disk => root_of::<DiskSpec>(),
     };

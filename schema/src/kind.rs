@@ -19,6 +19,8 @@ pub enum Kind {
     ConfigSource,
     /// A network link of the machine.
     Link,
+    /// What the machine is called, and which time it has.
+    Host,
     /// Who may reach the machine.
     Firewall,
     /// A disk with a file system.
@@ -34,6 +36,7 @@ impl Kind {
     pub const ALL: &'static [Self] = &[
         Self::Secret,
         Self::ConfigSource,
+        Self::Host,
         Self::Firewall,
         Self::Link,
         Self::Image,
@@ -53,6 +56,7 @@ impl Kind {
             Self::Image => "Image",
             Self::ConfigSource => "ConfigSource",
             Self::Link => "Link",
+            Self::Host => "Host",
             Self::Firewall => "Firewall",
             Self::Disk => "Disk",
         }
@@ -68,6 +72,7 @@ impl Kind {
             Self::Image => "images",
             Self::ConfigSource => "configsources",
             Self::Link => "links",
+            Self::Host => "hosts",
             Self::Firewall => "firewalls",
             Self::Disk => "disks",
         }
@@ -83,6 +88,7 @@ impl Kind {
             Self::Image => "image",
             Self::ConfigSource => "configsource",
             Self::Link => "link",
+            Self::Host => "host",
             Self::Firewall => "firewall",
             Self::Disk => "disk",
         }
@@ -98,6 +104,7 @@ impl Kind {
             Self::Image => "img",
             Self::ConfigSource => "cs",
             Self::Link => "ln",
+            Self::Host => "ho",
             Self::Firewall => "fw",
             Self::Disk => "dk",
         }

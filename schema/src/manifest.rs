@@ -3,7 +3,7 @@ use kube::Resource;
 use serde::Serialize;
 
 use crate::{
-    ConfigSource, Container, Disk, Firewall, Image, Kind, Link, Mode, Network, Secret, Volume, parse::Violation,
+    ConfigSource, Container, Disk, Firewall, Host, Image, Kind, Link, Mode, Network, Secret, Volume, parse::Violation,
 };
 
 /// One wanted thing, of whichever kind.
@@ -24,6 +24,8 @@ pub enum Manifest {
     ConfigSource(Box<ConfigSource>),
     /// A network link.
     Link(Box<Link>),
+    /// The machine's own settings.
+    Host(Box<Host>),
     /// The firewall.
     Firewall(Box<Firewall>),
     /// A disk.
@@ -59,6 +61,7 @@ impl Manifest {
             Self::Image(_) => Kind::Image,
             Self::ConfigSource(_) => Kind::ConfigSource,
             Self::Link(_) => Kind::Link,
+            Self::Host(_) => Kind::Host,
             Self::Firewall(_) => Kind::Firewall,
             Self::Disk(_) => Kind::Disk,
         }
@@ -74,6 +77,7 @@ impl Manifest {
             Self::Image(it) => &it.metadata,
             Self::ConfigSource(it) => &it.metadata,
             Self::Link(it) => &it.metadata,
+            Self::Host(it) => &it.metadata,
             Self::Firewall(it) => &it.metadata,
             Self::Disk(it) => &it.metadata,
         }
@@ -94,6 +98,7 @@ impl Manifest {
             Self::Image(it) => it.validate(),
             Self::ConfigSource(it) => it.validate(),
             Self::Link(it) => it.validate(),
+            Self::Host(it) => it.validate(),
             Self::Firewall(it) => it.validate(),
             Self::Disk(it) => it.validate(),
         };
@@ -174,6 +179,17 @@ impl Declared for Link {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Link(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Host {
+    const KIND: Kind = Kind::Host;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Host(it) => Some(it),
             _ => None,
         }
     }

@@ -22,7 +22,7 @@ use toml::de::DeTable;
 pub(crate) use self::spell::nearest;
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
-use crate::{ConfigSource, Container, Disk, Firewall, Image, Kind, Link, Manifest, Network, Secret, Volume};
+use crate::{ConfigSource, Container, Disk, Firewall, Host, Image, Kind, Link, Manifest, Network, Secret, Volume};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -161,6 +161,7 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
         Kind::Secret => serde_json::from_value::<Secret>(json).map(|it| Manifest::Secret(Box::new(it))),
         Kind::Image => serde_json::from_value::<Image>(json).map(|it| Manifest::Image(Box::new(it))),
         Kind::Link => serde_json::from_value::<Link>(json).map(|it| Manifest::Link(Box::new(it))),
+        Kind::Host => serde_json::from_value::<Host>(json).map(|it| Manifest::Host(Box::new(it))),
         Kind::Firewall => serde_json::from_value::<Firewall>(json).map(|it| Manifest::Firewall(Box::new(it))),
         Kind::ConfigSource => {
             serde_json::from_value::<ConfigSource>(json).map(|it| Manifest::ConfigSource(Box::new(it)))

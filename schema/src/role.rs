@@ -44,6 +44,8 @@ impl Manifest {
             Self::ConfigSource(_) => true,
             // It can lead everything that the machine says elsewhere, or lock everybody out.
             Self::Link(_) => true,
+            // It lets others in.
+            Self::Host(_) => true,
             // Who opens the machine, or shuts it, decides who else comes in.
             Self::Firewall(_) => true,
             // It may erase a disk, and brings in what another machine wrote.

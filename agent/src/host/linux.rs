@@ -44,6 +44,7 @@ mod pulse;
 mod pushes;
 mod quota;
 mod seen;
+mod settings;
 mod shelf;
 mod shells;
 mod snapshots;
@@ -67,6 +68,7 @@ pub use self::{
     links::{Networkd, Restored, TrialBook, put_links_back},
     luks::{Enrolment, Slots},
     memory::Memory,
+    settings::Own,
     snapshots::SnapshotStore,
     tpm::Chip,
     updates::{Followed, Updater},

@@ -266,7 +266,7 @@ pub fn firewall() -> impl Strategy<Value = Option<FirewallSpec>> {
     let rate = option::of(Just("10/minute".to_owned()));
     let service = (1..3u16, zone(), rate).prop_map(|(port, from, rate)| {
         let name = "it".to_owned();
-        Service { name, ports: vec![port], protocol: Protocol::Tcp, from, rate }
+        Service { name, ports: vec![port], protocol: Protocol::Tcp, from, rate, ..Service::default() }
     });
     let forward = (a_name(), select(&[80, 443, 8080]), zone()).prop_map(|(container, port, from)| Forward {
         name: "on".to_owned(),

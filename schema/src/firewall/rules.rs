@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BuiltIn, Firewall, FirewallSpec};
+use super::{BuiltIn, Firewall, FirewallSpec, range};
 use crate::{
     Declared,
     container::Protocol,
@@ -27,6 +27,7 @@ impl Firewall {
             from(&self.spec, &forward.from, &Path::spec("forwards").index(index), &mut out);
         }
         names(&self.spec, &mut out);
+        spans(&self.spec, &mut out);
         ports(&self.spec, &mut out);
         out
     }
@@ -95,27 +96,45 @@ fn names(spec: &FirewallSpec, out: &mut Vec<Violation>) {
 
 /// A port is opened once, or leads on once.
 fn ports(spec: &FirewallSpec, out: &mut Vec<Violation>) {
-    let mut first: BTreeMap<(u16, Protocol), String> = BTreeMap::new();
-    let mut claim = |port, protocol, path: Path, help: &str| {
-        if port == 0 {
+    let mut taken: Vec<((u16, u16), Protocol, String)> = Vec::new();
+    let mut claim = |span: (u16, u16), protocol, path: Path, help: &str| {
+        if span.0 == 0 {
             return;
         }
-        let place = path.to_string();
-        let other = first.entry((port, protocol)).or_insert_with(|| place.clone());
-        if *other != place {
-            let reason = format!("port {port} stands at `{other}` already");
-            note(out, Code::Duplicate, path, reason, help);
+        let meets = |it: &&((u16, u16), Protocol, String)| it.1 == protocol && it.0.0 <= span.1 && span.0 <= it.0.1;
+        match taken.iter().find(meets) {
+            Some((other, _, place)) => {
+                let reason = format!("port {} stands at `{place}` already", other.0.max(span.0));
+                note(out, Code::Duplicate, path, reason, help);
+            }
+            None => taken.push((span, protocol, path.to_string())),
         }
     };
     for (index, service) in spec.services.iter().enumerate() {
-        for (at, port) in service.ports.iter().enumerate() {
-            let path = Path::spec("services").index(index).key("ports").index(at);
-            claim(*port, service.protocol, path, "name each port once, with all zones that may reach it");
+        for (key, at, span) in service.spans() {
+            let path = Path::spec("services").index(index).key(key).index(at);
+            claim(span, service.protocol, path, "name each port once, with all zones that may reach it");
         }
     }
     for (index, forward) in spec.forwards.iter().enumerate() {
         let path = Path::spec("forwards").index(index).key("port");
-        claim(forward.port, forward.protocol, path, "choose another port of the machine");
+        claim((forward.port, forward.port), forward.protocol, path, "choose another port of the machine");
+    }
+}
+
+/// A service has ports, and its ranges go from one port up to another one.
+fn spans(spec: &FirewallSpec, out: &mut Vec<Violation>) {
+    for (index, service) in spec.services.iter().enumerate() {
+        let path = || Path::spec("services").index(index);
+        if service.ports.is_empty() && service.ranges.is_empty() {
+            let reason = format!("the service `{}` has no port", service.name);
+            note(out, Code::MissingKey, path(), reason, "add `ports = [22]`, or `ranges = [\"8000-8010\"]`");
+        }
+        for (at, text) in service.ranges.iter().enumerate().filter(|(_, text)| range(text).is_none()) {
+            let reason = format!("`{text}` does not go from one port up to another one");
+            let help = "write the smaller one first, and none above 65535: `8000-8010`";
+            note(out, Code::OutOfRange, path().key("ranges").index(at), reason, help);
+        }
     }
 }
 

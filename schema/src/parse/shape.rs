@@ -54,6 +54,7 @@ impl Shape {
         static CONFIG_SOURCE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::ConfigSource)));
         static IMAGE: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Image)));
         static LINK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Link)));
+        static HOST: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Host)));
         static FIREWALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Firewall)));
         static DISK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Disk)));
         match kind {
@@ -64,6 +65,7 @@ impl Shape {
             Kind::Image => &IMAGE,
             Kind::ConfigSource => &CONFIG_SOURCE,
             Kind::Link => &LINK,
+            Kind::Host => &HOST,
             Kind::Firewall => &FIREWALL,
             Kind::Disk => &DISK,
         }

@@ -35,13 +35,13 @@ pub(super) fn ports(set: &Set<'_>, out: &mut Vec<Conflict>) {
             }
         }
         for (index, service) in firewall.spec.services.iter().enumerate() {
-            for (place, port) in service.ports.iter().enumerate() {
-                let rival = published.iter().find(|it| (it.port, it.protocol) == (*port, service.protocol));
-                if let Some(rival) = rival {
-                    let path = Path::spec("services").index(index).key("ports").index(place);
+            for (key, place, (first, last)) in service.spans() {
+                let meets = |it: &&Published<'_>| it.protocol == service.protocol && (first..=last).contains(&it.port);
+                if let Some(rival) = published.iter().find(meets) {
+                    let path = Path::spec("services").index(index).key(key).index(place);
                     let reason = format!(
-                        "Container `{}` publishes port {port}, so service `{}` decides nothing about it",
-                        rival.container, service.name
+                        "Container `{}` publishes port {}, so service `{}` decides nothing about it",
+                        rival.container, rival.port, service.name
                     );
                     let help = "take the service out; the port's `exposure` says who reaches it".to_owned();
                     out.push(Conflict { reason, help, ..clash(Spot::new(at, path), rival) });

@@ -146,8 +146,10 @@ impl Table<'_> {
             Some(_) => format!("jump service_{}", service.name),
             None => "accept".to_owned(),
         };
-        let ports: BTreeSet<u16> = service.ports.iter().copied().collect();
-        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let spans: BTreeSet<(u16, u16)> = service.spans().map(|(_, _, span)| span).collect();
+        let word_of =
+            |(first, last): (u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let ports: Vec<String> = spans.into_iter().map(word_of).collect();
         let at = format!("{} dport {{ {} }} {verdict}", word(service.protocol), ports.join(", "));
         self.from(&service.from).iter().map(|from| format!("{from}{at}")).collect()
     }

@@ -105,6 +105,8 @@ fn network(name: &str, spec: &LinkSpec, all: &BTreeMap<&str, &LinkSpec>) -> Stri
     for (child, it) in all.iter().filter(|(_, it)| it.parent() == Some(name)) {
         text.line(if it.vlan.is_some() { "VLAN" } else { "MACVLAN" }, child);
     }
+    // Whether the machine tells its name there is decided for all links at once, by resolved.
+    text.line("MulticastDNS", true);
     addressing(&mut text, spec);
     // Nobody at the other end is no reason to leave a link without addresses that the machine itself uses.
     if spec.bridge.is_some() || spec.dummy {
