@@ -24,6 +24,7 @@ mod git;
 mod guard;
 mod health;
 mod history;
+mod install;
 mod journal;
 mod kinds;
 mod list;
@@ -74,6 +75,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 pub use self::{
+    install::Installer,
     plate::Plate,
     serve::{Gate, Peer, for_networks, serve},
 };
@@ -124,6 +126,8 @@ pub struct State {
     pub prunes: Arc<dyn Prunes>,
     /// Shows the disks, and gives leave to erase one.
     pub disks: Arc<dyn DiskDoor>,
+    /// Installs the system of a stick.
+    pub installer: Arc<dyn Installer>,
     /// The version of the agent.
     pub version: &'static str,
     /// Who may come in.
@@ -341,6 +345,8 @@ pub fn router(state: State) -> Router {
         .route("/capture", get(capture::show))
         .route("/disks", get(disks::list))
         .route("/disks/tickets", post(disks::ticket))
+        .route("/install", get(install::show).post(install::install))
+        .route("/install/tickets", post(install::ticket))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))
         .route("/history", get(history::log))

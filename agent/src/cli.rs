@@ -27,6 +27,7 @@ mod history;
 mod hook;
 mod image;
 mod import;
+mod install;
 mod kubeconfig;
 mod local;
 mod logs;
@@ -154,6 +155,8 @@ enum Command {
     Image(image::Args),
     /// Shows the disks of the machine, and gives leave to erase one.
     Disk(disk::Args),
+    /// Installs the system of a stick on a disk.
+    Install(install::Args),
     /// Takes over a container that runs, without restarting it.
     Adopt(adopt::Args),
     /// Writes manifests of everything that runs and is not Piccolo's.
@@ -233,6 +236,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Validate(args) => validate::run(&args, screen)?,
         Command::Image(args) => image::run(&args, client, screen).await?,
         Command::Disk(args) => disk::run(&args, client, screen).await?,
+        Command::Install(args) => install::run(&args, client, screen).await?,
         Command::Adopt(args) => adopt::run(&args, client, screen).await?,
         Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),

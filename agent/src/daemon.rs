@@ -5,6 +5,7 @@ mod digests;
 mod disks;
 mod door;
 mod ground;
+mod installs;
 mod nets;
 mod notify;
 mod seams;
@@ -51,7 +52,7 @@ use crate::{
     store::{self, Event},
 };
 
-pub use self::nets::restore;
+pub use self::{installs::installer, nets::restore};
 
 /// How long containers may take to stop when the machine goes down.
 const FAREWELL: Duration = Duration::from_secs(300);
@@ -219,6 +220,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         archives: docker.clone(),
         prunes: docker.clone(),
         disks: drives,
+        installer: Arc::new(installs::Door::default()),
         recipient,
         updates: updater,
         sources: puller,

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod firewall;
 mod gauges;
 mod images;
+mod installs;
 mod links;
 pub mod linux;
 mod secrets;
@@ -38,6 +39,7 @@ pub use self::{
         ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Ours,
         Pushed, Trouble,
     },
+    installs::{INSTALLING, Installs, Pace, Target, UNFINISHED},
     links::{DeviceSeen, KEYS, Links, LinksView, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},

@@ -18,6 +18,7 @@ pub mod foreign;
 pub mod git;
 pub mod history;
 pub mod host;
+pub mod install;
 pub mod manifests;
 pub mod reconcile;
 pub mod secrets;

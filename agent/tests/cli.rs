@@ -713,3 +713,22 @@ async fn a_change_on_trial_says_how_to_confirm_it() {
     assert_eq!(machine.house.read("containers/web.toml"), WEB);
     assert_eq!(machine.run(&["apply", "-f", "web.toml", "--confirm-within", "1s", "--dry-run"]).await.code, 2);
 }
+
+#[tokio::test]
+async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
+    let machine = Machine::open().await;
+    let list =
+        "SERIAL          DISK          HOLDS    INSTALL\nS4EVNX0N123456  a disk, 8 GB  nothing  yes, it is blank\n";
+    machine.run(&["install"]).await.is(0, list, "");
+    let refused = "1 of 1  marking S4EVNX0N123456\nerror: S4EVNX0N123456: it is not blank\n help: `piccolo install` lists the disks\n";
+    machine.run(&["install", "S4EVNX0N123456"]).await.is(5, "", refused);
+    machine.write("install.toml", "serial = \"S4EVNX0N123456\"\n");
+    machine.run(&["install", "--seed", "install.toml"]).await.is(5, "", refused);
+    let other = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S5"]).await;
+    assert!(other.code == 5 && other.err.contains("`S5` is not the serial number"), "{}", other.err);
+    // Where nobody can be asked, nobody is taken to have said yes.
+    assert_eq!(machine.run(&["install", "S4EVNX0N123456", "--erase"]).await.code, 2);
+    let done = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S4EVNX0N123456"]).await;
+    assert_eq!((done.code, done.out.as_str()), (0, "key-of-wipe-0123456789abcdef01234567\n"), "{}", done.err);
+    assert!(done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
+}

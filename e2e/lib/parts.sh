@@ -36,10 +36,10 @@ need_compiler() {
 }
 
 # need_emulator: what an emulated machine is made of, its firmware and its TPM.
-need_emulator() { need_packages qemu-system-x86 qemu-utils ovmf swtpm swtpm-tools; }
+need_emulator() { need_packages fdisk qemu-system-x86 qemu-utils ovmf swtpm swtpm-tools; }
 
 # whole_image DIRECTORY: prints the image for a stick among what os-image/build made.
-whole_image() { find "$1" -name 'piccolo_*.raw' ! -name '*.usr.raw' ! -name '*.usr-verity.raw'; }
+whole_image() { find "$1" -name 'piccolo_*.raw' ! -name '*.usr.raw' ! -name '*.usr-verity.raw' ! -name '*.sysext.raw'; }
 
 # fetch_busybox: puts a static busybox into $WORK, without installing it: the package would displace `busybox`.
 fetch_busybox() {

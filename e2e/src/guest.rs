@@ -72,7 +72,7 @@ impl Hardware {
     /// # Errors
     /// When there is no room.
     pub async fn stick(&mut self, image: &Path) -> anyhow::Result<()> {
-        let disk = self.next_disk();
+        let disk = self.next_disk("qcow2");
         let mut create = Command::new("qemu-img");
         create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(std::path::absolute(image)?).arg(&disk);
         done(create, "qemu-img").await?;
@@ -80,21 +80,36 @@ impl Hardware {
         Ok(())
     }
 
-    /// Plugs in a blank disk of a size like `4G`.
+    /// Plugs in a blank disk of so many bytes, and returns the file that is its platters: what is in there at any moment is
+    /// what a loss of power would leave.
     ///
     /// # Errors
     /// When there is no room.
-    pub async fn blank(&mut self, size: &str) -> anyhow::Result<()> {
-        let disk = self.next_disk();
-        let mut create = Command::new("qemu-img");
-        create.args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size);
-        done(create, "qemu-img").await?;
-        self.disks.push(disk);
-        Ok(())
+    pub fn blank(&mut self, size: u64) -> anyhow::Result<PathBuf> {
+        let disk = self.next_disk("raw");
+        fs::File::create_new(&disk)?.set_len(size)?;
+        self.disks.push(disk.clone());
+        Ok(disk)
     }
 
-    fn next_disk(&self) -> PathBuf {
-        self.dir.join(format!("disk{}.qcow2", self.disks.len()))
+    /// Changes one byte of the first disk.
+    ///
+    /// # Errors
+    /// When it can't be read or written.
+    pub async fn flip(&self, at: u64) -> anyhow::Result<()> {
+        let disk = self.disks.first().context("there is no disk")?;
+        let read = ["-f", "qcow2", "-c", &format!("read -v {at} 1")].map(str::to_owned);
+        let output = Command::new("qemu-io").args(&read).arg(disk).output().await.context("can't start qemu-io")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let byte = said.lines().next().and_then(|line| line.split_whitespace().nth(1)).context("no byte was read")?;
+        let byte = u8::from_str_radix(byte, 16).with_context(|| said.to_string())?;
+        let mut write = Command::new("qemu-io");
+        write.args(["-f", "qcow2", "-c", &format!("write -P {} {at} 1", byte ^ 1)]).arg(disk);
+        done(write, "qemu-io").await
+    }
+
+    fn next_disk(&self, form: &str) -> PathBuf {
+        self.dir.join(format!("disk{}.{form}", self.disks.len()))
     }
 
     /// Pulls the first disk out.
@@ -176,8 +191,9 @@ impl Hardware {
         for (at, disk) in self.disks.iter().enumerate() {
             // A disk keeps its serial number when another is pulled out.
             let serial = disk.file_stem().unwrap_or_default().display();
+            let form = disk.extension().unwrap_or_default().display();
             let (disk, boot) = (disk.display(), at + 1);
-            all.push(format!("-drive if=none,id=disk{at},format=qcow2,discard=unmap,cache=unsafe,file={disk}"));
+            all.push(format!("-drive if=none,id=disk{at},format={form},discard=unmap,cache=unsafe,file={disk}"));
             all.push(format!("-device virtio-blk-pci,drive=disk{at},serial={serial},bootindex={boot}"));
         }
         for (at, (name, text)) in shell::credentials().iter().enumerate() {
@@ -234,6 +250,23 @@ impl Guest {
     /// When it fails, or the machine goes off.
     pub async fn run(&mut self, command: &str) -> anyhow::Result<String> {
         self.shell.run(command).await
+    }
+
+    /// Stops it for as long as it takes to look at its disks.
+    ///
+    /// # Errors
+    /// When it is off, or the look fails.
+    pub async fn held<T>(&mut self, look: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let pid = self.qemu.id().context("the machine is off")?.to_string();
+        let signal = |which: &'static str| {
+            let mut kill = Command::new("kill");
+            kill.args([which, &pid]);
+            done(kill, "kill")
+        };
+        signal("-STOP").await?;
+        let seen = look();
+        signal("-CONT").await?;
+        seen
     }
 
     /// Waits until it is off, as after `poweroff`.

@@ -1,5 +1,6 @@
 //! `piccolod`, the daemon: reads its options, listens for signals, runs. The hooks of its repository run it as well, as
-//! `piccolod hook`: then it asks the daemon. Timers of systemd run it as `piccolod net-restore`, without a daemon.
+//! `piccolod hook`: then it asks the daemon. Timers of systemd run it as `piccolod net-restore`, without a daemon. On a
+//! stick systemd runs it as `piccolod installer`, with rights that the daemon has not.
 
 use std::process::ExitCode;
 
@@ -21,6 +22,11 @@ fn main() -> anyhow::Result<ExitCode> {
         log();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return Ok(runtime.block_on(daemon::restore(std::env::args_os().skip(2))));
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == "installer") {
+        log();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return Ok(runtime.block_on(daemon::installer()));
     }
     let options = Options::parse();
     log();

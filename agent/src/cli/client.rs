@@ -144,7 +144,18 @@ impl Client {
 
     /// Reads an answer as it comes.
     pub(super) async fn follow(&self, path: &str, headers: &[(HeaderName, &str)]) -> Result<Flow, Failure> {
-        let response = self.begin(Method::GET, path, headers, Full::default()).await?;
+        self.flow(Method::GET, path, headers, Bytes::new()).await
+    }
+
+    /// Sends a request, and reads its answer as it comes.
+    pub(super) async fn flow(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Flow, Failure> {
+        let response = self.begin(method, path, headers, Full::new(body.into())).await?;
         if !response.status().is_success() {
             let answer = self.whole(response).await?;
             return Err(self.refused(&answer));

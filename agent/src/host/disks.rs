@@ -1,5 +1,6 @@
 //! Disks: how they are seen, and the verbs that keep them. One verb writes to a disk, and only where the guard let it.
 
+mod fits;
 mod ticket;
 
 use std::future::Future;

@@ -26,6 +26,7 @@ mod guard;
 mod hangup;
 mod hint;
 mod images;
+mod installs;
 mod ledger;
 mod links;
 mod logs;
@@ -65,6 +66,7 @@ pub use self::{
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
+    installs::Stick,
     links::{Networkd, Restored, TrialBook, put_links_back},
     luks::{Enrolment, Slots},
     memory::Memory,

@@ -24,14 +24,15 @@ use jiff::Timestamp;
 use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
     api::{
-        self, Approvals, Archives, DiskDoor, DiskShown, Gate, Gauges, Logs, Nets, Peer, Plate, Preview, Pruned, Prunes,
-        Shells, State, Strangers, Trust, Wakes, WipeTicket,
+        self, Approvals, Archives, DiskDoor, DiskShown, Gate, Gauges, Installer, Logs, Nets, Peer, Plate, Preview,
+        Pruned, Prunes, Shells, State, Strangers, Trust, Wakes, WipeTicket,
     },
     archive::{Arrived, Outgoing},
     audit::{Audit, Line},
     capture::{self, Capture, Captured, Found},
     console::{Excerpt, Input, Output, Program, Usage},
     history::{Digests, History, Hooks},
+    install::{Order, Told},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
     trust::{DiskKey, DiskRecovery, DiskWish, Pcrs, Quote, Standing, Wish as SealWish},
@@ -161,6 +162,7 @@ impl House {
             gauges: Arc::new(Meter::default()),
             archives: Arc::new(Shed),
             prunes: Arc::new(Willing),
+            installer: Arc::new(Willing),
             trust: Arc::new(Willing),
             disks: Arc::new(Willing),
             recipient: None,
@@ -499,6 +501,32 @@ impl DiskDoor for Willing {
                 return Err(format!("`{typed}` is not the serial number of {disk}"));
             }
             Ok(WipeTicket { ticket: "wipe-0123456789abcdef01234567".to_owned(), ..WipeTicket::default() })
+        })
+    }
+}
+
+impl Installer for Willing {
+    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
+        let blank = json!({ "device": "vda", "name": "a disk, 8 GB", "serial": "S4EVNX0N123456", "model": "", "size": 8_000_000_000_u64,
+            "holds": "nothing", "ready": true, "why": "it is blank" });
+        Box::pin(async move { Ok(json!({ "items": [blank] })) })
+    }
+
+    fn ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move { self.wipe_ticket(disk, typed).await.map(|it| json!(it)) })
+    }
+
+    fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
+        Box::pin(async move {
+            let serial = order.select.serial.unwrap_or_default();
+            let begun = Told { step: 1, steps: 1, text: format!("marking {serial}"), ..Told::default() };
+            let Some(ticket) = order.wipe else {
+                let refused = Told::refused(format!("{serial}: it is not blank"));
+                return Ok(stream::iter([json!(begun), json!(refused)]).boxed());
+            };
+            let key = Told { recovery_key: Some(format!("key-of-{ticket}").into()), ..begun.clone() };
+            let last = Told { complete: true, text: format!("{serial} holds the system"), ..begun.clone() };
+            Ok(stream::iter([json!(begun), json!(key), json!(last)]).boxed())
         })
     }
 }

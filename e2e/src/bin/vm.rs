@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     let place = words.next().context("usage: vm IMAGE DIRECTORY")?;
     let mut hardware = Hardware::build(&place).await?;
     hardware.stick(&image).await?;
-    hardware.blank("8G").await?;
+    hardware.blank(8 << 30)?;
     let mut guest = hardware.boot().await?;
     println!("The machine starts. Its console is kept in {}", place.join("serial.log").display());
     let screen = guest.until_said(|text| text.split_once("  code ").map(|_| last_screen(text))).await?;

@@ -1,48 +1,62 @@
 //! From the stick to a disk, which then boots alone: its TPM opens it, and where that is another one the recovery key does.
+//! The power is cut in the midst, and at many moments it is looked what a cut would leave.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use piccolo_e2e::guest::{Guest, Hardware};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{Person, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(1500);
-/// Writes the seed that names a disk, and has the installer go.
-const INSTALL: &str = "mkdir -p /boot/piccolo && echo 'serial = \"DISK\"' >/boot/piccolo/install.toml && systemctl restart piccolo-install";
+/// Writes the seed that names a disk, and has it heeded.
+const SEED: &str = "mkdir -p /boot/piccolo && echo 'serial = \"DISK\"' >/boot/piccolo/install.toml && systemctl restart piccolo-install; rc=$?; rm /boot/piccolo/install.toml; exit $rc";
+/// At how many moments at least it is looked what a cut would leave.
+const MOMENTS: u32 = 20;
+/// How long the rest between two of them is at most, in milliseconds.
+const REST: u64 = 1500;
 
 #[tokio::test]
-async fn a_stick_installs_itself_on_a_blank_disk_that_boots_alone() -> anyhow::Result<()> {
+async fn a_stick_installs_itself_on_a_disk_that_boots_alone_whenever_the_power_fails() -> anyhow::Result<()> {
     timeout(LONG, tell()).await.context("the story did not end in time; its serial lines are kept")?
 }
 
 async fn tell() -> anyhow::Result<()> {
     let mut hardware = Hardware::build(&place("install")?).await?;
     hardware.stick(&image()?).await?;
-    hardware.blank("4G").await?;
-    hardware.blank("64M").await?;
+    let disk = hardware.blank(4 << 30)?;
+    hardware.blank(4 << 30)?;
     let mut guest = hardware.boot().await?;
     let (fingerprint, code) = way_in(&mut guest).await?;
     let (person, host) = (Person::new()?, guest.host());
     person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
+
+    // What holds something is not written to without leave, by whichever door, nor is the stick itself ever.
+    guest.run("mkfs.ext4 -q -L photos /dev/disk/by-id/virtio-disk2 && sync").await?;
+    let sum = "head -c 64M /dev/disk/by-id/virtio-disk2 | sha256sum";
+    let before = guest.run(sum).await?;
+    ensure!(guest.run(&SEED.replace("DISK", "disk2")).await.is_err(), "a disk with a file system would be written to");
+    guest.until_said(|it| it.contains("it is not blank: there is ext4 \"photos\" on it").then_some(())).await?;
+    for words in
+        [&["install", "disk2"][..], &["install", "disk0"], &["install", "disk2", "--erase", "--serial", "disk1"]]
+    {
+        ensure!(!person.attempt(words).await?.status.success(), "{words:?} was not refused");
+    }
+    ensure!(guest.run(sum).await? == before, "a disk with a file system was written to");
+    let list = person.piccolo(&["install"]).await?;
+    ensure!(list.lines().any(|it| it.contains("disk1") && it.contains("yes, it is blank")), "{list}");
+
+    // The power fails while the system is written. The stick boots all the same, and knows the disk again.
+    cut_while_it_writes(guest, &person, &disk).await?;
+    let mut guest = hardware.boot().await?;
+    let person = claimed(&mut guest).await?;
+    let list = person.piccolo(&["install"]).await?;
+    ensure!(list.lines().any(|it| it.contains("disk1") && it.contains("an unfinished installation")), "{list}");
     let volume = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Volume\"\nmetadata.name = \"photos\"\n[spec]\n";
     person.piccolo(&["apply", "-f", &person.write("photos.toml", volume)?, "--wait"]).await?;
-
-    // What holds something is not written to, nor is the stick itself.
-    guest.run("mkfs.ext4 -q /dev/disk/by-id/virtio-disk2 && sync").await?;
-    let sum = "sha256sum </dev/disk/by-id/virtio-disk2";
-    let before = guest.run(sum).await?;
-    let refused = guest.run(&INSTALL.replace("DISK", "disk2")).await;
-    ensure!(refused.is_err() && guest.run(sum).await? == before, "a disk with a file system was written to");
-    guest.until_said(|it| it.contains("disk2 is not blank: there is ext4").then_some(())).await?;
-    ensure!(guest.run(&INSTALL.replace("DISK", "disk0")).await.is_err(), "the stick would be overwritten");
-
-    let begun = guest.seconds();
-    guest.run(&INSTALL.replace("DISK", "disk1")).await?;
-    println!("installed in {} s", guest.seconds() - begun);
-    let recovery = guest.until_said(recovery_key).await?;
+    let recovery = install(&mut guest, &person, &disk).await?;
     guest.cut().await?;
 
     // Alone, it opens its state by the TPM, and is the machine that was claimed.
@@ -50,6 +64,7 @@ async fn tell() -> anyhow::Result<()> {
     let mut guest = hardware.boot().await?;
     same_machine(&mut guest, &person).await?;
     println!("the disk alone: firmware to a complete start {} s", guest.seconds());
+    run_something(&mut guest, &person).await?;
     guest.run("systemctl --no-block poweroff").await?;
     guest.until_off().await?;
 
@@ -62,11 +77,107 @@ async fn tell() -> anyhow::Result<()> {
     guest.cut().await
 }
 
-/// Finds the key that the installer showed.
-fn recovery_key(said: &str) -> Option<String> {
-    // The last line may not have ended yet.
-    let key = said.rsplit_once('\n')?.0.lines().find_map(|line| line.trim().strip_prefix("recovery key "))?;
-    Some(key.trim().to_owned())
+/// Claims a machine by what its screen shows.
+async fn claimed(guest: &mut Guest) -> anyhow::Result<Person> {
+    let (fingerprint, code) = way_in(guest).await?;
+    let (person, host) = (Person::new()?, guest.host());
+    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
+    Ok(person)
+}
+
+/// Installs, and cuts the power once something of the system is on the disk.
+async fn cut_while_it_writes(guest: Guest, person: &Person, disk: &Path) -> anyhow::Result<()> {
+    let has_begun = async {
+        while found(disk)? == Found::Untouched {
+            sleep(Duration::from_millis(50)).await;
+        }
+        sleep(Duration::from_millis(fastrand::u64(500..8000))).await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        ended = person.attempt(&["install", "disk1"]) => bail!("it ended before the power was cut: {:?}", ended?),
+        begun = has_begun => begun?,
+    }
+    guest.cut().await?;
+    let left = found(disk)?;
+    println!("the power was cut: {left:?}");
+    ensure!(matches!(left, Found::Marked | Found::HalfMade), "{left:?}");
+    Ok(())
+}
+
+/// Installs to the end, looking all the while what a cut would leave, and returns the recovery key.
+async fn install(guest: &mut Guest, person: &Person, disk: &Path) -> anyhow::Result<String> {
+    let begun = guest.seconds();
+    let work = person.attempt(&["install", "disk1"]);
+    tokio::pin!(work);
+    let (mut looks, mut seen) = (0, BTreeMap::new());
+    let ended = loop {
+        tokio::select! {
+            ended = &mut work => break ended?,
+            () = sleep(Duration::from_millis(fastrand::u64(0..REST))) => {
+                let left = guest.held(|| found(disk)).await?;
+                ensure!(matches!(left, Found::Marked | Found::HalfMade | Found::Whole), "a cut would leave {left:?}");
+                *seen.entry(left).or_insert(0_u32) += 1;
+                looks += 1;
+            }
+        }
+    };
+    let (key, said) = (String::from_utf8(ended.stdout)?, String::from_utf8_lossy(&ended.stderr));
+    ensure!(ended.status.success(), "{said}");
+    println!("installed in {} s; what a cut would leave, at {looks} moments: {seen:?}", guest.seconds() - begun);
+    ensure!(looks >= MOMENTS, "it was looked {looks} times alone");
+    ensure!(found(disk)? == Found::Whole, "{:?}", found(disk)?);
+    // The key is on the screen of the machine as well, and not in its journal.
+    let key = key.trim().to_owned();
+    guest.until_said(|it| it.contains(&key).then_some(())).await?;
+    ensure!(
+        guest.run("journalctl --no-pager").await?.contains("reading it back") || !said.is_empty(),
+        "nothing was told"
+    );
+    ensure!(!guest.run("journalctl --no-pager").await?.contains(&key), "the recovery key is in the journal");
+    Ok(key)
+}
+
+/// What is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Untouched,
+    Marked,
+    HalfMade,
+    Whole,
+    Other,
+}
+
+/// Looks at the bytes of the disk alone, as whoever finds it would.
+fn found(disk: &Path) -> anyhow::Result<Found> {
+    use std::io::Read;
+    let mut head = vec![0; 1 << 20];
+    std::fs::File::open(disk)?.read_exact(&mut head)?;
+    let has = |name: &str| {
+        // The table has names in UTF-16.
+        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        head[1024..].windows(wide.len()).any(|it| it == wide)
+    };
+    let is_table = &head[512..520] == b"EFI PART";
+    Ok(match () {
+        () if head.iter().all(|byte| *byte == 0) => Found::Untouched,
+        () if is_table && has("piccolo-half-made") => Found::HalfMade,
+        () if is_table && has("piccolo-state") => Found::Whole,
+        () if head.starts_with(b"piccolo-making:") => Found::Marked,
+        () => Found::Other,
+    })
+}
+
+/// Makes sure that a container runs, from an image that came as a file.
+async fn run_something(guest: &mut Guest, person: &Person) -> anyhow::Result<()> {
+    let archive = std::env::var("ARCHIVE").context("ARCHIVE is not set: run e2e/test image")?;
+    person.piccolo(&["image", "import", &archive]).await?;
+    let spec = "command = [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/www\"]\nports = [{ hostPort = 8088, containerPort = 80 }]";
+    let file = person.write("web.toml", &piccolo_e2e::container("web", "busybox:1", spec))?;
+    person.piccolo(&["apply", "-f", &file, "--wait"]).await?;
+    let page = guest.run("exec 3<>/dev/tcp/127.0.0.1/8088; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3").await?;
+    ensure!(page.contains("It runs"), "{page}");
+    Ok(())
 }
 
 /// Makes sure that the state lies encrypted on the disk, and that what was there before the installation still is.

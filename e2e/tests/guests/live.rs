@@ -1,10 +1,10 @@
 //! The stick: it boots to the whole system in memory, and touches no disk.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use piccolo_e2e::guest::Hardware;
-use tokio::time::timeout;
+use tokio::{process::Command, time::timeout};
 
 use crate::{Person, complete, image, place, way_in};
 
@@ -21,7 +21,7 @@ async fn a_stick_boots_is_claimed_from_its_screen_and_runs_what_is_declared() ->
 async fn tell() -> anyhow::Result<()> {
     let mut hardware = Hardware::build(&place("live")?).await?;
     hardware.stick(&image()?).await?;
-    hardware.blank("4G").await?;
+    let disk = hardware.blank(4 << 30)?;
     let mut guest = hardware.boot().await?;
 
     // Address, fingerprint and code are on the screen, and by them the machine becomes somebody's.
@@ -59,7 +59,25 @@ async fn tell() -> anyhow::Result<()> {
     println!("{}", guest.run(&format!("{MEMORY}; systemd-analyze | head -n 1")).await?.trim());
     guest.cut().await?;
     // Where nothing was written, nothing takes room.
-    let written = std::fs::metadata(place("live")?.join("disk1.qcow2"))?.len();
-    ensure!(written < 1 << 20, "{written} bytes were written to the disk");
-    Ok(())
+    let written = std::fs::metadata(disk)?.blocks();
+    ensure!(written == 0, "{written} blocks were written to the disk");
+
+    // One byte of the system is another one: no start makes anything of it.
+    hardware.flip(start_of_usr(&image()?).await? + 2000).await?;
+    let mut guest = hardware.boot().await?;
+    guest.until_said(|said| said.contains("is corrupted").then_some(())).await?;
+    println!("one byte that differs is found after {} s", guest.seconds());
+    guest.cut().await
+}
+
+/// Returns where on an image the system begins, in bytes.
+async fn start_of_usr(image: &Path) -> anyhow::Result<u64> {
+    let table = Command::new("sfdisk").arg("--json").arg(image).output().await?.stdout;
+    let table: serde_json::Value = serde_json::from_slice(&table)?;
+    let parts = table["partitiontable"]["partitions"].as_array().context("the image has no partitions")?;
+    let is_usr = |part: &&serde_json::Value| {
+        part["name"].as_str().is_some_and(|name| name.starts_with("piccolo_") && !name.ends_with("_v"))
+    };
+    let start = parts.iter().find(is_usr).and_then(|part| part["start"].as_u64());
+    Ok(start.context("the image has no system")? * 512)
 }

@@ -3,6 +3,7 @@
 mod book;
 mod check;
 mod content;
+mod lend;
 mod make;
 mod place;
 mod table;

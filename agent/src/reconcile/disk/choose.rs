@@ -1,6 +1,6 @@
 //! Which disk a manifest means.
 
-use piccolo_schema::{DiskSpec, disk::Selector};
+use piccolo_schema::DiskSpec;
 
 use crate::host::{DiskSeen, DisksView, HALF_MADE, disk_label};
 
@@ -13,7 +13,7 @@ pub(super) fn choose<'a>(
     spec: &DiskSpec,
     view: &'a DisksView,
 ) -> Result<&'a DiskSeen, (&'static str, String)> {
-    let fitting: Vec<&DiskSeen> = view.disks.iter().filter(|disk| fits(&spec.select, disk)).collect();
+    let fitting: Vec<&DiskSeen> = view.disks.iter().filter(|disk| disk.fits(&spec.select)).collect();
     if let [only] = fitting.as_slice() {
         return Ok(only);
     }
@@ -37,19 +37,6 @@ fn was_given(name: &str, spec: &DiskSpec, disk: &DiskSeen) -> bool {
         Some(uuid) => disk.holds(uuid).is_some(),
         None => disk.whole().is_some_and(|it| it.label.as_ref().is_some_and(|has| *has == label || has == HALF_MADE)),
     }
-}
-
-fn fits(select: &Selector, disk: &DiskSeen) -> bool {
-    let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|it| it.trim() == has.trim());
-    !select.is_empty()
-        && same(&select.serial, &disk.identity.serial)
-        && same(&select.wwn, &disk.identity.wwn)
-        && same(&select.model, &disk.model)
-        && select.id.as_ref().is_none_or(|id| disk.ids.contains(id))
-        && select.transport.is_none_or(|it| disk.transport == Some(it))
-        && select.min_size.is_none_or(|it| disk.identity.size >= it.get())
-        && select.max_size.is_none_or(|it| disk.identity.size <= it.get())
-        && select.rotational.is_none_or(|it| disk.rotational == it)
 }
 
 /// Names disks with what is on them.

@@ -71,7 +71,7 @@ impl Drives {
 }
 
 /// Opens a disk that nothing uses, and locks it.
-fn take(path: &str) -> Result<File, HostError> {
+pub(super) fn take(path: &str) -> Result<File, HostError> {
     let open = |flags: OFlags| {
         let flags = i32::try_from(flags.bits()).unwrap_or_default();
         OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
@@ -164,6 +164,6 @@ async fn run(words: Vec<&str>) -> Result<(), HostError> {
     program::run(name, arguments, PATIENCE).await.map(drop)
 }
 
-fn failed(error: &std::io::Error) -> HostError {
+pub(super) fn failed(error: &std::io::Error) -> HostError {
     HostError::new(Reason::Failed, format!("The disk can't be written to ({error})"))
 }

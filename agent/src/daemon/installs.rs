@@ -1,0 +1,171 @@
+//! The installer: a process of its own with the rights that it takes, and the way to it for the API.
+//!
+//! The daemon has no rights to devices, and needs none for this: on a stick systemd listens at a socket that only root
+//! reaches, and starts `piccolod installer` for each question. Who asks and goes away does not end what was begun.
+
+use std::{
+    io::{BufRead, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take},
+    net::{UnixStream, unix::OwnedReadHalf},
+    time::timeout,
+};
+
+use crate::{
+    api::{Installer, WipeTicket},
+    clock,
+    host::linux::Stick,
+    install::{Asked, Order, Told, install, offers},
+};
+
+/// Where the installer of a stick is asked.
+const SOCKET: &str = "/run/piccolo-installer.sock";
+/// What it needs for itself, in memory.
+const DIR: &str = "/run/piccolo-installer";
+/// The longest question.
+const LONGEST: u64 = 16 << 10;
+/// The most that is told of one installation.
+const MOST_TOLD: u64 = 16 << 20;
+/// How long it may be silent: a large state is copied without a word.
+const SILENCE: Duration = Duration::from_secs(3600);
+/// How long it may take to look at all disks.
+const LOOK: Duration = Duration::from_secs(120);
+
+/// The way to the installer.
+pub(super) struct Door(PathBuf);
+
+impl Default for Door {
+    fn default() -> Self {
+        Self(SOCKET.into())
+    }
+}
+
+impl Door {
+    async fn ask(&self, asked: &Asked) -> Result<BufReader<Take<OwnedReadHalf>>, String> {
+        let none = |_| "this system does not run from a stick, so there is nothing to be installed".to_owned();
+        let (from, mut to) = UnixStream::connect(&self.0).await.map_err(none)?.into_split();
+        let line = format!("{}\n", json!(asked));
+        to.write_all(line.as_bytes()).await.map_err(|error| format!("the installer does not listen ({error})"))?;
+        // The other half stays open with this one: nothing is dropped before the answer.
+        to.forget();
+        Ok(BufReader::new(from.take(MOST_TOLD)))
+    }
+
+    async fn answer(&self, asked: Asked) -> Result<Value, String> {
+        let mut lines = self.ask(&asked).await?;
+        let late = |_| "the installer does not answer".to_owned();
+        let line = timeout(LOOK, line(&mut lines)).await.map_err(late)?;
+        let answer = line.ok_or("the installer broke off")?;
+        match answer["refused"].as_str() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(answer),
+        }
+    }
+}
+
+impl Installer for Door {
+    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
+        self.answer(Asked::Look {}).boxed()
+    }
+
+    fn ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        self.answer(Asked::Ticket { disk: disk.to_owned(), serial: typed.to_owned() }).boxed()
+    }
+
+    fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
+        async move {
+            let lines = self.ask(&Asked::Install(order)).await?;
+            let told = stream::unfold(Some(lines), |lines| async {
+                let mut lines = lines?;
+                match timeout(SILENCE, line(&mut lines)).await {
+                    Ok(Some(told)) => {
+                        let is_last = told["complete"] == true || !told["refused"].is_null();
+                        Some((told, (!is_last).then_some(lines)))
+                    }
+                    _ => Some((json!(Told::refused("the installer broke off; what it did is seen on the disk")), None)),
+                }
+            });
+            Ok(told.boxed())
+        }
+        .boxed()
+    }
+}
+
+/// Reads one document.
+async fn line(lines: &mut BufReader<Take<OwnedReadHalf>>) -> Option<Value> {
+    let mut text = zeroize::Zeroizing::new(String::new());
+    lines.read_line(&mut text).await.ok().filter(|length| *length > 0)?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Answers one question on standard input, for as long as it takes, whether somebody listens or not.
+pub async fn installer() -> ExitCode {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(LONGEST).read_line(&mut text);
+    let asked = read
+        .map_err(|error| error.to_string())
+        .and_then(|_| serde_json::from_str::<Asked>(&text).map_err(|error| error.to_string()));
+    let answered = match asked {
+        Err(why) => Err(format!("the question can't be understood ({why})")),
+        Ok(asked) => answer(asked, Path::new(DIR)).await,
+    };
+    match answered {
+        Ok(last) => {
+            tell(&last);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            tracing::warn!(why, "nothing was done");
+            tell(&json!(Told::refused(why)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the last line of the answer.
+async fn answer(asked: Asked, dir: &Path) -> Result<Value, String> {
+    let stick = Stick::open(dir).map_err(|error| error.message)?;
+    match asked {
+        Asked::Look {} => {
+            let offers = offers(&stick).await.map_err(|why| why.to_string())?;
+            Ok(json!({ "items": offers }))
+        }
+        Asked::Ticket { disk, serial } => {
+            let (disk, ticket) = stick.ticket(&disk, &serial).await.map_err(|error| error.message)?;
+            let until = clock::text(ticket.until());
+            Ok(json!(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until }))
+        }
+        Asked::Install(order) => {
+            let told = std::sync::Mutex::new(None);
+            let hear = |it: Told| {
+                if it.is_last() {
+                    if let Ok(mut told) = told.lock() {
+                        *told = Some(it);
+                    }
+                } else {
+                    tell(&json!(it));
+                }
+            };
+            install(&stick, &order, clock::now(), &hear).await;
+            let last = told.into_inner().ok().flatten().unwrap_or_else(|| Told::refused("nothing was told"));
+            match &last.refused {
+                Some(why) => Err(why.clone()),
+                None => Ok(json!(last)),
+            }
+        }
+    }
+}
+
+/// Writes a line, if somebody listens.
+fn tell(document: &Value) {
+    let text = zeroize::Zeroizing::new(format!("{document}\n"));
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,206 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use zeroize::Zeroizing;
+
+use crate::host::{
+    DiskSeen, Ends, HostError, INSTALLING, Identity, Installs, Marker, Pace, Partition, Reason, Signature, Standing,
+    Target, Ticket, UNFINISHED,
+};
+
+/// The names of the partitions, the state last.
+const NAMES: [&str; 6] = ["esp", "piccolo_1_v", "piccolo_1", "_empty", "_empty", UNFINISHED];
+
+/// A stick in memory, and one disk beside it, whose power can be cut.
+#[derive(Debug, Default)]
+pub struct FakeStick(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    target: Target,
+    tickets: Vec<Ticket>,
+    on_disk: OnDisk,
+    /// How many moments are left until the power fails.
+    left: Option<usize>,
+    off: bool,
+    shown: Vec<String>,
+    keys: usize,
+    bad: bool,
+}
+
+/// What is behind the names of partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OnDisk {
+    system: bool,
+    identity: bool,
+    key: Option<String>,
+}
+
+impl FakeStick {
+    /// Returns a stick beside this disk.
+    pub fn beside(disk: DiskSeen) -> Self {
+        let target = Target { disk, names: Vec::new() };
+        Self(Mutex::new(Inner { target, ..Inner::default() }))
+    }
+
+    /// Returns a disk of this size with nothing on it.
+    pub fn blank(size: u64) -> DiskSeen {
+        let identity = Identity { serial: "S4EVNX0N123456".to_owned(), wwn: String::new(), size };
+        DiskSeen { device: "vdb".to_owned(), seq: 2, identity, ends: Ends::Zero, ..DiskSeen::default() }
+    }
+
+    /// Gives leave to erase the disk.
+    pub fn give(&self, ticket: Ticket) {
+        self.lock().tickets.push(ticket);
+    }
+
+    /// Has the power fail at this moment, counted from now; with none it stays.
+    pub fn cut_at(&self, moment: Option<usize>) {
+        let mut it = self.lock();
+        (it.left, it.off) = (moment, false);
+    }
+
+    /// Has what is read back be something else than what was written.
+    pub fn spoil(&self) {
+        self.lock().bad = true;
+    }
+
+    /// Returns the disk as it is.
+    pub fn target(&self) -> Target {
+        self.lock().target.clone()
+    }
+
+    /// Returns the recovery key that opens a whole system on the disk, none if there is no whole one.
+    pub fn whole(&self) -> Option<String> {
+        let it = self.lock();
+        let is_named = it.target.names.last().is_some_and(|name| name == "piccolo-state");
+        let is_whole = is_named && it.on_disk.system && it.on_disk.identity;
+        it.on_disk.key.clone().filter(|_| is_whole)
+    }
+
+    /// Returns what the screens showed.
+    pub fn shown(&self) -> Vec<String> {
+        self.lock().shown.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something in two halves. The power may fail before it did anything, in its midst, and after it.
+    fn verb(&self, half: impl FnOnce(&mut Inner), rest: impl FnOnce(&mut Inner)) -> Result<(), HostError> {
+        let mut it = self.lock();
+        it.passes()?;
+        half(&mut it);
+        it.passes()?;
+        rest(&mut it);
+        it.passes()
+    }
+}
+
+impl Installs for FakeStick {
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, HostError> {
+        Ok(vec![self.target()])
+    }
+
+    async fn tickets(&self) -> Result<Vec<Ticket>, HostError> {
+        Ok(self.lock().tickets.clone())
+    }
+
+    async fn use_up(&self, ticket: &str, disk: &DiskSeen) -> Result<(), HostError> {
+        let valid =
+            self.lock().tickets.iter().any(|it| it.ticket == ticket && it.standing(disk, it.made) == Standing::Valid);
+        if !valid {
+            return Err(HostError::new(Reason::Refused, "The ticket is worth nothing"));
+        }
+        let used = |it: &mut Inner| {
+            let of_it = it.tickets.iter_mut().filter(|it| it.ticket == ticket);
+            of_it.for_each(|it| it.used = Some(it.made));
+        };
+        self.verb(|_| {}, used)
+    }
+
+    async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        if self.target().disk != *disk {
+            return Err(HostError::new(Reason::Refused, "It is not as it was seen"));
+        }
+        self.verb(|_| {}, Inner::mark)
+    }
+
+    async fn write(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        // The names come last: until then all that tells of it is the mark.
+        self.verb(
+            |it| it.on_disk = OnDisk::default(),
+            |it| {
+                it.on_disk.system = true;
+                it.target.names = NAMES.map(str::to_owned).to_vec();
+                it.target.disk.marker = None;
+                it.target.disk.ends = Ends::Data;
+                it.target.disk.partitions = NAMES.map(|_| Partition::default()).to_vec();
+            },
+        )?;
+        pace(1, 1);
+        Ok(())
+    }
+
+    async fn read_back(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        self.verb(|_| {}, |_| {})?;
+        pace(1, 1);
+        if self.lock().bad { Err(HostError::new(Reason::Failed, "It does not read back")) } else { Ok(()) }
+    }
+
+    async fn keep(&self, _disk: &DiskSeen) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.on_disk.identity = true)
+    }
+
+    async fn recovery(&self, _disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
+        self.verb(
+            |_| {},
+            |it| {
+                it.keys += 1;
+                it.on_disk.key = Some(format!("key-{}", it.keys));
+            },
+        )?;
+        Ok(self.lock().on_disk.key.clone().unwrap_or_default().into())
+    }
+
+    async fn finish(&self, _disk: &DiskSeen) -> Result<(), HostError> {
+        self.verb(
+            |_| {},
+            |it| {
+                if let Some(name) = it.target.names.last_mut() {
+                    "piccolo-state".clone_into(name);
+                }
+            },
+        )
+    }
+
+    fn show(&self, text: &str) {
+        self.lock().shown.push(text.to_owned());
+    }
+}
+
+impl Inner {
+    /// Fails once the moment has come.
+    fn passes(&mut self) -> Result<(), HostError> {
+        if self.off || self.left == Some(0) {
+            self.off = true;
+            return Err(HostError::new(Reason::Failed, "The power failed"));
+        }
+        self.left = self.left.map(|left| left - 1);
+        Ok(())
+    }
+
+    fn mark(&mut self) {
+        let disk = &mut self.target.disk;
+        disk.marker = Some(Marker { nonce: INSTALLING.to_owned(), first: true });
+        disk.ends = Ends::Data;
+        // What told of the old content lay at the beginning.
+        disk.signatures.retain(|it: &Signature| it.offset >= 4096);
+        disk.partitions.clear();
+        self.target.names.clear();
+    }
+}

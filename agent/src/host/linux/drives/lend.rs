@@ -1,0 +1,49 @@
+//! What the installer needs of disks: leave to erase one, and a mark on it before anything else is written.
+
+use super::{
+    Drives, blocking,
+    content::write_mark,
+    in_use,
+    make::{failed, take},
+};
+use crate::{
+    clock,
+    host::{DiskSeen, HostError, Making, Reason},
+};
+
+impl Drives {
+    /// Uses a ticket up, if the disk is still what it was made for.
+    ///
+    /// # Errors
+    /// When it is not, or the ticket is worth nothing.
+    pub(in crate::host::linux) async fn use_up(&self, ticket: &str, disk: &DiskSeen) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let making = Making { subject: "install".to_owned(), identity: disk.identity.clone(), ..Making::default() };
+        self.book.begin(&making, Some(ticket), disk, clock::now())
+    }
+
+    /// Leaves a mark with this word at the beginning of a disk, if it is still as it was seen and nothing uses it.
+    ///
+    /// # Errors
+    /// When it is another one, or can't be written to.
+    pub(in crate::host::linux) async fn mark(&self, disk: &DiskSeen, word: &str) -> Result<(), HostError> {
+        let refuse =
+            |why: &str| Err(HostError::new(Reason::Refused, format!("{}: {why}; nothing was written", disk.name())));
+        let _turn = self.turn.lock().await;
+        let path = format!("/dev/{}", disk.device);
+        let lock = blocking(move || take(&path)).await?;
+        let now = self.look(true).await?.into_iter().find(|it| it.device == disk.device && it.seq == disk.seq);
+        let Some(now) = now.filter(|it| it.identity == disk.identity && it.digest() == disk.digest()) else {
+            return refuse("it is not as it was seen");
+        };
+        if let Some(why) = in_use(&now) {
+            return refuse(&why);
+        }
+        let word = word.to_owned();
+        blocking(move || {
+            let mut lock = lock;
+            write_mark(&mut lock, 0, &word).and_then(|()| lock.sync_all()).map_err(|error| failed(&error))
+        })
+        .await
+    }
+}

@@ -1,0 +1,373 @@
+//! The live system of a stick, and how it comes onto a disk: by the programs of systemd and util-linux, each for a while
+//! only. What is set up for that is in memory, and taken back by whoever comes next if it was left behind.
+
+mod compare;
+mod parts;
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::io::AsyncWriteExt;
+use zeroize::Zeroizing;
+
+use self::{
+    compare::{Piece, compare},
+    parts::{Part, State},
+};
+use super::{
+    Drives,
+    program::{failed, not_started, program, run},
+    volumes::blocking,
+};
+use crate::host::{DiskSeen, Disks as _, HostError, INSTALLING, Installs, Pace, Reason, Target, Ticket, UNFINISHED};
+
+/// How long a program may take that looks or changes little.
+const SHORT: Duration = Duration::from_secs(120);
+/// How long one may take that writes much, to a slow disk.
+const LONG: Duration = Duration::from_secs(3600);
+/// How often it is looked how far it is.
+const GLANCE: Duration = Duration::from_millis(500);
+/// What the state is called while it is open here.
+const MAPPED: &str = "piccolo-install";
+/// How the target is laid out.
+const LAYOUT: &str = "/usr/lib/piccolo/target.d";
+/// What of `/etc` is the owner's.
+const OWN: &str = "var/lib/piccolo-etc/upper";
+/// What the machine remembers. The store in it is a cache, and tickets are for this machine's disks as they were.
+const MEMORY: &str = "var/lib/piccolo";
+const NOT_KEPT: &[&str] = &["store"];
+
+/// The live system of this stick.
+pub struct Stick {
+    /// Keys and mount points, in memory.
+    dir: PathBuf,
+    drives: Arc<Drives>,
+    /// Held while this lives, so that there is one installation at a time.
+    _turn: fs::File,
+}
+
+impl Stick {
+    /// Returns it, with what it needs for itself in this directory, which has to lie in memory.
+    ///
+    /// # Errors
+    /// When another installation is under way, or the directory can't be used.
+    pub fn open(dir: &Path) -> Result<Self, HostError> {
+        let trouble =
+            |error: io::Error| HostError::new(Reason::Failed, format!("{} can't be used ({error})", dir.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(trouble)?;
+        let turn = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"));
+        let turn = turn.map_err(trouble)?;
+        flock(&turn, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| HostError::new(Reason::InUse, "An installation is under way; wait for its end"))?;
+        Ok(Self { dir: dir.to_owned(), drives: Drives::open(dir), _turn: turn })
+    }
+
+    fn key(&self) -> String {
+        self.dir.join("key").display().to_string()
+    }
+
+    /// Returns the partition of this name.
+    async fn part(&self, disk: &DiskSeen, name: &str) -> Result<Part, HostError> {
+        let found = parts::of(&disk.device).await?.into_iter().find(|it| it.name == name);
+        found.ok_or_else(|| HostError::new(Reason::Failed, format!("{} has no partition `{name}`", disk.name())))
+    }
+
+    /// Mounts something below our directory, and returns where.
+    async fn mount(&self, what: &str, name: &str, options: &str) -> Result<PathBuf, HostError> {
+        let at = self.dir.join(name);
+        fs::create_dir_all(&at)
+            .map_err(|error| HostError::new(Reason::Failed, format!("{} ({error})", at.display())))?;
+        run("mount", ["-o", options, what, &at.display().to_string()], SHORT).await?;
+        Ok(at)
+    }
+
+    /// Takes back what was set up, also by one that did not come to its end.
+    async fn clear(&self) {
+        for name in ["state", "esp"] {
+            let at = self.dir.join(name);
+            // Nothing may be there.
+            drop(run("umount", ["--recursive", &at.display().to_string()], SHORT).await);
+        }
+        if Path::new("/dev/mapper").join(MAPPED).exists() {
+            drop(run("cryptsetup", ["close", MAPPED], SHORT).await);
+        }
+    }
+
+    async fn copy(&self, state: &Part) -> Result<(), HostError> {
+        run("cryptsetup", ["open", "--key-file", &self.key(), &state.path, MAPPED], SHORT).await?;
+        let at = self.mount(&format!("/dev/mapper/{MAPPED}"), "state", "rw").await?;
+        for (from, not) in [(OWN, &[][..]), (MEMORY, NOT_KEPT)] {
+            let to = at.join(from);
+            let sources = entries(&Path::new("/").join(from), not)?;
+            run("mkdir", ["-p", &to.display().to_string()], SHORT).await?;
+            if !sources.is_empty() {
+                let words = ["-a".to_owned(), "-t".to_owned(), to.display().to_string(), "--".to_owned()];
+                run("cp", words.into_iter().chain(sources), LONG).await?;
+            }
+        }
+        // What can't be written shows here, and not only when nobody looks any more.
+        run("sync", ["--file-system", &at.display().to_string()], LONG).await.map(drop)
+    }
+
+    /// Compares the files of the start, which a firmware reads.
+    async fn compare_start(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        let esp = self.part(disk, "esp").await?;
+        let at = self.mount(&esp.path, "esp", "ro").await?;
+        run("diff", ["--recursive", "--brief", "/boot/EFI", &at.join("EFI").display().to_string()], LONG)
+            .await
+            .map(drop)
+            .map_err(|error| HostError::new(Reason::Failed, format!("The start does not read back: {}", error.message)))
+    }
+}
+
+impl Installs for Stick {
+    fn obstacle(&self) -> Option<String> {
+        let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        if !words.split_whitespace().any(|word| word.starts_with("piccolo.live")) {
+            return Some("this system does not run from a stick; start from one".to_owned());
+        }
+        let chip = Path::new("/dev/tpmrm0").exists();
+        (!chip)
+            .then(|| "there is no TPM to keep the key of the disk; switch it on in the firmware's settings".to_owned())
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, HostError> {
+        let mut targets = Vec::new();
+        for disk in self.drives.disks().await?.disks {
+            let names = parts::of(&disk.device).await?.into_iter().map(|it| it.name).collect();
+            targets.push(Target { disk, names });
+        }
+        Ok(targets)
+    }
+
+    async fn tickets(&self) -> Result<Vec<Ticket>, HostError> {
+        Ok(self.drives.disks().await?.tickets)
+    }
+
+    async fn use_up(&self, ticket: &str, disk: &DiskSeen) -> Result<(), HostError> {
+        self.drives.use_up(ticket, disk).await
+    }
+
+    async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        self.clear().await;
+        self.drives.mark(disk, INSTALLING).await?;
+        // What partitions there were lay behind what is the mark now. Where the kernel had none there is nothing to forget.
+        drop(run("blockdev", ["--rereadpt", &format!("/dev/{}", disk.device)], SHORT).await);
+        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+    }
+
+    async fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        write_key(&self.dir.join("key"))?;
+        let path = format!("/dev/{}", disk.device);
+        // One that can't do it has lost nothing but speed. What lies before keeps our mark, until partitions take its place.
+        drop(run("blkdiscard", ["--force", "--offset", "1M", &path], LONG).await);
+        let (whole, hashes) = slots().await?;
+        let total = size(&whole)? + size(&hashes)?;
+        let begun = written(&disk.device);
+        let (definitions, key) = (format!("--definitions={LAYOUT}"), format!("--key-file={}", self.key()));
+        let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
+        let words = words.into_iter().chain([definitions.as_str(), key.as_str(), path.as_str()]);
+        let work = run("systemd-repart", words, LONG);
+        with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
+        pace(total, total);
+        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+    }
+
+    async fn read_back(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        let (whole, hashes) = slots().await?;
+        let version = version()?;
+        let mut pieces = Vec::new();
+        for (from, name) in [(whole, format!("piccolo_{version}")), (hashes, format!("piccolo_{version}_v"))] {
+            let part = self.part(disk, &name).await?;
+            // Past all caches.
+            run("blockdev", ["--flushbufs", &part.path], SHORT).await?;
+            pieces.push(Piece { size: size(&from)?, from, to: part.path });
+        }
+        let total = pieces.iter().map(|it| it.size).sum();
+        let done = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&done);
+        let work = blocking(move || compare(&pieces, &counted));
+        with_pace(work, || pace(done.load(Ordering::Relaxed), total)).await?;
+        pace(total, total);
+        let compared = self.compare_start(disk).await;
+        self.clear().await;
+        compared
+    }
+
+    async fn keep(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        let copied = self.copy(&self.part(disk, UNFINISHED).await?).await;
+        self.clear().await;
+        copied
+    }
+
+    async fn recovery(&self, disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
+        let state = self.part(disk, UNFINISHED).await?.path;
+        let unlock = format!("--unlock-key-file={}", self.key());
+        let told = Zeroizing::new(run("systemd-cryptenroll", [&unlock, "--recovery-key", &state], SHORT).await?);
+        let key =
+            told.split_whitespace().find(|word| is_recovery_key(word)).map(|word| Zeroizing::new(word.to_owned()));
+        let strange = || HostError::new(Reason::Failed, "`systemd-cryptenroll` told no recovery key");
+        let key = key.ok_or_else(strange)?;
+        run("systemd-cryptenroll", ["--wipe-slot=password", &state], SHORT).await?;
+        let file = self.dir.join("recovery");
+        let opens = match write_secret(&file, key.as_bytes()) {
+            Ok(()) => self.opens(&state, &file.display().to_string()).await,
+            Err(error) => Err(error),
+        };
+        drop(fs::remove_file(&file));
+        if !opens? {
+            return Err(HostError::new(Reason::Failed, "The recovery key does not open the disk"));
+        }
+        if self.opens(&state, &self.key()).await? {
+            return Err(HostError::new(Reason::Failed, "The key of the installation still opens the disk"));
+        }
+        Ok(key)
+    }
+
+    async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        run("sync", [""; 0], LONG).await?;
+        let path = format!("/dev/{}", disk.device);
+        let table = run("sfdisk", ["--dump", &path], SHORT).await?;
+        let Some(State(table)) = parts::finished(&table) else {
+            return Err(HostError::new(Reason::Failed, format!("{} has no unfinished state", disk.name())));
+        };
+        feed("sfdisk", &["--quiet", "--no-reread", "--force", &path], &table).await?;
+        run("blockdev", ["--flushbufs", &path], SHORT).await?;
+        // In memory nothing of it stays.
+        drop(fs::remove_file(self.dir.join("key")));
+        Ok(())
+    }
+
+    fn show(&self, text: &str) {
+        let consoles = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+        for console in consoles.split_whitespace() {
+            let console = if console == "tty0" { "tty1" } else { console };
+            let device = OpenOptions::new().write(true).open(Path::new("/dev").join(console));
+            // A screen that can't be written to is none.
+            let _ = device.and_then(|mut it| write!(it, "  install      {text}\r\n"));
+        }
+    }
+}
+
+impl Stick {
+    /// Makes leave to erase a disk, whose serial number a person has typed.
+    ///
+    /// # Errors
+    /// When not one disk alone is meant, it is in use, or the number is another one.
+    pub async fn ticket(&self, disk: &str, typed: &str) -> Result<(DiskSeen, Ticket), HostError> {
+        self.drives.wipe_ticket(disk, typed).await
+    }
+
+    async fn opens(&self, state: &str, key: &str) -> Result<bool, HostError> {
+        let mut test = program("cryptsetup");
+        test.args(["open", "--test-passphrase", "--disable-external-tokens", "--key-file", key, state]);
+        let ended = tokio::time::timeout(SHORT, test.status()).await;
+        let late = |_| HostError::new(Reason::TimedOut, "`cryptsetup` does not come to its end");
+        Ok(ended.map_err(late)?.map_err(|error| not_started("cryptsetup", &error))?.success())
+    }
+}
+
+/// Makes a key for the installation alone.
+fn write_key(path: &Path) -> Result<(), HostError> {
+    let trouble = |error: io::Error| HostError::new(Reason::Failed, format!("No key can be made ({error})"));
+    let mut key = Zeroizing::new([0; 64]);
+    let filled = fs::File::open("/dev/urandom").and_then(|mut it| io::Read::read_exact(&mut it, &mut *key));
+    filled.map_err(trouble)?;
+    write_secret(path, &*key)
+}
+
+/// Writes a secret into memory, for root alone.
+fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HostError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = open.and_then(|mut file| file.write_all(secret));
+    written.map_err(|error| HostError::new(Reason::Failed, format!("No key can be handed over ({error})")))
+}
+
+/// Returns the partitions of the system that runs: its files, and their hashes.
+async fn slots() -> Result<(String, String), HostError> {
+    let text = run("veritysetup", ["status", "usr"], SHORT).await?;
+    let told = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(|it| it.trim().to_owned());
+    let strange = || HostError::new(Reason::Failed, "`veritysetup` does not tell from where the system runs");
+    Ok((told("data device:").ok_or_else(strange)?, told("hash device:").ok_or_else(strange)?))
+}
+
+/// Returns the version of the system that runs.
+fn version() -> Result<String, HostError> {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let told =
+        text.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION=")).map(|it| it.trim_matches('"').to_owned());
+    told.ok_or_else(|| HostError::new(Reason::Failed, "The system does not tell its version"))
+}
+
+/// Returns the size of a device in bytes.
+fn size(device: &str) -> Result<u64, HostError> {
+    let measured = fs::File::open(device).and_then(|mut it| io::Seek::seek(&mut it, io::SeekFrom::End(0)));
+    measured.map_err(|error| HostError::new(Reason::Failed, format!("`{device}` can't be read ({error})")))
+}
+
+/// Returns how many bytes were written to a disk since it was plugged in.
+fn written(device: &str) -> u64 {
+    let text = fs::read_to_string(format!("/sys/block/{device}/stat")).unwrap_or_default();
+    let sectors: u64 = text.split_whitespace().nth(6).and_then(|it| it.parse().ok()).unwrap_or_default();
+    sectors.saturating_mul(512)
+}
+
+/// Waits for some work, and glances at it meanwhile.
+async fn with_pace<T>(work: impl Future<Output = T> + Send, glance: impl Fn() + Send + Sync) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(GLANCE) => glance(),
+        }
+    }
+}
+
+/// Runs a program that is given a text.
+async fn feed(name: &str, words: &[&str], text: &str) -> Result<(), HostError> {
+    let mut command = program(name);
+    command.args(words).stdin(Stdio::piped());
+    let ends = async {
+        let mut child = command.spawn()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(text.as_bytes()).await?;
+        }
+        child.wait_with_output().await
+    };
+    let late = |_| HostError::new(Reason::TimedOut, format!("`{name}` took longer than {SHORT:?}"));
+    let output = tokio::time::timeout(SHORT, ends).await.map_err(late)?;
+    let output = output.map_err(|error| not_started(name, &error))?;
+    if output.status.success() { Ok(()) } else { Err(failed(name, &output.stderr)) }
+}
+
+/// Lists what is in a directory, but for these names.
+fn entries(directory: &Path, not: &[&str]) -> Result<Vec<String>, HostError> {
+    let trouble =
+        |error: io::Error| HostError::new(Reason::Failed, format!("`{}` can't be read ({error})", directory.display()));
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        if !entry.file_name().to_str().is_some_and(|name| not.contains(&name)) {
+            all.push(entry.path().display().to_string());
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Returns true for a word like those that systemd-cryptenroll makes: eight groups of eight letters.
+fn is_recovery_key(word: &str) -> bool {
+    let is_group = |group: &str| group.len() == 8 && group.bytes().all(|it| it.is_ascii_lowercase());
+    word.split('-').count() == 8 && word.split('-').all(is_group)
+}

@@ -1,0 +1,17 @@
+//! The installation of the system on a disk: which one, whether it may be written to, and in which steps. One engine, by
+//! whichever door it is asked: the seed on the stick, the command line, the API.
+//!
+//! What the power cuts off is found again by what is on the disk alone: nothing, our mark or the name of a state that is
+//! unfinished, or the whole system.
+
+mod choose;
+mod engine;
+mod plan;
+mod told;
+
+pub use self::{
+    choose::{Refusal, choose},
+    engine::{Offer, Tell, install, offers},
+    plan::{LEAST, Leave, Step, judge, plan},
+    told::{Asked, Order, Told},
+};

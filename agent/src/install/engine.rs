@@ -1,0 +1,144 @@
+//! The engine: looks, decides, and goes through the steps, telling how far it is.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Leave, Order, Refusal, Step, Told, choose, judge, plan};
+use crate::host::{HostError, Installs, Target};
+
+/// The least time between two words on how far a step is.
+const REST: Duration = Duration::from_millis(500);
+
+/// Hears what is told.
+pub type Tell<'a> = dyn Fn(Told) + Send + Sync + 'a;
+
+/// A disk, and what can be done with it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// What the kernel calls it now.
+    pub device: String,
+    /// What it is, for people.
+    pub name: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Its model.
+    pub model: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is on it, for people.
+    pub holds: String,
+    /// True if it can be installed on without leave to erase it.
+    pub ready: bool,
+    /// Why it can't be, or what becomes of what is on it.
+    pub why: String,
+}
+
+/// Lists all disks with what can be done with them.
+///
+/// # Errors
+/// When nothing can be installed from here, or the disks can't be seen.
+pub async fn offers(host: &impl Installs) -> Result<Vec<Offer>, Refusal> {
+    obstacle(host)?;
+    Ok(host.targets().await.map_err(refusal)?.iter().map(offer).collect())
+}
+
+fn offer(target: &Target) -> Offer {
+    let disk = &target.disk;
+    let leave = judge(target, &[], None, Timestamp::UNIX_EPOCH);
+    let (ready, why) = match leave {
+        Ok(Leave::Unfinished) => (true, "an installation that did not come to its end is begun anew".to_owned()),
+        Ok(_) => (true, "it is blank".to_owned()),
+        Err(Refusal(why)) => (false, why),
+    };
+    Offer {
+        device: disk.device.clone(),
+        name: disk.name(),
+        serial: disk.identity.serial.clone(),
+        model: disk.model.clone(),
+        size: disk.identity.size,
+        holds: if target.is_unfinished() { "an unfinished installation".to_owned() } else { disk.content() },
+        ready,
+        why,
+    }
+}
+
+/// Installs the system, and tells how far it is. The last that it tells says that it is complete, or why it is not.
+pub async fn install(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_>) {
+    let told = match run(host, order, now, tell).await {
+        Ok(told) => told,
+        Err(Refusal(why)) => Told::refused(why),
+    };
+    host.show(told.refused.as_ref().unwrap_or(&told.text));
+    tell(told);
+}
+
+async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_>) -> Result<Told, Refusal> {
+    obstacle(host)?;
+    let targets = host.targets().await.map_err(refusal)?;
+    let target = choose(&order.select, &targets)?;
+    let tickets = host.tickets().await.map_err(refusal)?;
+    let leave = judge(target, &tickets, order.wipe.as_deref(), now)?;
+    let (steps, disk) = (plan(&leave), &target.disk);
+    for (at, step) in (1..).zip(&steps) {
+        let told = Told { step: at, steps: steps.len(), text: step.to_string(), ..Told::default() };
+        host.show(&told.text);
+        tell(told.clone());
+        let gauge = Gauge::new(&told, tell);
+        let pace = |done, total| gauge.tell(done, total);
+        let applied = match step {
+            Step::UseUp(name) => host.use_up(name, disk).await,
+            Step::Mark => host.mark(disk).await,
+            Step::Write => host.write(disk, &pace).await,
+            Step::ReadBack => host.read_back(disk, &pace).await,
+            Step::Keep => host.keep(disk).await,
+            Step::Recovery => host.recovery(disk).await.map(|key| {
+                host.show(&format!("recovery key {}", *key));
+                host.show("write it down: it is shown this once, and opens the disk without its TPM");
+                tell(Told { recovery_key: Some(key), ..told.clone() });
+            }),
+            Step::Finish => host.finish(disk).await,
+        };
+        applied.map_err(|error| Refusal(format!("{step} failed: {}", error.message)))?;
+    }
+    let text = format!("done: {} holds the system; switch off, and pull the stick out", disk.name());
+    Ok(Told { step: steps.len(), steps: steps.len(), text, complete: true, ..Told::default() })
+}
+
+/// Tells how far a step is, and how fast.
+struct Gauge<'a> {
+    step: &'a Told,
+    tell: &'a Tell<'a>,
+    begun: Instant,
+    told: Mutex<Option<Instant>>,
+}
+
+impl<'a> Gauge<'a> {
+    fn new(step: &'a Told, tell: &'a Tell<'a>) -> Self {
+        Self { step, tell, begun: Instant::now(), told: Mutex::default() }
+    }
+
+    fn tell(&self, done: u64, total: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if done < total && told.is_some_and(|it| it.elapsed() < REST) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let rate = u128::from(done) * 1000 / self.begun.elapsed().as_millis().max(1);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        (self.tell)(Told { done: Some(done), total: Some(total), rate: Some(rate), ..self.step.clone() });
+    }
+}
+
+fn obstacle(host: &impl Installs) -> Result<(), Refusal> {
+    host.obstacle().map_or(Ok(()), |why| Err(Refusal(why)))
+}
+
+fn refusal(error: HostError) -> Refusal {
+    Refusal(error.message)
+}

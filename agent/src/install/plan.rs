@@ -1,0 +1,101 @@
+//! Whether a disk may be written to, and in which steps it becomes the system.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::Refusal;
+use crate::host::{Standing, Target, Ticket, human};
+
+/// The size that a disk has at least: the start, two slots, and a state that has room for images of containers.
+pub const LEAST: u64 = 3 << 30;
+
+/// Why a disk may be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// There is nothing on it.
+    Blank,
+    /// There is what an installation left that did not come to its end.
+    Unfinished,
+    /// Its owner gave leave to erase it, by this ticket.
+    Ticket(String),
+}
+
+/// One step. Each can be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Uses a ticket up.
+    UseUp(String),
+    /// Leaves our mark.
+    Mark,
+    /// Writes partitions, start, system and an empty state.
+    Write,
+    /// Compares what was written with what it came from.
+    ReadBack,
+    /// Copies who this machine is.
+    Keep,
+    /// Makes the recovery key.
+    Recovery,
+    /// Makes the disk count.
+    Finish,
+}
+
+/// Says whether a disk may be written to, and why.
+///
+/// # Errors
+/// When it may not.
+pub fn judge(target: &Target, tickets: &[Ticket], wipe: Option<&str>, now: Timestamp) -> Result<Leave, Refusal> {
+    let disk = &target.disk;
+    let refuse = |why: String| Err(Refusal(format!("{}: {why}", disk.name())));
+    if let Some(why) = target.in_use() {
+        return refuse(format!("{why}, and a disk in use is never written to"));
+    }
+    if disk.read_only {
+        return refuse("it can only be read".to_owned());
+    }
+    if let Some(why) = disk.trouble.as_ref().or(disk.failing.as_ref()) {
+        return refuse(why.clone());
+    }
+    if disk.identity.size < LEAST {
+        return refuse(format!("it is too small; the system and its state take {} at least", human(LEAST)));
+    }
+    if target.is_unfinished() {
+        return Ok(Leave::Unfinished);
+    }
+    if disk.is_blank() {
+        return Ok(Leave::Blank);
+    }
+    let found = disk.content();
+    let Some(name) = wipe else {
+        return refuse(format!("it is not blank: there is {found} on it, which is kept without leave to erase it"));
+    };
+    match tickets.iter().find(|it| it.ticket == name).map(|it| it.standing(disk, now)) {
+        Some(Standing::Valid) => Ok(Leave::Ticket(name.to_owned())),
+        Some(standing) => refuse(format!("there is {found} on it, and the ticket `{name}` {}", standing.words())),
+        None => refuse(format!("there is {found} on it, and no ticket is called `{name}`")),
+    }
+}
+
+/// Returns the steps by which a disk becomes the system.
+pub fn plan(leave: &Leave) -> Vec<Step> {
+    let first = match leave {
+        Leave::Ticket(name) => Some(Step::UseUp(name.clone())),
+        Leave::Blank | Leave::Unfinished => None,
+    };
+    let rest = [Step::Mark, Step::Write, Step::ReadBack, Step::Keep, Step::Recovery, Step::Finish];
+    first.into_iter().chain(rest).collect()
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UseUp(_) => "using the ticket up",
+            Self::Mark => "marking the disk",
+            Self::Write => "writing the system",
+            Self::ReadBack => "reading it back",
+            Self::Keep => "copying who this machine is, and its manifests",
+            Self::Recovery => "making the recovery key",
+            Self::Finish => "making the disk count",
+        })
+    }
+}
