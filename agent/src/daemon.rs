@@ -39,8 +39,8 @@ use crate::{
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
     history::{Digests, History, Hooks, Recorder},
     host::{
-        Shells as _,
-        linux::{Declared, Docker, Drives, Followed, Memory, Networkd, Own, Updater, Vault, goes_down},
+        GroundPlaces, Shells as _,
+        linux::{Declared, Docker, Drives, Followed, Footing, Memory, Networkd, Own, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
     reconcile::{
@@ -52,7 +52,7 @@ use crate::{
     store::{self, Event},
 };
 
-pub use self::{installs::installer, nets::restore};
+pub use self::{disks::answer_for_disks, installs::installer, nets::restore};
 
 /// How long containers may take to stop when the machine goes down.
 const FAREWELL: Duration = Duration::from_secs(300);
@@ -204,8 +204,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let updater = Updater::open(docker.clone(), &options.state_dir, followed)
         .with_context(|| format!("can't read what is known of updates in {}", options.state_dir.display()))?;
     tasks.spawn(updater.clone().run(options.update_interval.get(), shutdown.clone()));
-    controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone()), &shared);
-    let containers = Containers(docker.clone(), updater.clone());
+    let (place, places) = watch::channel(GroundPlaces::default());
+    tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));
+    let footing = Arc::new(Footing::open(&options.state_dir, places));
+    controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone(), footing.clone()), &shared);
+    let containers = Containers(docker.clone(), updater.clone(), footing);
 
     let state = api::State {
         manifests,

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     disks::{
-        DiskSeen, Disks, DisksView, Ends, HALF_MADE, Identity, MakeOrder, Making, Marker, Mount, MountSeen, Partition,
-        Signature, Standing, Ticket, human, label as disk_label,
+        DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Identity, MakeOrder, Making,
+        Marker, Mount, MountSeen, Partition, Signature, Standing, Ticket, human, label as disk_label,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},
@@ -156,6 +156,9 @@ pub struct EngineView {
     /// What is known of updates; the engine itself knows nothing of them.
     #[serde(default)]
     pub updates: UpdatesSeen,
+    /// The disks that containers may stand on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grounds: Vec<Ground>,
 }
 
 /// A container as the engine shows it.

@@ -13,17 +13,19 @@ use futures_util::FutureExt;
 use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
     host::{
-        ContainerSeen, EngineView, HostError, Limits, NetworkView, Networks as _, PacketFilter as _, Reason, RulesSeen,
-        Secrets as _, State, Volumes as _, place,
+        ContainerSeen, DiskSeen, Disks as _, Ends, EngineView, HostError, Identity, Limits, NetworkView, Networks as _,
+        PacketFilter as _, Reason, RulesSeen, Secrets as _, State, Volumes as _, place,
     },
     reconcile::{
-        Plan, Reconciler, Waiting, container::Containers, firewall::Firewalls, image::Images, network::Networks,
-        secret::Secrets, volume::Volumes,
+        Plan, Reconciler, Waiting, container::Containers, disk::Disks, firewall::Firewalls, image::Images,
+        network::Networks, secret::Secrets, volume::Volumes,
     },
 };
 use piccolo_schema::{
-    ContainerSpec, FirewallSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
+    ContainerSpec, DiskSpec, FirewallSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
     container::{Exposure, Restart},
+    disk::{Filesystem, MountOption, Selector},
+    quantity::Bytes,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use support::containers;
@@ -39,6 +41,10 @@ const PATIENCE: usize = 60;
 const QUIET: usize = 12;
 /// Passes that must change nothing after that.
 const REST: usize = 100;
+/// The serial numbers of disks.
+const SERIALS: [&str; 3] = ["A1", "B2", "C3"];
+/// The size of a small disk.
+const DISK: u64 = 4_000_000_000;
 const GOOD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const BETTER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 /// The digest of an image that never does well.
@@ -58,6 +64,17 @@ enum Happening {
     WriteFirewall(Option<FirewallSpec>),
     WriteSecret(&'static str, SecretSpec),
     DeleteSecret(&'static str),
+    WriteDisk(&'static str, Box<DiskSpec>),
+    DeleteDisk(&'static str),
+    /// A disk is plugged in: one that is blank, or the one that was pulled out.
+    Plug(u64),
+    PullOut(u64),
+    /// A disk tells another size.
+    Resize(u64, u64),
+    /// A disk is about to fail, or tells that it is not.
+    DiskFails(u64, bool),
+    /// Makings break off after this step.
+    BreakMakings(Option<u8>),
     WriteImage(&'static str, ImageSpec),
     DeleteImage(&'static str),
     /// A file can't be read for a while.
@@ -92,6 +109,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => firewall().prop_map(Happening::WriteFirewall),
         2 => (a_secret(), secret_spec()).prop_map(|(name, spec)| Happening::WriteSecret(name, spec)),
         1 => a_secret().prop_map(Happening::DeleteSecret),
+        3 => (a_disk(), disk_spec()).prop_map(|(name, spec)| Happening::WriteDisk(name, Box::new(spec))),
+        1 => a_disk().prop_map(Happening::DeleteDisk),
+        4 => (0..3u64).prop_map(Happening::Plug),
+        2 => (0..3u64).prop_map(Happening::PullOut),
+        1 => (0..3u64, 1..4u64).prop_map(|(disk, size)| Happening::Resize(disk, size)),
+        1 => (0..3u64, any::<bool>()).prop_map(|(disk, fails)| Happening::DiskFails(disk, fails)),
+        1 => proptest::option::of(1..6u8).prop_map(Happening::BreakMakings),
         2 => (an_image(), image_spec()).prop_map(|(name, spec)| Happening::WriteImage(name, spec)),
         1 => an_image().prop_map(Happening::DeleteImage),
         1 => any::<bool>().prop_map(Happening::Break),
@@ -105,6 +129,35 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => Just(Happening::Pass),
         1 => Just(Happening::TimePasses),
     ]
+}
+
+fn a_disk() -> impl Strategy<Value = &'static str> {
+    select(&["films", "music"])
+}
+
+/// Of disks that may be mistaken for each other, at the places of volumes or elsewhere.
+fn disk_spec() -> impl Strategy<Value = DiskSpec> {
+    let serial = || select(&SERIALS).prop_map(|it| Selector { serial: Some(it.to_owned()), ..Selector::default() });
+    let size = Just(Selector { min_size: Some(Bytes::new(1)), ..Selector::default() });
+    let by = prop_oneof![4 => serial(), 1 => size];
+    (by, select(&["/srv/one", "/srv/two", "/srv"]), any::<bool>()).prop_map(|(select, mount, reads)| DiskSpec {
+        select,
+        filesystem: Filesystem::Ext4,
+        mount: Some(mount.to_owned()),
+        options: reads.then_some(MountOption::NoAtime).into_iter().collect(),
+        ..DiskSpec::default()
+    })
+}
+
+fn blank_disk(number: u64) -> DiskSeen {
+    let serial = SERIALS[usize::try_from(number).unwrap_or_default()].to_owned();
+    DiskSeen {
+        device: format!("sd{number}"),
+        seq: number,
+        identity: Identity { serial, wwn: String::new(), size: 2 * DISK },
+        ends: Ends::Zero,
+        ..DiskSeen::default()
+    }
 }
 
 fn digest() -> impl Strategy<Value = &'static str> {
@@ -133,6 +186,10 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::Volumes,
         Verb::CreateVolume,
         Verb::SetAccess,
+        Verb::Disks,
+        Verb::MakeDisk,
+        Verb::MountDisk,
+        Verb::UnmountDisk,
         Verb::SetQuota,
         Verb::ReleaseVolume,
         Verb::SetFilter,
@@ -157,6 +214,8 @@ struct Scene {
     engine: Arc<FakeEngine>,
     files: Files,
     foreign: BTreeMap<String, ContainerSeen>,
+    /// Disks that were pulled out, with what is stored on them.
+    drawer: BTreeMap<u64, (DiskSeen, String)>,
 }
 
 impl Scene {
@@ -164,7 +223,7 @@ impl Scene {
         let engine = Arc::new(FakeEngine::new());
         engine.sicken(BAD);
         engine.keep_volume("data");
-        Self { engine, files, foreign: BTreeMap::new() }
+        Self { engine, files, foreign: BTreeMap::new(), drawer: BTreeMap::new() }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -178,6 +237,23 @@ impl Scene {
             Happening::WriteFirewall(spec) => self.files.firewall = spec,
             Happening::WriteSecret(name, spec) => drop(self.files.secrets.insert(name, spec)),
             Happening::DeleteSecret(name) => drop(self.files.secrets.remove(name)),
+            Happening::WriteDisk(name, spec) => drop(self.files.disks.insert(name, *spec)),
+            Happening::DeleteDisk(name) => drop(self.files.disks.remove(name)),
+            Happening::Plug(disk) if !self.engine.on_disks().contains_key(&disk) => {
+                let (seen, data) = self.drawer.remove(&disk).unwrap_or_else(|| (blank_disk(disk), String::new()));
+                self.engine.plug_in(seen, &data);
+            }
+            Happening::Plug(_) => {}
+            Happening::PullOut(disk) => {
+                if let Some(pulled) = self.engine.pull_out(disk) {
+                    self.drawer.insert(disk, pulled);
+                }
+            }
+            Happening::Resize(disk, size) => self.engine.change_disk(disk, |it| it.identity.size = size * DISK),
+            Happening::DiskFails(disk, fails) => self.engine.change_disk(disk, |it| {
+                it.failing = fails.then(|| "It counts sectors that it can't read".to_owned());
+            }),
+            Happening::BreakMakings(at) => self.engine.break_makings_off(at),
             Happening::WriteImage(name, spec) => drop(self.files.images.insert(name, spec)),
             Happening::DeleteImage(name) => drop(self.files.images.remove(name)),
             Happening::Break(broken) => self.files.broken = broken,
@@ -209,6 +285,7 @@ impl Scene {
     fn pass(&self) -> bool {
         let images = self.files.images();
         self.engine.declare_images(&images);
+        self.engine.declare_places(self.files.places());
         let declared = self.files.containers();
         let named = images.manifests.iter().map(|it| &*it.spec.reference);
         let named: Vec<&str> = named.chain(declared.manifests.iter().map(|it| &*it.spec.image)).collect();
@@ -216,10 +293,11 @@ impl Scene {
         let secrets = support::pass(&Secrets(Arc::clone(&self.engine)), &self.files.secrets());
         let images = support::pass(&Images(Arc::clone(&self.engine)), &self.files.images());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
+        let disks = support::pass(&Disks(Arc::clone(&self.engine)), &self.files.disks());
         let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&containers(&self.engine), &self.files.containers());
         let firewall = support::pass(&Firewalls(Arc::clone(&self.engine)), &self.files.firewall());
-        secrets && images && networks && volumes && containers && firewall
+        secrets && images && networks && disks && volumes && containers && firewall
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -238,6 +316,7 @@ impl Scene {
     fn settle(&mut self) -> Result<(), TestCaseError> {
         self.engine.calm();
         self.engine.break_firewall(None);
+        self.engine.break_makings_off(None);
         self.files.broken = false;
         let mut quiet = 0;
         for _ in 0..PATIENCE {
@@ -307,13 +386,14 @@ impl Scene {
         for (name, spec) in self.files.containers.iter().filter(|(name, _)| !waiting.contains(**name)) {
             let ours: Vec<_> = view.containers.iter().filter(|it| it.subject() == Some(name)).collect();
             prop_assert_eq!(ours.len(), 1, "{}", name);
-            is_as_its_file_says(ours[0], name, spec)?;
+            is_as_its_file_says(ours[0], name, spec, &view)?;
             has_its_secrets(ours[0], name, spec, &view)?;
         }
         for subject in view.places.keys() {
             prop_assert!(self.files.containers.contains_key(subject.as_str()), "files of {} are left", subject);
         }
         self.secrets_are_as_the_files_say()?;
+        self.disks_are_as_the_files_say()?;
         let seen = self.engine.networks().now_or_never().unwrap().unwrap();
         self.rules_are_as_the_files_say(&seen)?;
         let networks = seen.networks;
@@ -366,6 +446,25 @@ impl Scene {
         Ok(())
     }
 
+    fn disks_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
+        let seen = self.engine.disks().now_or_never().unwrap().unwrap();
+        let plan = Disks::<FakeEngine>::plan(&self.files.disks(), &seen);
+        let waiting: BTreeSet<String> = plan.waiting.into_iter().map(|it| it.subject).collect();
+        for (name, spec) in self.files.disks.iter().filter(|(name, _)| !waiting.contains(**name)) {
+            let mount = seen.mounts.iter().find(|it| it.subject == *name && it.present);
+            prop_assert_eq!(mount.and_then(|it| it.mount.at.clone()), spec.plain_mount(), "{}", name);
+        }
+        for mount in &seen.mounts {
+            prop_assert!(self.files.disks.contains_key(mount.subject.as_str()), "{:?} is nobody's", mount);
+        }
+        prop_assert!(
+            seen.making
+                .iter()
+                .all(|it| waiting.contains(&it.subject) || !self.files.disks.contains_key(it.subject.as_str()))
+        );
+        Ok(())
+    }
+
     fn secrets_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
         let held = self.engine.secrets().now_or_never().unwrap().unwrap().secrets;
         let sealed = held.into_iter().map(|it| {
@@ -403,10 +502,22 @@ fn has_its_secrets(
     Ok(())
 }
 
-fn is_as_its_file_says(seen: &ContainerSeen, name: &str, spec: &ContainerSpec) -> Result<(), TestCaseError> {
+fn is_as_its_file_says(
+    seen: &ContainerSeen,
+    name: &str,
+    spec: &ContainerSpec,
+    view: &EngineView,
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(&seen.name, name);
     prop_assert!(seen.attached);
-    prop_assert_eq!(&seen.limits, &Limits::of(spec));
+    // Who stands on a disk is started by nobody but the daemon, and only while the disk is there.
+    let mut grounds = view.grounds.iter().filter(|ground| spec.mounts.iter().any(|mount| ground.carries(mount)));
+    let limits = match grounds.clone().next() {
+        Some(_) => Limits { restart: Restart::No, ..Limits::of(spec) },
+        None => Limits::of(spec),
+    };
+    prop_assert_eq!(&seen.limits, &limits);
+    prop_assert!(grounds.all(|ground| ground.mounted || !spec.running), "{} stands on a bare mount point", name);
     let made_from = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref()).unwrap();
     prop_assert_eq!(
         (&made_from.image, &made_from.env, &made_from.ports, &made_from.network, &made_from.mounts),

@@ -18,7 +18,10 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{Disks as _, linux::Drives},
+    host::{
+        Disks as _, GroundPlaces, Grounds as _,
+        linux::{Drives, Footing, Outside},
+    },
     reconcile::{
         Plan, Reconciler,
         disk::{DiskStep, Disks},
@@ -94,6 +97,14 @@ impl Room {
         Drives::open(&self.path("state"))
     }
 
+    /// A daemon that is kept from devices; a program stands in for systemd.
+    fn drives_outside(&self) -> Arc<Drives> {
+        let systemd_run = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/systemd-run");
+        let outside =
+            Outside { systemd_run, piccolod: env!("CARGO_BIN_EXE_piccolod").into(), state: self.path("state") };
+        Drives::open_outside(&self.path("state"), outside)
+    }
+
     fn spec(&self, disk: &str, filesystem: Filesystem) -> DiskSpec {
         DiskSpec {
             select: Selector { serial: Some(self.path(disk).display().to_string()), ..Selector::default() },
@@ -141,6 +152,13 @@ async fn settle(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Option<String>
     panic!("it does not settle");
 }
 
+/// Returns true if this process has the capability of this number.
+fn may(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let has = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(has.trim(), 16).unwrap() >> capability & 1 == 1
+}
+
 fn exists(program: &str) -> bool {
     ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].iter().any(|home| Path::new(home).join(program).exists())
 }
@@ -159,6 +177,9 @@ async fn a_blank_disk_is_formatted_mounted_and_let_go() {
     fs::write(format!("{at}/film"), "a film").unwrap();
     let options = done(&["findmnt", "--noheadings", "--output", "OPTIONS", &at]);
     assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
+    let told = drives.disks().await.unwrap().mounts[0].trimmed.unwrap();
+    drives.trim_disk("films").await.unwrap();
+    assert!(drives.disks().await.unwrap().mounts[0].trimmed.unwrap() > told);
     let changed = DiskSpec { options: vec![piccolo_schema::disk::MountOption::NoAtime], ..spec.clone() };
     assert_eq!(settle(&drives, &wanted(&[("films", &changed)])).await, None);
     assert!(done(&["findmnt", "--noheadings", "--output", "OPTIONS", &at]).contains("noatime"));
@@ -368,4 +389,121 @@ async fn a_making_that_is_broken_off_goes_on_or_is_refused() {
         }
     }
     eprintln!("{gone_on} makings went on, {refused} were refused");
+}
+
+/// A daemon that is kept from devices has others touch them, and all is as if it did so itself.
+#[tokio::test]
+async fn a_daemon_in_bounds_keeps_disks_by_others_hands() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    room.plug("blank", |_| {});
+    room.plug("old", |it| drop(done(&["mkfs.ext4", "-q", "-L", "photos", it])));
+    let (drives, before) = (room.drives_outside(), room.sum("old"));
+    let (blank, old) = (room.spec("blank", Filesystem::Ext4), room.spec("old", Filesystem::Ext4));
+    let both = wanted(&[("blank", &blank), ("old", &old)]);
+    assert_eq!(settle(&drives, &both).await.as_deref(), Some("DiskNotBlank"));
+    assert_eq!(room.sum("old"), before, "bytes changed");
+    let at = blank.mount.clone().unwrap();
+    fs::write(format!("{at}/film"), "a film").unwrap();
+    // An error comes back as it was, with its reason.
+    let serial = old.select.serial.clone().unwrap();
+    let error = drives.wipe_ticket(&serial, "another").await.unwrap_err();
+    assert!(error.message.contains("is not the serial number"), "{error}");
+    let (_, ticket) = drives.wipe_ticket(&serial, &serial).await.unwrap();
+    let with = DiskSpec { wipe: Some(ticket.ticket), ..old };
+    assert_eq!(settle(&drives, &wanted(&[("blank", &blank), ("old", &with)])).await, None);
+    assert_eq!(settle(&drives, &wanted(&[])).await, None);
+    assert!(!run(&["findmnt", &at]).status.success(), "it is still mounted");
+    // The next daemon has no bounds, and finds what the other one left.
+    assert_eq!(settle(&room.drives(), &wanted(&[("blank", &blank)])).await, None);
+    assert_eq!(fs::read_to_string(format!("{at}/film")).unwrap(), "a film");
+}
+
+#[tokio::test]
+async fn who_looks_after_disks_elsewhere_and_fails_is_told() {
+    let room = Room::new();
+    let with = |systemd_run: &str, piccolod: &str| {
+        let outside = Outside { systemd_run: systemd_run.into(), piccolod: piccolod.into(), state: room.path("state") };
+        Drives::open_outside(&room.path("state"), outside)
+    };
+    let stand_in = format!("{}/tests/support/systemd-run", env!("CARGO_MANIFEST_DIR"));
+    for (drives, words) in [
+        (with("/no/such/program", "/bin/true"), "is not installed"),
+        (with(&stand_in, "/bin/false"), "failed"),
+        (with(&stand_in, "/bin/true"), "failed"),
+        (with(&stand_in, "/bin/echo"), "can't be understood"),
+    ] {
+        let error = drives.disks().await.unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_fills_a_disk_that_has_grown() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    for (filesystem, program) in [(Filesystem::Ext4, "resize2fs"), (Filesystem::Xfs, "xfs_growfs")] {
+        if !exists(program) {
+            eprintln!("skipped: there is no {program}");
+            continue;
+        }
+        if filesystem == Filesystem::Ext4 && !may(24) {
+            eprintln!("skipped: ext4 grows only for who may take more than its share (CAP_SYS_RESOURCE)");
+            continue;
+        }
+        let name = filesystem.as_str();
+        let device = room.plug(name, |_| {});
+        let size = filesystem.least() + SIZE;
+        let resize = |size: u64| {
+            fs::OpenOptions::new().write(true).open(room.path(name)).unwrap().set_len(size).unwrap();
+            done(&["losetup", "--set-capacity", &device]);
+        };
+        resize(size);
+        let (drives, spec) = (room.drives(), room.spec(name, filesystem));
+        let at = spec.mount.clone().unwrap();
+        assert_eq!(settle(&drives, &wanted(&[(name, &spec)])).await, None, "{name}");
+        fs::write(format!("{at}/film"), "a film").unwrap();
+        let has = || done(&["findmnt", "--noheadings", "--bytes", "--output", "SIZE", &at]).parse::<u64>().unwrap();
+        let before = has();
+        resize(size + SIZE);
+        let planned = plan(&drives, &wanted(&[(name, &spec)])).await;
+        assert!(planned.steps[0].to_string().starts_with(&format!("grow disk {name} to")), "{}", planned.steps[0]);
+        assert_eq!(settle(&drives, &wanted(&[(name, &spec)])).await, None, "{name}");
+        assert!(has() > before + SIZE / 2, "{name}: {} after {before}", has());
+        assert_eq!(fs::read_to_string(format!("{at}/film")).unwrap(), "a film");
+        assert_eq!(settle(&drives, &wanted(&[])).await, None, "{name}");
+        assert_eq!(settle(&drives, &wanted(&[(name, &spec)])).await, None, "{name}: it is not found again");
+        settle(&drives, &wanted(&[])).await;
+    }
+}
+
+#[tokio::test]
+async fn containers_are_told_whether_their_disk_is_there() {
+    if can_not() {
+        return;
+    }
+    let mut room = Room::new();
+    let device = room.plug("films", |_| {});
+    let (drives, spec) = (room.drives(), room.spec("films", Filesystem::Ext4));
+    let at = spec.mount.clone().unwrap();
+    let places = GroundPlaces { disks: [("films".to_owned(), at.clone())].into(), ..GroundPlaces::default() };
+    let (tell, told) = tokio::sync::watch::channel(places);
+    let footing = Footing::open(&room.path("state"), told);
+    let is_there = || footing.grounds().iter().map(|it| it.mounted).collect::<Vec<_>>();
+    assert_eq!(is_there(), [false]);
+    settle(&drives, &wanted(&[("films", &spec)])).await;
+    assert_eq!(is_there(), [true]);
+    done(&["umount", &device]);
+    assert_eq!(is_there(), [false]);
+    settle(&drives, &wanted(&[("films", &spec)])).await;
+    assert_eq!(is_there(), [true]);
+    // Its manifest is broken, or gone, and it is still there.
+    tell.send_replace(GroundPlaces::default());
+    assert_eq!(is_there(), [true]);
+    settle(&drives, &wanted(&[])).await;
+    assert_eq!(is_there(), Vec::<bool>::new());
 }

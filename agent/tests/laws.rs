@@ -197,7 +197,9 @@ fn forget_identifiers(things: &mut serde_json::Value) {
     match things {
         serde_json::Value::Array(items) => items.iter_mut().for_each(forget_identifiers),
         serde_json::Value::Object(fields) => {
-            for key in ["id", "label", "since", "now", "local", "wellSince", "firstSeen", "engineRestarts", "used"] {
+            for key in
+                ["id", "label", "since", "now", "trimmed", "local", "wellSince", "firstSeen", "engineRestarts", "used"]
+            {
                 fields.remove(key);
             }
             if let Some(attached) = fields.get_mut("attached").filter(|it| it.is_object()) {

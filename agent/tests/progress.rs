@@ -36,7 +36,7 @@ async fn so_is_the_pull_of_a_container_whose_image_nobody_declares() {
     let engine = Arc::new(FakeEngine::new());
     let spec = serde_json::from_value(json!({ "image": IMAGE })).unwrap();
     let manifest = Manifest::Container(Box::new(Container::new("app", spec)));
-    is_told(&engine, Containers(engine.clone(), engine.clone()), manifest, Verb::Pull).await;
+    is_told(&engine, Containers(engine.clone(), engine.clone(), engine.clone()), manifest, Verb::Pull).await;
 }
 
 /// Lets a pull tick all the time, and then be silent for a while, and reads the statuses that come of it.

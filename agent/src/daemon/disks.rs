@@ -1,11 +1,16 @@
 //! What the API shows of disks.
 
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
 use futures_util::future::BoxFuture;
 
 use crate::{
     api::{DiskDoor, DiskShown, WipeTicket},
     clock,
-    host::{DiskSeen, Disks as _, human, linux::Drives},
+    host::{
+        DiskSeen, Disks as _, human,
+        linux::{self, Drives},
+    },
 };
 
 impl DiskDoor for Drives {
@@ -23,6 +28,16 @@ impl DiskDoor for Drives {
             Ok(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until })
         })
     }
+}
+
+/// Does to disks what the daemon asks at the standard input, outside of its bounds: `piccolod disks STATE`.
+///
+/// # Errors
+/// When nothing can be understood of it.
+pub async fn answer_for_disks(state: Option<OsString>) -> anyhow::Result<ExitCode> {
+    let state = state.map_or_else(|| PathBuf::from("/var/lib/piccolo"), PathBuf::from);
+    linux::answer_for_disks(&state).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn shown(disk: &DiskSeen) -> DiskShown {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use piccolo_schema::{
-    Container, ContainerSpec, Declared as _, Desired, Image, Volume,
+    Container, ContainerSpec, Declared as _, Desired, Disk, Image, Volume,
     image::{Prune, Reference},
 };
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -19,7 +19,7 @@ use crate::{
     console::{Excerpt, Input, Output, Program, Usage},
     controller::KindPreview,
     host::{
-        self, Engine, Stamp,
+        self, Engine, GroundPlaces, Stamp,
         linux::{Declared, DeclaredImage, Docker, Followed, Updater, Vault},
     },
     manifests::Snapshot,
@@ -188,6 +188,22 @@ pub(super) async fn declare(
     shutdown: CancellationToken,
 ) {
     pass_on(manifests, of_images, declared, shutdown).await;
+}
+
+/// Says what the manifests say of mount points and directories, whenever that changes, until the shutdown.
+pub(super) async fn place(
+    manifests: watch::Receiver<Arc<Snapshot>>,
+    places: watch::Sender<GroundPlaces>,
+    shutdown: CancellationToken,
+) {
+    pass_on(manifests, of_places, places, shutdown).await;
+}
+
+fn of_places(snapshot: &Snapshot) -> GroundPlaces {
+    let (disks, volumes): (Desired<Disk>, Desired<Volume>) = (snapshot.desired(), snapshot.desired());
+    let disks = disks.manifests.iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_mount()?)));
+    let volumes = volumes.manifests.iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_path()?)));
+    GroundPlaces { disks: disks.collect(), volumes: volumes.collect() }
 }
 
 async fn pass_on<T: Clone + PartialEq>(

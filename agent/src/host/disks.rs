@@ -1,6 +1,7 @@
 //! Disks: how they are seen, and the verbs that keep them. One verb writes to a disk, and only where the guard let it.
 
 mod fits;
+mod ground;
 mod ticket;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::HostError;
 
+pub use ground::{Ground, Grounds, Places as GroundPlaces};
 pub use ticket::{Standing, Ticket};
 
 /// The label of a file system that is being made and was not looked over yet.
@@ -29,6 +31,10 @@ pub trait Disks: Send + Sync + 'static {
     fn mount_disk(&self, subject: &str, mount: &Mount) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Changes the options of what is mounted.
     fn remount_disk(&self, subject: &str, mount: &Mount) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Lets a mounted file system fill its disk, which has grown to the size that the mount tells.
+    fn grow_disk(&self, subject: &str, mount: &Mount) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Tells a disk which of its blocks are free, and remembers when.
+    fn trim_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Takes a mount of ours away, and forgets it. What is on the disk stays.
     fn unmount_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
 }
@@ -235,7 +241,7 @@ pub struct Mount {
     /// How, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
-    /// The size of the whole disk.
+    /// The size of the whole disk that the file system fills, or that it had when it was first mounted.
     pub disk_size: u64,
 }
 
@@ -250,6 +256,12 @@ pub struct MountSeen {
     pub mount: Mount,
     /// True if it is there now, and is what was asked for.
     pub present: bool,
+    /// True if its disk likes to be told which blocks are free, and is not told at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub trims: bool,
+    /// When it was told so last, or was mounted first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trimmed: Option<jiff::Timestamp>,
     /// How many bytes it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,

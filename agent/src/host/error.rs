@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A verb that did not do what it says.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct HostError {
     /// The cause in PascalCase, which becomes the reason of the condition.

@@ -32,24 +32,24 @@ use std::sync::Arc;
 use piccolo_schema::{Container, Desired, Kind};
 
 use super::{Note, Plan, Reconciler, Report};
-use crate::host::{Engine, EngineView, HostError, Updates};
+use crate::host::{Engine, EngineView, Grounds, HostError, Updates};
 
 pub use step::{Act, ContainerStep};
 
-/// Keeps containers on this engine, and updates them with the help of the second.
-pub struct Containers<E, U = E>(pub Arc<E>, pub Arc<U>);
+/// Keeps containers on this engine, updates them with the help of the second, and asks the third for what they stand on.
+pub struct Containers<E, U = E, G = E>(pub Arc<E>, pub Arc<U>, pub Arc<G>);
 
-impl<E: Engine, U: Updates> Reconciler for Containers<E, U> {
+impl<E: Engine, U: Updates, G: Grounds> Reconciler for Containers<E, U, G> {
     type Manifest = Container;
     type Observed = EngineView;
     type Step = ContainerStep;
 
-    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret, Kind::Image];
+    const WAKES_ON: &'static [Kind] = &[Kind::Network, Kind::Volume, Kind::Secret, Kind::Image, Kind::Disk];
 
     async fn observe(&self) -> Result<EngineView, HostError> {
         let view = self.0.containers().await?;
         let updates = self.1.known(&view).await?;
-        Ok(EngineView { updates, ..view })
+        Ok(EngineView { updates, grounds: self.2.grounds(), ..view })
     }
 
     fn plan(desired: &Desired<Container>, observed: &EngineView) -> Plan<ContainerStep> {

@@ -51,6 +51,8 @@ impl<D: host::Disks> Reconciler for Disks<D> {
             Act::Make { order, .. } => self.0.make(&step.subject, order).await,
             Act::Mount { mount } => self.0.mount_disk(&step.subject, mount).await,
             Act::Remount { mount } => self.0.remount_disk(&step.subject, mount).await,
+            Act::Grow { mount } => self.0.grow_disk(&step.subject, mount).await,
+            Act::Trim { .. } => self.0.trim_disk(&step.subject).await,
             Act::Unmount { .. } => self.0.unmount_disk(&step.subject).await,
         }
     }

@@ -16,7 +16,7 @@ use piccolo_schema::Desired;
 
 /// Returns a reconciler of containers that has just been started on this machine.
 pub fn containers(engine: &Arc<FakeEngine>) -> Containers<FakeEngine> {
-    Containers(Arc::clone(engine), Arc::clone(engine))
+    Containers(Arc::clone(engine), Arc::clone(engine), Arc::clone(engine))
 }
 
 /// Looks and plans. `None` when the look failed or never came back.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use piccolo_agent::host::{Limits, Offer, SourceSeen, Stamp, fake::FakeEngine};
+use piccolo_agent::host::{GroundPlaces, Limits, Offer, SourceSeen, Stamp, fake::FakeEngine};
 use piccolo_schema::{
-    ConfigSourceSpec, Container, ContainerSpec, Desired, Firewall, FirewallSpec, Image, ImageSpec, Network,
-    NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    ConfigSourceSpec, Container, ContainerSpec, Declared as _, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Image,
+    ImageSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
     container::{
         Dependency, DependencyCondition, HealthCheck, Mount, Port, Protocol, Restart, SecretUse, Update, UpdatePolicy,
     },
@@ -39,6 +39,7 @@ pub struct Files {
     pub volumes: BTreeMap<&'static str, VolumeSpec>,
     pub secrets: BTreeMap<&'static str, SecretSpec>,
     pub images: BTreeMap<&'static str, ImageSpec>,
+    pub disks: BTreeMap<&'static str, DiskSpec>,
     pub firewall: Option<FirewallSpec>,
     pub broken: bool,
 }
@@ -98,6 +99,20 @@ impl Files {
 }
 
 impl Files {
+    pub fn disks(&self) -> Desired<Disk> {
+        let manifests = self.disks.iter().map(|(name, spec)| Disk::new(name, spec.clone())).collect();
+        Desired { complete: !self.broken, ..Desired::complete(manifests) }
+    }
+
+    /// What is said of mount points and directories.
+    pub fn places(&self) -> GroundPlaces {
+        let disks =
+            self.disks().manifests.into_iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_mount()?)));
+        let volumes =
+            self.volumes().manifests.into_iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_path()?)));
+        GroundPlaces { disks: disks.collect(), volumes: volumes.collect() }
+    }
+
     pub fn images(&self) -> Desired<Image> {
         let manifests = self.images.iter().map(|(name, spec)| Image::new(name, spec.clone())).collect();
         Desired { complete: !self.broken, ..Desired::complete(manifests) }
@@ -148,7 +163,10 @@ impl Drift {
             Self::AlterRules => machine.alter_rules(),
             Self::FlushRules => machine.flush_rules(),
             Self::ForgetSecrets => machine.forget_secrets(),
-            Self::Reboot => machine.reboot(),
+            Self::Reboot => {
+                machine.reboot();
+                machine.lose_mounts();
+            }
             Self::AlterSecret(name) => machine.alter_secret(name),
         }
     }
@@ -171,6 +189,7 @@ pub fn files() -> impl Strategy<Value = Files> {
         volumes,
         secrets,
         images,
+        disks: BTreeMap::new(),
         firewall,
         broken: false,
     })

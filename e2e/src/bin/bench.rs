@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     collections::HashMap,
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,8 +20,8 @@ use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use piccolo_agent::{
     host::{
-        Engine as _,
-        linux::{Declared, Docker, Followed, Memory, Updater, Vault},
+        Engine as _, GroundPlaces,
+        linux::{Declared, Docker, Followed, Footing, Memory, Updater, Vault},
     },
     reconcile::{Reconciler, container::Containers},
     secrets::Identity,
@@ -198,7 +199,8 @@ async fn one_of_a_hundred(engine: &Engine, floor: &Floor) -> anyhow::Result<()> 
 async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()> {
     let room = tempfile::tempdir()?;
     let nothing = watch::channel(Followed::default()).1;
-    let reconciler = Containers(floor.0.clone(), Updater::open(floor.0.clone(), room.path(), nothing)?);
+    let footing = Arc::new(Footing::open(room.path(), watch::channel(GroundPlaces::default()).1));
+    let reconciler = Containers(floor.0.clone(), Updater::open(floor.0.clone(), room.path(), nothing)?, footing);
     let specs = wanted.iter().map(|(name, text)| Ok(Container::new(name, spec(text)?)));
     let desired = Desired::complete(specs.collect::<anyhow::Result<Vec<_>>>()?);
     let client = Engine::connect().await?;
@@ -208,8 +210,8 @@ async fn passes(floor: &Floor, wanted: &[(String, String)]) -> anyhow::Result<()
     for _ in 0..30 {
         let begin = Instant::now();
         let observed = reconciler.observe().await?;
-        let plan = Containers::<Docker, Updater>::plan(&desired, &observed);
-        let reports = Containers::<Docker, Updater>::report(&desired.manifests, &observed);
+        let plan = Containers::<Docker, Updater, Footing>::plan(&desired, &observed);
+        let reports = Containers::<Docker, Updater, Footing>::report(&desired.manifests, &observed);
         ours.push(millis(begin));
         anyhow::ensure!(plan.is_settled() && reports.len() == 100, "{:?}", plan.steps.first().map(ToString::to_string));
         let begin = Instant::now();

@@ -5,8 +5,8 @@ use super::{
     world::{World, gone},
 };
 use crate::host::{
-    DiskSeen, Disks, DisksView, Ends, HALF_MADE, HostError, MakeOrder, Making, Marker, Mount, MountSeen, Reason,
-    Signature, Standing, Ticket,
+    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, HostError, MakeOrder, Making, Marker,
+    Mount, MountSeen, Reason, Signature, Standing, Ticket,
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
@@ -58,6 +58,26 @@ impl Disks for FakeEngine {
         .await
     }
 
+    async fn grow_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| {
+            let own = world.shelf.mounts.get_mut(subject).ok_or_else(|| gone(subject))?;
+            own.mount.disk_size = mount.disk_size;
+            world.count(None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn trim_disk(&self, subject: &str) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| {
+            let now = world.now();
+            world.shelf.mounts.get_mut(subject).ok_or_else(|| gone(subject))?.trimmed = Some(now);
+            world.count(None);
+            Ok(())
+        })
+        .await
+    }
+
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {
         self.verb(Verb::UnmountDisk, |world| {
             world.take_away(subject);
@@ -69,20 +89,35 @@ impl Disks for FakeEngine {
     }
 }
 
+impl Grounds for FakeEngine {
+    fn grounds(&self) -> Vec<Ground> {
+        self.lock().world.grounds_seen()
+    }
+}
+
 impl FakeEngine {
+    /// Says what manifests say of mount points and directories.
+    pub fn declare_places(&self, places: GroundPlaces) {
+        self.lock().world.grounds = places;
+    }
+
     /// Plugs a disk in, on which this is stored.
     pub fn plug_in(&self, seen: DiskSeen, data: &str) {
         self.by_hand(|world| drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned() })));
     }
 
-    /// Pulls a disk out.
-    pub fn pull_out(&self, seq: u64) {
+    /// Pulls a disk out, and returns it with what is stored on it.
+    pub fn pull_out(&self, seq: u64) -> Option<(DiskSeen, String)> {
+        let mut pulled = None;
         self.by_hand(|world| {
-            let Some(slot) = world.shelf.disks.remove(&seq) else { return };
+            let Some(mut slot) = world.shelf.disks.remove(&seq) else { return };
             for own in world.shelf.mounts.values_mut().filter(|own| slot.seen.holds(&own.mount.uuid).is_some()) {
                 own.present = false;
             }
+            slot.seen.mounted.clear();
+            pulled = Some((slot.seen, slot.data));
         });
+        pulled
     }
 
     /// Changes how a disk is.
@@ -125,6 +160,28 @@ impl FakeEngine {
 }
 
 impl World {
+    /// Returns the places of disks, as containers stand on them.
+    pub(super) fn grounds_seen(&self) -> Vec<Ground> {
+        let mut places = self.grounds.clone();
+        for own in self.shelf.mounts.values() {
+            if let Some(at) = &own.mount.at {
+                places.disks.entry(own.subject.clone()).or_insert_with(|| at.clone());
+            }
+        }
+        places.grounds(|disk, at| {
+            self.shelf.mounts.get(disk).is_some_and(|own| own.present && own.mount.at.as_deref() == Some(at))
+        })
+    }
+
+    /// Nobody may start a container beside a disk that is not mounted.
+    pub(super) fn watch_its_ground(&mut self, id: &str) {
+        let Some(spec) = self.find(id).and_then(|it| it.stamp.as_ref()?.spec.clone()) else { return };
+        let bare = self.grounds_seen().into_iter().find(|it| !it.mounted && spec.mounts.iter().any(|m| it.carries(m)));
+        if let Some(bare) = bare {
+            self.trespasses.push(format!("start {id} on the bare {}", bare.at));
+        }
+    }
+
     fn disks_view(&self) -> DisksView {
         DisksView {
             disks: self.shelf.disks.values().map(|slot| slot.seen.clone()).collect(),
@@ -205,9 +262,16 @@ impl World {
         if !slot.seen.mounted.contains(&at) {
             slot.seen.mounted.push(at);
         }
-        let own =
-            MountSeen { subject: subject.to_owned(), mount: mount.clone(), present: true, total: None, used: None };
+        let own = MountSeen {
+            subject: subject.to_owned(),
+            mount: mount.clone(),
+            present: true,
+            trims: true,
+            ..MountSeen::default()
+        };
         self.shelf.mounts.insert(subject.to_owned(), own);
+        // What is mounted was made to its end.
+        self.shelf.making.remove(subject);
         self.count(None);
         Ok(())
     }

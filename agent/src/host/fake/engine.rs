@@ -38,11 +38,19 @@ impl Engine for FakeEngine {
     }
 
     async fn start(&self, id: &str) -> Result<(), HostError> {
-        self.verb(Verb::Start, |world| world.start(id)).await
+        self.verb(Verb::Start, |world| {
+            world.watch_its_ground(id);
+            world.start(id)
+        })
+        .await
     }
 
     async fn restart(&self, id: &str) -> Result<(), HostError> {
-        self.verb(Verb::Restart, |world| world.restart(id)).await
+        self.verb(Verb::Restart, |world| {
+            world.watch_its_ground(id);
+            world.restart(id)
+        })
+        .await
     }
 
     async fn stop(&self, id: &str) -> Result<(), HostError> {

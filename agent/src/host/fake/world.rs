@@ -12,8 +12,8 @@ use super::{
     volumes::{Place, Volume},
 };
 use crate::host::{
-    Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, HostError, NetworkSeen, Ours, Places, Pushed,
-    Reason, Record, RulesSeen, SourceSeen, State, UpdatesSeen,
+    Brought, Built, ContainerSeen, EngineView, Fingerprint, Firewall, GroundPlaces, HostError, NetworkSeen, Ours,
+    Places, Pushed, Reason, Record, RulesSeen, SourceSeen, State, UpdatesSeen,
 };
 
 /// All there is on the machine.
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) directories: BTreeMap<String, Place>,
     /// Disks.
     pub(super) shelf: Shelf,
+    /// What manifests say of mount points and directories.
+    pub(super) grounds: GroundPlaces,
     /// Snapshots by volume and label.
     pub(super) snapshots: BTreeMap<(String, String), Place>,
     /// Data that was in a volume when it went back to a snapshot.
@@ -116,6 +118,7 @@ impl World {
             secrets: self.digests(),
             places: self.places.clone(),
             updates: UpdatesSeen::default(),
+            grounds: self.grounds_seen(),
         }
     }
 

@@ -3,16 +3,18 @@
 mod book;
 mod check;
 mod content;
+mod footing;
+mod hands;
 mod lend;
 mod make;
+mod outside;
 mod place;
 mod table;
 mod tree;
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,17 +22,12 @@ use std::{
 use crc32fast::hash;
 use tokio::sync::Notify;
 
-use self::{
-    book::Book,
-    content::Content,
-    table::Table,
-    tree::{Drive, Node},
-};
+use self::hands::{Answer, Hands, Known, Request};
 use super::{program, volumes::blocking};
-use crate::{
-    clock,
-    host::{DiskSeen, Disks, DisksView, Ends, HostError, MakeOrder, Mount, MountSeen, Partition, Reason, Ticket},
-};
+use crate::host::{DiskSeen, Disks, DisksView, HostError, MakeOrder, Mount, Reason, Ticket};
+
+pub use footing::Footing;
+pub use outside::{Outside, answer_for_disks};
 
 /// How long a program that only looks may take.
 const LOOK: Duration = Duration::from_secs(30);
@@ -41,27 +38,31 @@ const SYSTEM: &[&str] = &["/", "/usr", "/boot", "/boot/efi", "/efi", "/etc", "/v
 
 /// The disks of this machine.
 pub struct Drives {
-    book: Book,
+    hands: Hands,
+    /// The way out, where the daemon's own process is kept from devices and mounts.
+    outside: Option<Outside>,
     hint: Notify,
     /// One verb at a time: each looks before it acts.
     turn: tokio::sync::Mutex<()>,
-    known: Mutex<BTreeMap<String, Known>>,
-}
-
-/// What was found on a disk, and by what it shows that this still holds.
-#[derive(Clone)]
-struct Known {
-    seq: u64,
-    size: u64,
-    written: String,
-    content: Content,
+    known: Mutex<Known>,
 }
 
 impl Drives {
-    /// Returns the disks, with what is remembered of them in this directory.
+    /// Returns the disks, with what is remembered of them in this directory. Here alone it is decided whether the daemon
+    /// touches them itself.
     pub fn open(state: &Path) -> Arc<Self> {
+        Self::opened(state, Outside::needed(state))
+    }
+
+    /// Returns the disks as a daemon sees them that is kept from devices and mounts.
+    pub fn open_outside(state: &Path, outside: Outside) -> Arc<Self> {
+        Self::opened(state, Some(outside))
+    }
+
+    fn opened(state: &Path, outside: Option<Outside>) -> Arc<Self> {
         Arc::new(Self {
-            book: Book::new(&state.join("disks")),
+            hands: Hands::new(state),
+            outside,
             hint: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             known: Mutex::default(),
@@ -73,107 +74,37 @@ impl Drives {
     /// # Errors
     /// When not one disk alone is meant, when it is in use, or when the serial number is another one.
     pub async fn wipe_ticket(&self, which: &str, typed: &str) -> Result<(DiskSeen, Ticket), HostError> {
-        let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
         let _turn = self.turn.lock().await;
-        let disks = self.look(true).await?;
-        let fits = |disk: &&DiskSeen| {
-            let names = [&disk.identity.serial, &disk.identity.wwn, &disk.device];
-            names.iter().any(|name| !name.is_empty() && name.as_str() == which) || disk.ids.iter().any(|id| id == which)
-        };
-        let found: Vec<&DiskSeen> = disks.iter().filter(fits).collect();
-        let [disk] = found.as_slice() else {
-            return refuse(format!("{} disks are called `{which}`; `piccolo disk list` shows all", found.len()));
-        };
-        let serial = [&disk.identity.serial, &disk.identity.wwn].into_iter().find(|it| !it.is_empty());
-        let Some(serial) = serial else {
-            return refuse(format!("{} has no serial number, so no ticket can be bound to it", disk.name()));
-        };
-        if typed != serial {
-            return refuse(format!("`{typed}` is not the serial number of {}", disk.name()));
-        }
-        if let Some(why) = in_use(disk) {
-            return refuse(format!("{}: {why}; a disk in use is never erased", disk.name()));
-        }
-        let ticket = Ticket::new(format!("wipe-{}", &nonce()?[..24]), disk, clock::now());
-        self.book.add_ticket(&ticket)?;
-        self.hint.notify_one();
-        Ok(((*disk).clone(), ticket))
-    }
-
-    /// Looks at all disks; `afresh` takes nothing on trust that was found before.
-    async fn look(&self, afresh: bool) -> Result<Vec<DiskSeen>, HostError> {
-        let text = program::run("lsblk", tree::ARGUMENTS, LOOK).await?;
-        let drives = tree::parse(&text).map_err(|why| HostError::new(Reason::Failed, why))?;
-        let table = Table::read()?;
-        let mut seen = Vec::new();
-        for drive in drives {
-            seen.extend(self.seen(drive, &table, afresh).await);
-        }
-        seen.sort_by(|one, other| one.device.cmp(&other.device));
-        self.known().retain(|device, _| seen.iter().any(|disk| disk.device == *device));
-        Ok(seen)
-    }
-
-    async fn seen(&self, drive: Drive, table: &Table, afresh: bool) -> Option<DiskSeen> {
-        let name = drive.node.name.clone();
-        let attribute = |path: &str| fs::read_to_string(format!("/sys/block/{name}/{path}")).unwrap_or_default();
-        let mut disk = drive.seen(&attribute)?;
-        disk.ids = by_id(&name);
-        disk.holders = drive.holders();
-        let numbers: Vec<&str> = drive.numbers();
-        disk.mounted = numbers.iter().flat_map(|number| table.places(number)).collect();
-        let paths: Vec<String> = drive.nodes().iter().map(|node| format!("/dev/{}", node.name)).collect();
-        disk.mounted.extend(paths.iter().any(|path| table.swaps(path)).then(|| "swap".to_owned()));
-        disk.system = disk.mounted.iter().any(|at| SYSTEM.contains(&at.as_str()));
-        disk.mounted.sort();
-        disk.mounted.dedup();
-        let in_use = disk.system || !disk.holders.is_empty() || !disk.mounted.is_empty();
-        let written = attribute("stat").split_whitespace().nth(6).unwrap_or_default().to_owned();
-        let known = self.known().get(&name).filter(|it| it.seq == disk.seq && it.size == disk.identity.size).cloned();
-        let content = match known {
-            Some(known) if !afresh && (in_use || known.written == written) => Ok(known.content),
-            _ => content::look(&name, &drive.partitions(), disk.identity.size, in_use).await,
-        };
-        match content {
-            Ok(content) => {
-                let part = |node: &Node| Partition {
-                    device: node.name.clone(),
-                    size: node.size,
-                    signatures: content.partitions.get(&node.name).cloned().unwrap_or_default(),
-                };
-                disk.partitions = drive.partitions().into_iter().map(part).collect();
-                disk.signatures.clone_from(&content.signatures);
-                disk.marker.clone_from(&content.marker);
-                disk.ends = content.ends;
-                let (seq, size) = (disk.seq, disk.identity.size);
-                if content.ends != Ends::Unknown || in_use {
-                    self.known().insert(name, Known { seq, size, written, content });
-                }
+        let request = Request::Ticket { which: which.to_owned(), typed: typed.to_owned() };
+        match self.ask(request).await? {
+            Answer::Ticket(disk, ticket) => {
+                self.hint.notify_one();
+                Ok((*disk, *ticket))
             }
-            Err(error) => disk.trouble = Some(format!("/dev/{name} can't be looked at: {}", error.message)),
+            _ => Err(beside_the_point()),
         }
-        disk.failing = check::failing(&disk.device).await;
-        Some(disk)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+    async fn ask(&self, request: Request) -> Result<Answer, HostError> {
+        match &self.outside {
+            Some(outside) => outside.ask(&request).await,
+            None => self.hands.carry_out(request).await,
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Disks for Drives {
     async fn disks(&self) -> Result<DisksView, HostError> {
-        let disks = self.look(false).await?;
-        let book = self.book.read()?;
-        let table = Table::read()?;
-        let present = |(subject, mount): (String, Mount)| {
-            let at = mount.at.clone();
-            let is_there = place::is_there(&mount, &disks, &table);
-            let (total, used) = at.filter(|_| is_there).and_then(|at| place::room(&at)).unzip();
-            MountSeen { subject, mount, present: is_there, total, used }
+        let known = self.known().clone();
+        let Answer::Seen(view, known) = self.ask(Request::Look(known)).await? else {
+            return Err(beside_the_point());
         };
-        let mounts = book.mounts.into_iter().map(present).collect();
-        Ok(DisksView { disks, mounts, tickets: book.tickets, making: book.making, now: clock::now() })
+        *self.known() = known;
+        Ok(*view)
     }
 
     async fn changed(&self) {
@@ -192,41 +123,45 @@ impl Disks for Drives {
 
     async fn make(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        let made = self.make_it(subject, order).await;
-        self.known().remove(&order.device);
+        let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()) };
+        let made = self.ask(request).await;
+        self.known().forget(&order.device);
         self.hint.notify_one();
-        made
+        made.map(drop)
     }
 
     async fn mount_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        place::mount(&self.book, subject, mount).await?;
+        self.ask(Request::Mount { subject: subject.to_owned(), mount: Box::new(mount.clone()) }).await?;
         self.hint.notify_one();
         Ok(())
     }
 
     async fn remount_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        place::remount(&self.book, subject, mount).await
+        self.ask(Request::Remount { subject: subject.to_owned(), mount: Box::new(mount.clone()) }).await.map(drop)
+    }
+
+    async fn grow_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.ask(Request::Grow { subject: subject.to_owned(), mount: Box::new(mount.clone()) }).await.map(drop)
+    }
+
+    async fn trim_disk(&self, subject: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.ask(Request::Trim { subject: subject.to_owned() }).await.map(drop)
     }
 
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        place::unmount(&self.book, subject).await?;
+        self.ask(Request::Unmount { subject: subject.to_owned() }).await?;
         self.hint.notify_one();
         Ok(())
     }
 }
 
-/// Says what uses a disk, if anything does.
-fn in_use(disk: &DiskSeen) -> Option<String> {
-    if disk.system {
-        return Some("the machine itself runs from it".to_owned());
-    }
-    if let Some(holder) = disk.holders.first() {
-        return Some(format!("`{holder}` stands on it"));
-    }
-    disk.mounted.first().map(|at| format!("it is used at `{at}`"))
+fn beside_the_point() -> HostError {
+    HostError::new(Reason::Failed, "What was asked of disks was answered with something else")
 }
 
 /// Returns a number by which it shows that a disk or a mount came or went.
@@ -235,25 +170,4 @@ fn glance() -> u32 {
     text += &fs::read_to_string("/proc/swaps").unwrap_or_default();
     text += &fs::read_to_string("/proc/partitions").unwrap_or_default();
     hash(text.as_bytes())
-}
-
-/// Returns the names that a disk has in `/dev/disk/by-id`.
-fn by_id(name: &str) -> Vec<String> {
-    let directory = PathBuf::from("/dev/disk/by-id");
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let leads_here = |entry: &fs::DirEntry| {
-        fs::read_link(entry.path()).is_ok_and(|target| target.file_name().is_some_and(|it| it == name))
-    };
-    let mut ids: Vec<String> =
-        entries.filter(leads_here).filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    ids.sort();
-    ids
-}
-
-/// Returns a word that nobody had before.
-fn nonce() -> Result<String, HostError> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/uuid");
-    let text = text.map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no chance ({error})")))?;
-    let word: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    if word.len() == 32 { Ok(word) } else { Err(HostError::new(Reason::Failed, "The kernel gives no chance")) }
 }

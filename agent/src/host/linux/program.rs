@@ -1,6 +1,10 @@
 //! Programs of the machine.
 
-use std::{ffi::OsStr, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use tokio::process::Command;
 
@@ -23,17 +27,26 @@ pub(super) async fn run<A: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = A> + Send,
     patience: Duration,
 ) -> Result<String, HostError> {
-    let mut command = program(name);
-    command.args(arguments).stdout(Stdio::piped());
-    let output = match tokio::time::timeout(patience, command.output()).await {
-        Err(_) => return Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
-        Ok(Err(error)) => return Err(not_started(name, &error)),
-        Ok(Ok(output)) => output,
-    };
+    let output = ended(name, arguments, patience).await?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(name, &output.stderr))
+}
+
+/// Runs a program to its end, whatever code it ends with, for no longer than this.
+pub(super) async fn ended<A: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = A> + Send,
+    patience: Duration,
+) -> Result<Output, HostError> {
+    let mut command = program(name);
+    command.args(arguments).stdout(Stdio::piped());
+    match tokio::time::timeout(patience, command.output()).await {
+        Err(_) => Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
+        Ok(Err(error)) => Err(not_started(name, &error)),
+        Ok(Ok(output)) => Ok(output),
+    }
 }
 
 /// Says that a program could not be started.

@@ -20,8 +20,8 @@ pub(super) enum Gap {
     Anew(String),
 }
 
-/// Measures a container against a spec. Whether it runs is no part of it.
-pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec, secrets: &Digests) -> Gap {
+/// Measures a container against a spec and its limits. Whether it runs is no part of it.
+pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec, limits: &Limits, secrets: &Digests) -> Gap {
     let stamp = seen.stamp.as_ref().and_then(|stamp| Some((stamp, stamp.spec.as_deref()?)));
     let Some((stamp, made_from)) = stamp else {
         return Gap::Anew("its stamp can't be read".to_owned());
@@ -29,9 +29,8 @@ pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec, secrets: &Diges
     if matches!(seen.state, State::Dead | State::Removing) {
         return Gap::Anew("half removed".to_owned());
     }
-    let limits = Limits::of(desired);
     let mut fields = fixed_fields_changed(made_from, desired);
-    fields.extend(limits_to_lift(&seen.limits, &limits));
+    fields.extend(limits_to_lift(&seen.limits, limits));
     if !fields.is_empty() {
         return Gap::Anew(format!("{} changed", fields.join(", ")));
     }
@@ -43,7 +42,7 @@ pub(super) fn gap(seen: &ContainerSeen, desired: &ContainerSpec, secrets: &Diges
     if !seen.attached {
         return Gap::Anew("detached from its network".to_owned());
     }
-    match limits_changed(&seen.limits, &limits) {
+    match limits_changed(&seen.limits, limits) {
         fields if fields.is_empty() => Gap::None,
         fields => Gap::InPlace(fields),
     }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use piccolo_schema::{ContainerSpec, Progress};
+use piccolo_schema::{ContainerSpec, Progress, container::Restart};
 
 use super::{
     compare::{Gap, gap, listed_as},
     offer,
 };
-use crate::host::{ContainerSeen, Digests, EngineView, Firewall, Places, State, UpdatesSeen, firewall::short};
+use crate::host::{
+    ContainerSeen, Digests, EngineView, Firewall, Ground, Limits, Places, State, UpdatesSeen, firewall::short,
+};
 
 /// An [`EngineView`] with its indices.
 pub(super) struct Machine<'a> {
@@ -28,6 +30,7 @@ pub(super) struct Machine<'a> {
     engine_since: Option<Timestamp>,
     /// What is known of updates.
     pub(super) updates: &'a UpdatesSeen,
+    grounds: &'a [Ground],
 }
 
 /// The containers of one subject, by the part they play.
@@ -67,6 +70,7 @@ impl<'a> Machine<'a> {
             places: &view.places,
             engine_since: view.engine_since,
             updates: &view.updates,
+            grounds: &view.grounds,
         }
     }
 
@@ -142,9 +146,21 @@ impl<'a> Machine<'a> {
         others.into_iter().find(|seen| seen.state.is_live() && uses(seen))
     }
 
+    /// Returns the disks that a container stands on.
+    pub(super) fn grounds_of(&self, spec: &ContainerSpec) -> impl Iterator<Item = &'a Ground> {
+        self.grounds.iter().filter(|ground| spec.mounts.iter().any(|mount| ground.carries(mount)))
+    }
+
+    /// Returns what a container is to be limited to. One that stands on a disk is never started by the engine itself,
+    /// which knows nothing of disks and would start it beside one that is not mounted.
+    pub(super) fn limits(&self, spec: &ContainerSpec) -> Limits {
+        let limits = Limits::of(spec);
+        if self.grounds_of(spec).next().is_some() { Limits { restart: Restart::No, ..limits } } else { limits }
+    }
+
     /// Measures a container of a subject against its spec.
     pub(super) fn gap(&self, subject: &str, seen: &ContainerSeen, spec: &ContainerSpec) -> Gap {
-        match gap(seen, spec, self.secrets) {
+        match gap(seen, spec, &self.limits(spec), self.secrets) {
             Gap::None | Gap::InPlace(_) if offer::is_made_anew(spec, seen, self) && !offer::asks(spec) => {
                 Gap::Anew("its image was made anew".to_owned())
             }

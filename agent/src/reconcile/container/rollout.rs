@@ -116,7 +116,7 @@ impl Subject<'_> {
             .is_some_and(|it| it.current.as_deref() == Some(open.digest));
         let wanted = self.spec.running
             && self.spec.update.is_some()
-            && !matches!(gap(open.new, self.spec, self.machine.secrets), Gap::Anew(_));
+            && !matches!(gap(open.new, self.spec, &self.machine.limits(self.spec), self.machine.secrets), Gap::Anew(_));
         if condemned {
             return Next::Return(None);
         }

@@ -16,7 +16,7 @@ use super::{
     step::{Act, ContainerStep, image},
 };
 use crate::{
-    host::{ContainerSeen, Health, Limits, State},
+    host::{ContainerSeen, Ground, Health, Limits, State},
     reconcile::{Plan, Waiting},
 };
 
@@ -83,7 +83,7 @@ impl<'a> Subject<'a> {
     fn keep(&mut self, kept: &ContainerSeen, spare: &[&ContainerSeen]) -> Halt {
         if let Gap::InPlace(fields) = self.machine.gap(self.name, kept, self.spec) {
             let (id, name) = (kept.id.clone(), kept.name.clone());
-            self.acts.push(Act::Update { id, name, limits: Limits::of(self.spec), fields });
+            self.acts.push(Act::Update { id, name, limits: self.machine.limits(self.spec), fields });
         }
         let rests = !self.spec.running || report::has_done_its_work(kept, self.spec);
         let given = if rests { Ok(()) } else { self.give_secrets() };
@@ -105,11 +105,13 @@ impl<'a> Subject<'a> {
             }
             (State::Running, true) if self.is_to_recover(kept) => {
                 named?;
+                self.stands_firm()?;
                 return self.recover(kept);
             }
             (State::Running, true) if self.acts.is_empty() => {
                 named?;
                 given?;
+                self.stands_firm()?;
                 return self.begin(kept);
             }
             _ => {}
@@ -224,7 +226,12 @@ impl<'a> Subject<'a> {
 
     fn create(&mut self, name: String, why: String) {
         let rollout = pinned(self.name, self.spec, self.machine);
-        self.acts.push(Act::Create { name, spec: Box::new(self.spec.clone()), why, rollout });
+        let limits = self.machine.limits(self.spec);
+        let by_engine = limits.restart == Limits::of(self.spec).restart;
+        self.acts.push(Act::Create { name: name.clone(), spec: Box::new(self.spec.clone()), why, rollout });
+        if !by_engine {
+            self.acts.push(Act::Update { id: name.clone(), name, limits, fields: vec!["restart"] });
+        }
     }
 
     fn start_if_wanted(&mut self) -> Halt {
@@ -244,6 +251,7 @@ impl<'a> Subject<'a> {
         if !self.spec.running {
             return Ok(());
         }
+        self.is_on_firm_ground()?;
         (self.gate)().map_or(Ok(()), Err)
     }
 
@@ -274,8 +282,31 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Passes if each disk that it stands on is mounted: on a bare mount point it would neither find its data nor keep
+    /// what it writes.
+    pub(super) fn is_on_firm_ground(&self) -> Halt {
+        self.mounted("it is started once it is")
+    }
+
+    /// The same for one that runs: it is left running, as a stop would mend nothing, and its disk may come back.
+    fn stands_firm(&self) -> Halt {
+        self.mounted("it runs on, but what it writes there is lost or refused")
+    }
+
+    fn mounted(&self, so: &str) -> Halt {
+        match self.machine.grounds_of(self.spec).find(|ground| !ground.mounted) {
+            Some(Ground { disk, at, .. }) => {
+                let message =
+                    format!("The disk `{disk}` is not mounted at `{at}`; {so}; see: piccolo describe disk {disk}");
+                Err(self.wait("MountMissing", message))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// An engine would make a volume that is missing, empty and unknown to everybody.
     pub(super) fn volumes_are_there(&self) -> Halt {
+        self.is_on_firm_ground()?;
         let mut names = self.spec.mounts.iter().filter_map(Mount::declared);
         match names.find(|name| !self.machine.has_volume(name)) {
             Some(name) => {

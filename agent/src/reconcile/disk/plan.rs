@@ -14,6 +14,9 @@ use crate::{
     reconcile::{Plan, Waiting},
 };
 
+/// How often a disk is told which blocks are free.
+const TRIMMED_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 7);
+
 /// Plans the whole kind: first what goes, then each subject by name.
 pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskStep> {
     let wanted: BTreeMap<&str, &DiskSpec> = desired.manifests.iter().map(|it| (it.name(), &it.spec)).collect();
@@ -93,15 +96,18 @@ fn put_in_place(
     (uuid, device): (String, String),
     view: &DisksView,
 ) -> Vec<Act> {
+    let own = view.mounts.iter().find(|it| it.subject == name);
+    // The file system fills what the disk had before, until it is grown.
+    let filled = own.filter(|it| it.mount.uuid == uuid).map_or(u64::MAX, |it| it.mount.disk_size);
     let mount = Mount {
         uuid,
         device,
         filesystem: spec.filesystem,
         at: spec.plain_mount(),
         options: if spec.plain_mount().is_some() { spec.mount_options() } else { trim_alone(spec) },
-        disk_size: disk.identity.size,
+        disk_size: disk.identity.size.min(filled),
     };
-    let Some(own) = view.mounts.iter().find(|it| it.subject == name) else {
+    let Some(own) = own else {
         return vec![Act::Mount { mount }];
     };
     if own.mount.at != mount.at || own.mount.uuid != mount.uuid {
@@ -113,7 +119,19 @@ fn put_in_place(
     if own.mount.options != mount.options {
         return vec![Act::Remount { mount }];
     }
+    let can_grow = mount.at.is_some() && mount.device == disk.device && !reads_only(&mount) && !disk.read_only;
+    if can_grow && disk.identity.size > mount.disk_size {
+        return vec![Act::Grow { mount: Mount { disk_size: disk.identity.size, ..mount } }];
+    }
+    let told = |last: jiff::Timestamp| view.now.duration_since(last) < TRIMMED_EVERY;
+    if let Some(at) = mount.at.filter(|_| own.trims && !own.trimmed.is_some_and(told)) {
+        return vec![Act::Trim { at }];
+    }
     Vec::new()
+}
+
+fn reads_only(mount: &Mount) -> bool {
+    mount.options.iter().any(|it| it == MountOption::ReadOnly.as_str())
 }
 
 fn trim_alone(spec: &DiskSpec) -> Vec<String> {

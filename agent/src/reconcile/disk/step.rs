@@ -3,7 +3,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 
 use crate::{
-    host::{MakeOrder, Mount},
+    host::{MakeOrder, Mount, human},
     reconcile::{Disruption, Step},
 };
 
@@ -42,6 +42,16 @@ pub enum Act {
         /// How it is to be.
         mount: Mount,
     },
+    /// Lets the file system fill a disk that has grown.
+    Grow {
+        /// The mount, with the new size of the disk.
+        mount: Mount,
+    },
+    /// Tells the disk which of its blocks are free.
+    Trim {
+        /// Where it is mounted.
+        at: String,
+    },
     /// Takes the mount away. What is on the disk stays.
     Unmount {
         /// Where; none for swap.
@@ -56,6 +66,11 @@ impl Step for DiskStep {
 
     fn is_removal(&self) -> bool {
         self.removal
+    }
+
+    fn is_follow_up(&self) -> bool {
+        // A disk that grew, and a week that passed, are nobody's change of what is declared.
+        matches!(self.act, Act::Grow { .. } | Act::Trim { .. })
     }
 
     fn disruption(&self) -> Disruption {
@@ -93,6 +108,8 @@ impl Display for DiskStep {
                 None => write!(f, "use disk {name} as swap"),
             },
             Act::Remount { mount } => write!(f, "mount disk {name} anew with {}", mount.options.join(",")),
+            Act::Grow { mount } => write!(f, "grow disk {name} to {}", human(mount.disk_size)),
+            Act::Trim { at } => write!(f, "tell disk {name} what is free of {at}"),
             Act::Unmount { at: Some(at) } => write!(f, "unmount disk {name} from {at}; its data stays on it"),
             Act::Unmount { at: None } => write!(f, "use disk {name} as swap no longer"),
         }

@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    file,
+    clock, file,
     host::{DiskSeen, HostError, Making, Mount, Reason, Standing, Ticket},
 };
 
@@ -33,6 +35,8 @@ pub(super) struct Page {
     pub(super) mounts: BTreeMap<String, Mount>,
     pub(super) tickets: Vec<Ticket>,
     pub(super) making: Vec<Making>,
+    /// When disks were told what is free of them, by subject.
+    pub(super) trimmed: BTreeMap<String, Timestamp>,
 }
 
 impl Book {
@@ -52,6 +56,7 @@ impl Book {
     pub(super) fn mounted(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
         self.change(|page| {
             page.mounts.insert(subject.to_owned(), mount.clone());
+            page.trimmed.entry(subject.to_owned()).or_insert_with(clock::now);
             // What is mounted was made to its end.
             page.making.retain(|it| it.subject != subject);
             Ok(())
@@ -61,6 +66,14 @@ impl Book {
     pub(super) fn forget(&self, subject: &str) -> Result<(), HostError> {
         self.change(|page| {
             page.mounts.remove(subject);
+            page.trimmed.remove(subject);
+            Ok(())
+        })
+    }
+
+    pub(super) fn trimmed(&self, subject: &str, when: Timestamp) -> Result<(), HostError> {
+        self.change(|page| {
+            page.trimmed.insert(subject.to_owned(), when);
             Ok(())
         })
     }
@@ -113,10 +126,21 @@ impl Book {
 
     fn change(&self, change: impl FnOnce(&mut Page) -> Result<(), HostError>) -> Result<(), HostError> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // A process that the daemon before this one asked may still write.
+        let _alone = self.lock().map_err(|error| self.trouble(&error))?;
         let mut page = self.read()?;
         change(&mut page)?;
         let bytes = serde_json::to_vec_pretty(&page).map_err(|error| self.trouble(&error))?;
         file::replace(&self.path, &bytes).map_err(|error| self.trouble(&error))
+    }
+
+    fn lock(&self) -> io::Result<fs::File> {
+        let home = self.path.parent().unwrap_or(std::path::Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(home)?;
+        let path = self.path.with_extension("lock");
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
     }
 
     fn trouble(&self, error: &dyn std::fmt::Display) -> HostError {

@@ -45,22 +45,49 @@ struct Nvme {
     media_errors: u64,
 }
 
-/// Asks a disk, without waking one that sleeps.
-pub(super) async fn failing(device: &str) -> Option<String> {
-    if device.starts_with("loop") || !std::path::Path::new("/usr/sbin/smartctl").exists() {
-        return None;
-    }
-    let path = format!("/dev/{device}");
-    // Its exit code tells of the disk too, so a failure is no answer, and only what was printed counts.
-    let text = program::run("smartctl", ["--json", "--nocheck=standby", "-HA", &path], LOOK).await.ok()?;
-    judge(&text)
+/// What a disk said when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing: it sleeps, or can't be asked. What it said before still holds.
+    Silent,
+    /// That it is well, as far as it knows.
+    Well,
+    /// What is wrong with it, in a sentence.
+    Failing(String),
 }
 
-/// Says what is wrong, from what `smartctl` prints.
-fn judge(text: &str) -> Option<String> {
-    let told: Told = serde_json::from_str(text).ok()?;
-    if told.smart_status.is_some_and(|it| !it.passed) {
+/// The program did not understand what it was asked, or the disk was not opened, for it sleeps or is gone.
+const NO_ANSWER: i32 = 0b0000_0011;
+/// The disk says that it is about to fail.
+const ABOUT_TO_FAIL: i32 = 0b0000_1000;
+/// What it counts has come to where its maker says that it will fail.
+const BELOW_ITS_BOUND: i32 = 0b0001_0000;
+
+/// Asks a disk, without waking one that sleeps.
+pub(super) async fn health(device: &str) -> Health {
+    if device.starts_with("loop") || !std::path::Path::new("/usr/sbin/smartctl").exists() {
+        return Health::Silent;
+    }
+    let path = format!("/dev/{device}");
+    let Ok(output) = program::ended("smartctl", ["--json", "--nocheck=standby", "-HA", &path], LOOK).await else {
+        return Health::Silent;
+    };
+    judge(output.status.code(), &String::from_utf8_lossy(&output.stdout))
+}
+
+/// Says how a disk is, from what `smartctl` ends with, whose bits each have a meaning, and what it prints.
+fn judge(code: Option<i32>, text: &str) -> Health {
+    let Some(code) = code.filter(|code| code & NO_ANSWER == 0) else { return Health::Silent };
+    let Ok(told) = serde_json::from_str::<Told>(text) else { return Health::Silent };
+    wrong(code, told).map_or(Health::Well, Health::Failing)
+}
+
+fn wrong(code: i32, told: Told) -> Option<String> {
+    if code & ABOUT_TO_FAIL != 0 || told.smart_status.is_some_and(|it| !it.passed) {
         return Some("It says itself that it is about to fail".to_owned());
+    }
+    if code & BELOW_ITS_BOUND != 0 {
+        return Some("It counts more wear than its maker allows".to_owned());
     }
     let count = |id: u32| told.ata_smart_attributes.table.iter().find(|it| it.id == id).map_or(0, |it| it.raw.value);
     let (pending, lost) = (count(197), count(198));
@@ -87,11 +114,31 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_about_to_fail_is_told() {
-        assert_eq!(judge(TEXT).as_deref(), Some("It counts 8 sectors that it can't read"));
-        assert!(judge(r#"{"smart_status":{"passed":false}}"#).is_some_and(|it| it.contains("about to fail")));
-        assert!(judge(r#"{"nvme_smart_health_information_log":{"critical_warning":4}}"#).is_some());
-        assert_eq!(judge(r#"{"smart_status":{"passed":true}}"#), None);
-        assert_eq!(judge("{}"), None);
+        let failing = |code, text: &str| match judge(Some(code), text) {
+            Health::Failing(why) => Some(why),
+            _ => None,
+        };
+        assert_eq!(failing(0, TEXT).as_deref(), Some("It counts 8 sectors that it can't read"));
+        assert!(failing(8, r#"{"smart_status":{"passed":false}}"#).is_some_and(|it| it.contains("about to fail")));
+        assert!(failing(0, r#"{"nvme_smart_health_information_log":{"critical_warning":4}}"#).is_some());
+        assert_eq!(judge(Some(0), r#"{"smart_status":{"passed":true}}"#), Health::Well);
+        assert_eq!(judge(Some(0), "{}"), Health::Well);
+    }
+
+    #[test]
+    fn each_bit_of_its_code_is_used_for_what_it_says() {
+        let passed = r#"{"smart_status":{"passed":true}}"#;
+        // Not understood, or asleep: that is no word on the disk.
+        assert_eq!(judge(Some(1), passed), Health::Silent);
+        assert_eq!(judge(Some(2), passed), Health::Silent);
+        // A command that this disk does not know, old errors, and old self-tests are not its end.
+        for code in [4, 32, 64, 128, 4 + 64] {
+            assert_eq!(judge(Some(code), passed), Health::Well, "{code}");
+            assert!(matches!(judge(Some(code), TEXT), Health::Failing(_)), "{code}");
+        }
+        assert!(matches!(judge(Some(8), "{}"), Health::Failing(why) if why.contains("about to fail")));
+        assert!(matches!(judge(Some(16 + 64), passed), Health::Failing(why) if why.contains("wear")));
+        assert_eq!(judge(None, passed), Health::Silent);
     }
 
     proptest! {
@@ -99,7 +146,7 @@ mod tests {
 
         #[test]
         fn no_text_breaks_it(at in 0..TEXT.len(), what in "\\PC{0,8}") {
-            drop(judge(&format!("{}{what}{}", &TEXT[..at], &TEXT[at..])));
+            drop(judge(Some(0), &format!("{}{what}{}", &TEXT[..at], &TEXT[at..])));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{LOOK, blocking, program, tree::Node};
 use crate::host::{Ends, HostError, Marker, Reason, Signature};
@@ -23,7 +23,8 @@ pub(super) const BLOCK: usize = 4096;
 const WORD: usize = 32;
 
 /// What is on a disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Content {
     pub(super) signatures: Vec<Signature>,
     pub(super) partitions: BTreeMap<String, Vec<Signature>>,

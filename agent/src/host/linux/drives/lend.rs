@@ -3,7 +3,7 @@
 use super::{
     Drives, blocking,
     content::write_mark,
-    in_use,
+    hands::in_use,
     make::{failed, take},
 };
 use crate::{
@@ -19,7 +19,7 @@ impl Drives {
     pub(in crate::host::linux) async fn use_up(&self, ticket: &str, disk: &DiskSeen) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         let making = Making { subject: "install".to_owned(), identity: disk.identity.clone(), ..Making::default() };
-        self.book.begin(&making, Some(ticket), disk, clock::now())
+        self.hands.book.begin(&making, Some(ticket), disk, clock::now())
     }
 
     /// Leaves a mark with this word at the beginning of a disk, if it is still as it was seen and nothing uses it.
@@ -32,7 +32,7 @@ impl Drives {
         let _turn = self.turn.lock().await;
         let path = format!("/dev/{}", disk.device);
         let lock = blocking(move || take(&path)).await?;
-        let now = self.look(true).await?.into_iter().find(|it| it.device == disk.device && it.seq == disk.seq);
+        let now = self.hands.look(None).await?.into_iter().find(|it| it.device == disk.device && it.seq == disk.seq);
         let Some(now) = now.filter(|it| it.identity == disk.identity && it.digest() == disk.digest()) else {
             return refuse("it is not as it was seen");
         };

@@ -10,9 +10,10 @@ use piccolo_schema::disk::Filesystem;
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::{
-    Drives, blocking,
+    blocking,
     content::{clear_mark, later_marks, signatures, write_mark},
-    in_use, nonce, program,
+    hands::{Hands, in_use, nonce},
+    program,
 };
 use crate::{
     clock,
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// What is left of the beginning when a disk is discarded, for our mark is in it.
 const KEPT: u64 = 1 << 20;
 
-impl Drives {
+impl Hands {
     /// Makes the file system of an order. The caller holds the turn.
     pub(super) async fn make_it(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
         let path = format!("/dev/{}", order.device);
@@ -55,7 +56,7 @@ impl Drives {
     /// Returns the disk of an order if it is still as the plan saw it.
     async fn as_ordered(&self, order: &MakeOrder) -> Result<DiskSeen, HostError> {
         let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
-        let disks = self.look(true).await?;
+        let disks = self.look(None).await?;
         let Some(disk) = disks.into_iter().find(|it| it.device == order.device && it.seq == order.seq) else {
             return refuse(format!("/dev/{} is another disk by now; nothing was written", order.device));
         };

@@ -6,10 +6,15 @@ use piccolo_schema::disk::Filesystem;
 use rustix::fs::{IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, open, statvfs};
 
 use super::{blocking, book::Book, content::signatures, program, table::Table};
-use crate::host::{DiskSeen, HostError, Mount, Reason};
+use crate::{
+    clock,
+    host::{DiskSeen, HostError, Mount, Reason},
+};
 
 /// How long a mount may take, which may have to read a journal first.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a file system may take to grow, for which it makes new tables, or to tell all that is free.
+const GROWTH: Duration = Duration::from_secs(1800);
 
 /// Returns true if a mount of ours is there, and is of the file system that it should be.
 pub(super) fn is_there(mount: &Mount, disks: &[DiskSeen], table: &Table) -> bool {
@@ -75,6 +80,47 @@ pub(super) async fn remount(book: &Book, subject: &str, mount: &Mount) -> Result
         program::run("mount", ["-o", &options, at], PATIENCE).await?;
     }
     book.mounted(subject, mount)
+}
+
+/// Lets a mounted file system fill its disk. The programs do nothing where it does already.
+pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<(), HostError> {
+    let path = format!("/dev/{}", mount.device);
+    let Some(at) = mount.at.as_ref().filter(|at| Table::read().is_ok_and(|table| table.at(at) == Some(&path))) else {
+        return Err(HostError::new(Reason::Gone, format!("`{path}` is not mounted where it was")));
+    };
+    match mount.filesystem {
+        Filesystem::Ext4 => program::run("resize2fs", [&path], GROWTH).await?,
+        Filesystem::Xfs => program::run("xfs_growfs", ["-d", at], GROWTH).await?,
+        Filesystem::Btrfs => program::run("btrfs", ["filesystem", "resize", "max", at], GROWTH).await?,
+        Filesystem::Swap => String::new(),
+    };
+    book.mounted(subject, mount)
+}
+
+/// Returns true if a mounted disk likes to be told what is free, and the file system does not do so at once.
+pub(super) fn trims(mount: &Mount) -> bool {
+    let device = format!("/sys/class/block/{}", mount.device);
+    // A partition has the queue of its disk.
+    let limit = ["queue", "../queue"]
+        .iter()
+        .find_map(|queue| fs::read_to_string(format!("{device}/{queue}/discard_max_bytes")).ok());
+    let other = |it: &String| it == "ro" || it == "discard";
+    mount.at.is_some() && !mount.options.iter().any(other) && limit.is_some_and(|it| it.trim() != "0")
+}
+
+/// Tells a disk which of its blocks are free.
+pub(super) async fn trim(book: &Book, subject: &str) -> Result<(), HostError> {
+    let mount = book.read()?.mounts.remove(subject);
+    let gone = || HostError::new(Reason::Gone, format!("The disk `{subject}` is not mounted"));
+    let mount = mount.ok_or_else(gone)?;
+    let path = format!("/dev/{}", mount.device);
+    let at = mount.at.filter(|at| Table::read().is_ok_and(|table| table.at(at) == Some(&path))).ok_or_else(gone)?;
+    match program::run("fstrim", [&at], GROWTH).await {
+        // It promised more than it can do; that is no reason to ask it again and again.
+        Err(error) if error.message.contains("not supported") => {}
+        other => drop(other?),
+    }
+    book.trimmed(subject, clock::now())
 }
 
 /// Takes a mount of ours away, and forgets it.

@@ -1,0 +1,252 @@
+//! The hands that touch disks. They work in the daemon's own process or in one outside of its bounds, and keep nothing in
+//! mind from one request to the next: what is worth keeping goes to and fro.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LOOK, SYSTEM,
+    book::Book,
+    check,
+    check::Health,
+    content,
+    content::Content,
+    place, program,
+    table::Table,
+    tree,
+    tree::{Drive, Node},
+};
+use crate::{
+    clock,
+    host::{DiskSeen, DisksView, Ends, HostError, MakeOrder, Mount, MountSeen, Partition, Reason, Ticket},
+};
+
+/// What is asked of the hands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Request {
+    /// To look at everything, with what is known already.
+    Look(Known),
+    /// To make a ticket for a disk whose serial number somebody typed.
+    Ticket { which: String, typed: String },
+    /// To make a file system.
+    Make { subject: String, order: Box<MakeOrder> },
+    /// To mount it.
+    Mount { subject: String, mount: Box<Mount> },
+    /// To change the options of a mount.
+    Remount { subject: String, mount: Box<Mount> },
+    /// To let a file system fill its disk.
+    Grow { subject: String, mount: Box<Mount> },
+    /// To tell a disk what is free.
+    Trim { subject: String },
+    /// To take a mount away.
+    Unmount { subject: String },
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Answer {
+    /// It was done.
+    Done,
+    /// What was seen, and what is known by now.
+    Seen(Box<DisksView>, Known),
+    /// A ticket, and the disk that it is for.
+    Ticket(Box<DiskSeen>, Box<Ticket>),
+}
+
+/// What one look leaves for the next.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Known {
+    /// What was found, by device.
+    found: BTreeMap<String, Found>,
+    /// What disks said of their end before they fell asleep, by the number of their plugging-in.
+    failing: BTreeMap<u64, String>,
+}
+
+/// What was found on a disk, and by what it shows that this still holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    seq: u64,
+    size: u64,
+    written: String,
+    content: Content,
+}
+
+/// The hands of one process.
+pub(super) struct Hands {
+    pub(super) book: Book,
+}
+
+impl Known {
+    /// Forgets what was found on a device.
+    pub(super) fn forget(&mut self, device: &str) {
+        self.found.remove(device);
+    }
+}
+
+impl Hands {
+    /// Returns hands that keep what is remembered of disks in this directory.
+    pub(super) fn new(state: &Path) -> Self {
+        Self { book: Book::new(&state.join("disks")) }
+    }
+
+    /// Does what is asked.
+    pub(super) async fn carry_out(&self, request: Request) -> Result<Answer, HostError> {
+        match request {
+            Request::Look(known) => return self.view(known).await,
+            Request::Ticket { which, typed } => {
+                let (disk, ticket) = self.wipe_ticket(&which, &typed).await?;
+                return Ok(Answer::Ticket(Box::new(disk), Box::new(ticket)));
+            }
+            Request::Make { subject, order } => self.make_it(&subject, &order).await?,
+            Request::Mount { subject, mount } => place::mount(&self.book, &subject, &mount).await?,
+            Request::Remount { subject, mount } => place::remount(&self.book, &subject, &mount).await?,
+            Request::Grow { subject, mount } => place::grow(&self.book, &subject, &mount).await?,
+            Request::Trim { subject } => place::trim(&self.book, &subject).await?,
+            Request::Unmount { subject } => place::unmount(&self.book, &subject).await?,
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn view(&self, mut known: Known) -> Result<Answer, HostError> {
+        let disks = self.look(Some(&mut known)).await?;
+        let book = self.book.read()?;
+        let table = Table::read()?;
+        let present = |(subject, mount): (String, Mount)| {
+            let at = mount.at.clone();
+            let is_there = place::is_there(&mount, &disks, &table);
+            let (total, used) = at.filter(|_| is_there).and_then(|at| place::room(&at)).unzip();
+            let trims = is_there && place::trims(&mount);
+            let trimmed = book.trimmed.get(&subject).copied();
+            MountSeen { subject, mount, present: is_there, trims, trimmed, total, used }
+        };
+        let mounts = book.mounts.into_iter().map(present).collect();
+        let view = DisksView { disks, mounts, tickets: book.tickets, making: book.making, now: clock::now() };
+        Ok(Answer::Seen(Box::new(view), known))
+    }
+
+    async fn wipe_ticket(&self, which: &str, typed: &str) -> Result<(DiskSeen, Ticket), HostError> {
+        let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
+        let disks = self.look(None).await?;
+        let fits = |disk: &&DiskSeen| {
+            let names = [&disk.identity.serial, &disk.identity.wwn, &disk.device];
+            names.iter().any(|name| !name.is_empty() && name.as_str() == which) || disk.ids.iter().any(|id| id == which)
+        };
+        let found: Vec<&DiskSeen> = disks.iter().filter(fits).collect();
+        let [disk] = found.as_slice() else {
+            return refuse(format!("{} disks are called `{which}`; `piccolo disk list` shows all", found.len()));
+        };
+        let serial = [&disk.identity.serial, &disk.identity.wwn].into_iter().find(|it| !it.is_empty());
+        let Some(serial) = serial else {
+            return refuse(format!("{} has no serial number, so no ticket can be bound to it", disk.name()));
+        };
+        if typed != serial {
+            return refuse(format!("`{typed}` is not the serial number of {}", disk.name()));
+        }
+        if let Some(why) = in_use(disk) {
+            return refuse(format!("{}: {why}; a disk in use is never erased", disk.name()));
+        }
+        let ticket = Ticket::new(format!("wipe-{}", &nonce()?[..24]), disk, clock::now());
+        self.book.add_ticket(&ticket)?;
+        Ok(((*disk).clone(), ticket))
+    }
+
+    /// Looks at all disks, and takes on trust only what is known of them.
+    pub(super) async fn look(&self, known: Option<&mut Known>) -> Result<Vec<DiskSeen>, HostError> {
+        let text = program::run("lsblk", tree::ARGUMENTS, LOOK).await?;
+        let drives = tree::parse(&text).map_err(|why| HostError::new(Reason::Failed, why))?;
+        let table = Table::read()?;
+        let (mut seen, mut nothing) = (Vec::new(), Known::default());
+        let known = known.unwrap_or(&mut nothing);
+        for drive in drives {
+            seen.extend(look_at(drive, &table, known).await);
+        }
+        seen.sort_by(|one: &DiskSeen, other| one.device.cmp(&other.device));
+        known.found.retain(|device, _| seen.iter().any(|disk| disk.device == *device));
+        known.failing.retain(|seq, _| seen.iter().any(|disk| disk.seq == *seq));
+        Ok(seen)
+    }
+}
+
+/// Looks at one disk.
+async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskSeen> {
+    let name = drive.node.name.clone();
+    let attribute = |path: &str| fs::read_to_string(format!("/sys/block/{name}/{path}")).unwrap_or_default();
+    let mut disk = drive.seen(&attribute)?;
+    disk.ids = by_id(&name);
+    disk.holders = drive.holders();
+    let numbers: Vec<&str> = drive.numbers();
+    disk.mounted = numbers.iter().flat_map(|number| table.places(number)).collect();
+    let paths: Vec<String> = drive.nodes().iter().map(|node| format!("/dev/{}", node.name)).collect();
+    disk.mounted.extend(paths.iter().any(|path| table.swaps(path)).then(|| "swap".to_owned()));
+    disk.system = disk.mounted.iter().any(|at| SYSTEM.contains(&at.as_str()));
+    disk.mounted.sort();
+    disk.mounted.dedup();
+    let in_use = disk.system || !disk.holders.is_empty() || !disk.mounted.is_empty();
+    let written = attribute("stat").split_whitespace().nth(6).unwrap_or_default().to_owned();
+    let before = known.found.get(&name).filter(|it| it.seq == disk.seq && it.size == disk.identity.size);
+    let content = match before {
+        Some(before) if in_use || before.written == written => Ok(before.content.clone()),
+        _ => content::look(&name, &drive.partitions(), disk.identity.size, in_use).await,
+    };
+    match content {
+        Ok(content) => {
+            let part = |node: &Node| Partition {
+                device: node.name.clone(),
+                size: node.size,
+                signatures: content.partitions.get(&node.name).cloned().unwrap_or_default(),
+            };
+            disk.partitions = drive.partitions().into_iter().map(part).collect();
+            disk.signatures.clone_from(&content.signatures);
+            disk.marker.clone_from(&content.marker);
+            disk.ends = content.ends;
+            let (seq, size) = (disk.seq, disk.identity.size);
+            if content.ends != Ends::Unknown || in_use {
+                known.found.insert(name, Found { seq, size, written, content });
+            }
+        }
+        Err(error) => disk.trouble = Some(format!("/dev/{name} can't be looked at: {}", error.message)),
+    }
+    match check::health(&disk.device).await {
+        Health::Silent => {}
+        Health::Well => drop(known.failing.remove(&disk.seq)),
+        Health::Failing(why) => drop(known.failing.insert(disk.seq, why)),
+    }
+    disk.failing = known.failing.get(&disk.seq).cloned();
+    Some(disk)
+}
+
+/// Says what uses a disk, if anything does.
+pub(super) fn in_use(disk: &DiskSeen) -> Option<String> {
+    if disk.system {
+        return Some("the machine itself runs from it".to_owned());
+    }
+    if let Some(holder) = disk.holders.first() {
+        return Some(format!("`{holder}` stands on it"));
+    }
+    disk.mounted.first().map(|at| format!("it is used at `{at}`"))
+}
+
+/// Returns the names that a disk has in `/dev/disk/by-id`.
+fn by_id(name: &str) -> Vec<String> {
+    let entries = fs::read_dir("/dev/disk/by-id").into_iter().flatten().flatten();
+    let leads_here = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.file_name().is_some_and(|it| it == name))
+    };
+    let mut ids: Vec<String> =
+        entries.filter(leads_here).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    ids.sort();
+    ids
+}
+
+/// Returns a word that nobody had before.
+pub(super) fn nonce() -> Result<String, HostError> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/uuid");
+    let text = text.map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no chance ({error})")))?;
+    let word: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    if word.len() == 32 { Ok(word) } else { Err(HostError::new(Reason::Failed, "The kernel gives no chance")) }
+}
