@@ -60,6 +60,10 @@ async fn show(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failu
     if let Some(until) = answer["trial"]["until"].as_str() {
         screen.note(format!("a change is put back at {until}; `piccolo net confirm` lets it stay"));
     }
+    for check in items(&answer["trial"]["checks"]) {
+        let works = if check["passes"] == true { "works" } else { "does not work" };
+        screen.note(format!("{} {works}: {}", word(&check["name"]), word(&check["message"])));
+    }
     let mut table = Table::new(["device", "link", "state", "addresses", "routes", "dns"]);
     for item in items(&answer) {
         let state = match (item["up"].as_bool(), item["carrier"].as_bool()) {

@@ -64,6 +64,9 @@ pub struct LinksView {
     /// The digests of files that nobody confirmed, by manifest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, String>,
+    /// What worked no more with some of these, by manifest.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, String>,
     /// What secrets hold.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: Digests,
@@ -80,6 +83,23 @@ pub struct TrialSeen {
     pub until: String,
     /// The digests of the files that are tried, by manifest.
     pub tried: BTreeMap<String, String>,
+    /// Whether the machine can be reached, as far as it can tell by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckSeen>,
+}
+
+/// Something that has to work for a machine to be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckSeen {
+    /// What it is: `carrier`, `address`, `gateway` or `dns`.
+    pub name: String,
+    /// Whether it worked before the change.
+    pub before: bool,
+    /// Whether it works now.
+    pub passes: bool,
+    /// What was found.
+    pub message: String,
 }
 
 /// A file for networkd.

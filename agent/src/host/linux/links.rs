@@ -1,12 +1,15 @@
 //! Links of this machine: the kernel tells what is there, networkd sets up what our files say.
 
+mod checks;
 mod files;
 mod kernel;
 mod keys;
 mod listen;
 mod trial;
+mod watch;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, PoisonError,
@@ -22,11 +25,11 @@ use tokio::{
 };
 
 pub use self::trial::{Restored, TrialBook, put_links_back};
-use self::{files::Places, keys::Keys};
+use self::{files::Places, keys::Keys, watch::Watch};
 use super::{program::run, vault::Vault};
 use crate::{
     clock,
-    host::{DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
+    host::{CheckSeen, DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
 };
 
 /// How long networkd may take to take a word.
@@ -48,7 +51,10 @@ pub struct Networkd {
     turn: Mutex<()>,
     hint: Arc<Notify>,
     /// When networkd was told of something last.
-    told: std::sync::Mutex<Instant>,
+    told: Arc<std::sync::Mutex<Instant>>,
+    /// What was found last of whether the machine can be reached, while a change is on trial.
+    checks: Arc<std::sync::Mutex<Vec<CheckSeen>>>,
+    watched: Arc<AtomicBool>,
     busy: AtomicBool,
     /// Whether no file is ours.
     idle: AtomicBool,
@@ -61,16 +67,34 @@ impl Networkd {
         tokio::spawn(listen::follow(Arc::downgrade(&hint)));
         let places = Places::default();
         let book = TrialBook::of(state_dir);
-        Self {
+        let links = Self {
             places,
             keys: Keys::new(vault),
             book,
             turn: Mutex::default(),
             hint,
-            told: std::sync::Mutex::new(Instant::now()),
+            told: Arc::new(std::sync::Mutex::new(Instant::now())),
+            checks: Arc::default(),
+            watched: Arc::default(),
             busy: AtomicBool::new(false),
             idle: AtomicBool::new(true),
-        }
+        };
+        // One that began before this daemon did goes on.
+        links.watch();
+        links
+    }
+
+    /// Watches the change that is on trial, if one is.
+    fn watch(&self) {
+        let watch = Watch {
+            places: self.places.clone(),
+            book: self.book.clone(),
+            hint: Arc::downgrade(&self.hint),
+            told: Arc::clone(&self.told),
+            found: Arc::clone(&self.checks),
+            on: Arc::clone(&self.watched),
+        };
+        tokio::spawn(watch.run());
     }
 
     /// Keeps what is tried.
@@ -116,6 +140,7 @@ impl Links for Networkd {
             let mut view = LinksView { problem: places.problem(), units: places.units()?, ..LinksView::default() };
             view.loaded = places.loaded()?;
             (view.trial, view.refused) = book.seen(&clock::uptime())?;
+            view.failed = book.failed()?;
             for device in &mut devices.all {
                 places.describe(device);
             }
@@ -124,6 +149,9 @@ impl Links for Networkd {
             Ok(view)
         })
         .await?;
+        if let Some(trial) = &mut view.trial {
+            trial.checks.clone_from(&self.checks.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         (view.secrets, view.keys) = self.keys.seen().await?;
         let settling = self.told().elapsed() < SETTLES;
         for device in &mut view.devices {
@@ -157,14 +185,18 @@ impl Links for Networkd {
 
     async fn begin_trial(&self, subject: &str, digest: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
+        // What works before the change is what has to work with it. Where that can't be told, only its time counts.
+        let checks = checks::look(&seen(&self.places).await.unwrap_or_default()).await;
+        let before: BTreeSet<String> = checks.into_iter().filter(|it| it.passes).map(|it| it.name).collect();
         let (book, subject, digest) = (self.book.clone(), subject.to_owned(), digest.to_owned());
-        let left = blocking(move || book.begin(&subject, &digest, &clock::uptime(), clock::now())).await?;
+        let left = blocking(move || book.begin(&subject, &digest, &before, &clock::uptime(), clock::now())).await?;
         if let Err(error) = trial::arm(left, self.book.root()).await {
             let book = self.book.clone();
             blocking(move || book.give_up()).await?;
             let message = format!("Nothing would put the change back, so it is not made: {}", error.message);
             return Err(HostError::new(error.reason, message));
         }
+        self.watch();
         Ok(())
     }
 
@@ -214,6 +246,18 @@ impl Links for Networkd {
         }
         kernel::remove(subject).await
     }
+}
+
+/// Returns the links as they are now.
+async fn seen(places: &Places) -> Result<Vec<DeviceSeen>, HostError> {
+    let (places, mut devices) = (places.clone(), kernel::devices().await?);
+    blocking(move || {
+        for device in &mut devices.all {
+            places.describe(device);
+        }
+        Ok(devices.into_seen())
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(

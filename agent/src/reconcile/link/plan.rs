@@ -207,6 +207,13 @@ impl Subject<'_> {
         if self.view.refused.get(self.name) != Some(digest) {
             return Ok(());
         }
+        if let Some(why) = self.view.failed.get(self.name) {
+            let message = format!(
+                "It was tried, and what was before is back, as {why}; change the manifest, or have it tried again with \
+                 `piccolo net retry`"
+            );
+            return Err(self.wait("CheckFailed", message));
+        }
         let message =
             "It was tried, nobody confirmed it, and what was before is back; change the manifest, or have it \
                        tried again with `piccolo net retry`"

@@ -6,7 +6,7 @@ use piccolo_schema::{Declared, Link, LinkStatus};
 
 use super::foreign;
 use crate::{
-    host::{DeviceSeen, LinksView},
+    host::{CheckSeen, DeviceSeen, LinksView},
     reconcile::{Note, Report},
 };
 
@@ -20,11 +20,23 @@ pub(super) fn notes(manifests: &[Link], view: &LinksView) -> Vec<Vec<Note>> {
     let tried = view.trial.as_ref().map_or(&none, |it| &it.tried);
     let until = view.trial.as_ref().map_or("", |it| it.until.as_str());
     let note = |it: &Link| {
+        let checks = view.trial.as_ref().map_or_else(String::new, |it| told(&it.checks));
         let message =
-            format!("It is put back at {until} unless `piccolo net confirm` says that the machine is reached");
+            format!("It is put back at {until} unless `piccolo net confirm` says that the machine is reached{checks}");
         tried.contains_key(it.name()).then_some(Note { name: "OnTrial", reason: "NotConfirmedYet", message })
     };
     manifests.iter().map(|it| note(it).into_iter().collect()).collect()
+}
+
+/// Says what the machine can tell by itself.
+fn told(checks: &[CheckSeen]) -> String {
+    let (well, ill): (Vec<_>, Vec<_>) = checks.iter().partition(|it| it.passes);
+    let all = |checks: Vec<&CheckSeen>| checks.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(", ");
+    match (well.is_empty(), ill.is_empty()) {
+        (true, true) => String::new(),
+        (_, true) => format!(". By itself it finds that {}", all(well)),
+        (_, false) => format!(". By itself it finds that {}", all(ill)),
+    }
 }
 
 fn stands(link: &Link, view: &LinksView) -> Report {

@@ -12,6 +12,7 @@ use rtnetlink::{
     packet_route::{
         address::AddressAttribute,
         link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
         route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
     },
 };
@@ -71,6 +72,39 @@ pub(super) async fn devices() -> Result<Devices, HostError> {
         Ok(Devices { all })
     })
     .await
+}
+
+/// Another machine beside this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    pub(super) ip: IpAddr,
+    /// Whether its hardware address is known.
+    pub(super) answers: bool,
+}
+
+/// Lists the machines beside this one that somebody asked for.
+pub(super) async fn neighbours() -> Result<Vec<Neighbour>, HostError> {
+    with(async |handle| {
+        let mut all = Vec::new();
+        let mut told = Box::pin(handle.neighbours().get().execute());
+        while let Some(message) = told.try_next().await? {
+            all.extend(neighbour(&message));
+        }
+        Ok(all)
+    })
+    .await
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    use NeighbourState::{Delay, Noarp, Permanent, Probe, Reachable, Stale};
+    let ip = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::from(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::from(*ip)),
+        _ => None,
+    })?;
+    // One that answered lately is asked again by the kernel, and has failed a few seconds later if it does not.
+    let answers = matches!(message.header.state, Reachable | Stale | Delay | Probe | Permanent | Noarp);
+    Some(Neighbour { ip, answers })
 }
 
 /// Removes a link; one that is gone is gone.

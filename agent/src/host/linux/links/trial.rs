@@ -9,7 +9,7 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -61,6 +61,12 @@ struct Trial {
     until: String,
     tried: BTreeMap<String, String>,
     units: Vec<Unit>,
+    /// What worked before.
+    #[serde(default)]
+    before: BTreeSet<String>,
+    /// What worked no more, so that it is over before its time.
+    #[serde(default)]
+    failed: Option<String>,
 }
 
 impl TrialBook {
@@ -93,7 +99,14 @@ impl TrialBook {
     ///
     /// # Errors
     /// When that can't be written, or the time of the trial that runs is over.
-    pub fn begin(&self, subject: &str, digest: &str, now: &Uptime, clock: Timestamp) -> Result<Duration, HostError> {
+    pub fn begin(
+        &self,
+        subject: &str,
+        digest: &str,
+        before: &BTreeSet<String>,
+        now: &Uptime,
+        clock: Timestamp,
+    ) -> Result<Duration, HostError> {
         let _lock = self.lock()?;
         let mut trial = match self.trial()? {
             Some(trial) => trial,
@@ -102,6 +115,8 @@ impl TrialBook {
                 until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
                 tried: BTreeMap::new(),
                 units: self.ours()?,
+                before: before.clone(),
+                failed: None,
             },
         };
         let left = left(&trial, now);
@@ -140,6 +155,24 @@ impl TrialBook {
         }
     }
 
+    /// Returns what worked before the change that is on trial; nothing if none is.
+    pub(super) fn before(&self, now: &Uptime) -> Result<Option<BTreeSet<String>>, HostError> {
+        Ok(self.trial()?.filter(|trial| !left(trial, now).is_zero()).map(|trial| trial.before))
+    }
+
+    /// Writes down that something works no more, so that the time of the trial is over.
+    pub(super) fn fail(&self, why: &str) -> Result<(), HostError> {
+        let _lock = self.lock()?;
+        let Some(mut trial) = self.trial()? else { return Ok(()) };
+        trial.failed = Some(why.to_owned());
+        self.save("trial.json", &trial)
+    }
+
+    /// Returns what worked no more with changes that were put back, by manifest.
+    pub(super) fn failed(&self) -> Result<BTreeMap<String, String>, HostError> {
+        Ok(self.load("failed.json")?.unwrap_or_default())
+    }
+
     /// Ends a trial before anything was changed.
     pub(super) fn give_up(&self) -> Result<(), HostError> {
         let _lock = self.lock()?;
@@ -150,7 +183,7 @@ impl TrialBook {
     pub(super) fn seen(&self, now: &Uptime) -> Result<(Option<TrialSeen>, BTreeMap<String, String>), HostError> {
         let trial = self.trial()?.filter(|trial| !left(trial, now).is_zero());
         Ok((
-            trial.map(|it| TrialSeen { until: it.until, tried: it.tried }),
+            trial.map(|it| TrialSeen { until: it.until, tried: it.tried, checks: Vec::new() }),
             self.load("refused.json")?.unwrap_or_default(),
         ))
     }
@@ -158,8 +191,11 @@ impl TrialBook {
     /// Has what was put back be tried again.
     pub(super) fn forget_refused(&self) -> Result<(), HostError> {
         let _lock = self.lock()?;
-        let path = self.root.join("refused.json");
-        gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
+        for name in ["failed.json", "refused.json"] {
+            let path = self.root.join(name);
+            gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// Puts back what was before, if a trial's time is over or the machine was started since. `None` if there is nothing
@@ -174,6 +210,13 @@ impl TrialBook {
         let mut refused: BTreeMap<String, String> = self.load("refused.json")?.unwrap_or_default();
         refused.extend(trial.tried.clone());
         self.save("refused.json", &refused)?;
+        let earlier = self.failed()?;
+        let mut failed = earlier.clone();
+        failed.retain(|subject, _| !trial.tried.contains_key(subject));
+        failed.extend(trial.failed.iter().flat_map(|why| trial.tried.keys().map(|it| (it.clone(), why.clone()))));
+        if failed != earlier {
+            self.save("failed.json", &failed)?;
+        }
         let mut restored = Restored::default();
         let there = self.ours()?;
         let changed = |unit: &&Unit| !trial.units.contains(unit);
@@ -252,8 +295,11 @@ impl Restored {
     }
 }
 
-/// Returns how long a trial goes on; nothing if the machine was started since.
+/// Returns how long a trial goes on; nothing if the machine was started since, or something worked no more.
 fn left(trial: &Trial, now: &Uptime) -> Duration {
+    if trial.failed.is_some() {
+        return Duration::ZERO;
+    }
     now.since(&trial.begun).map_or(Duration::ZERO, |passed| TIME.saturating_sub(passed))
 }
 
