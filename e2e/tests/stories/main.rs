@@ -13,6 +13,7 @@ mod callers;
 mod compose;
 mod console;
 mod crashes;
+mod disks;
 mod doors;
 mod drift;
 mod engine;
