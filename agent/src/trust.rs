@@ -9,7 +9,6 @@ mod keeper;
 mod lock;
 mod plan;
 mod quote;
-pub mod recovery;
 mod standing;
 mod words;
 
