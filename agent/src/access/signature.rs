@@ -2,6 +2,8 @@
 //!
 //! Whoever sends one is not known yet, so no program is run for it: what is read is bounded, and the arithmetic is ring's.
 
+use std::ops::RangeInclusive;
+
 use data_encoding::{BASE64, BASE64_NOPAD};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaParameters,
@@ -33,7 +35,7 @@ pub struct PublicKey(Vec<u8>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a public key is one line of `ssh-keygen`, as in its files that end with `.pub`: ssh-ed25519, \
-         sk-ssh-ed25519@openssh.com, ecdsa-sha2-nistp256, or ssh-rsa of 2048 bits and more"
+         sk-ssh-ed25519@openssh.com, ecdsa-sha2-nistp256, or ssh-rsa of 2048 to 8192 bits"
 )]
 pub struct NoKey;
 
@@ -96,6 +98,9 @@ enum Key<'a> {
     },
 }
 
+/// How long an RSA key is whose signatures can be checked: 2048 to 8192 bits.
+const RSA_BYTES: RangeInclusive<usize> = 256..=1024;
+
 impl<'a> Key<'a> {
     fn read(blob: &'a [u8]) -> Option<Self> {
         let mut rest = Fields(blob);
@@ -106,7 +111,7 @@ impl<'a> Key<'a> {
             b"ecdsa-sha2-nistp256" if rest.next()? == b"nistp256" => Self::P256(point(rest.next()?, 65)?),
             b"ssh-rsa" => {
                 let (e, n) = (rest.number()?, rest.number()?);
-                (n.len() >= 256).then_some(Self::Rsa { n, e })?
+                RSA_BYTES.contains(&n.len()).then_some(Self::Rsa { n, e })?
             }
             _ => return None,
         };

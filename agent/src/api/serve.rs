@@ -106,13 +106,19 @@ impl Server {
     async fn on_network(&self, gate: Option<Gate>, router: &Router) {
         let Some(Gate { listener, tls, names, proxies }) = gate else { return };
         let (acceptor, crowd) = (TlsAcceptor::from(tls), Crowd::default());
-        let router = for_networks(router.clone(), names.clone(), proxies);
+        let router = for_networks(router.clone(), names.clone(), proxies.clone());
         let welcome = |(socket, address): (TcpStream, SocketAddr)| {
             let peer = Peer::Remote(address.ip().to_canonical());
             let (server, router, acceptor) = (self.clone(), router.clone(), acceptor.clone());
-            let (names, place) = (Arc::clone(&names.borrow()), crowd.enter(address.ip()));
+            let names = Arc::clone(&names.borrow());
+            // Through a listed proxy everybody comes; how many they are together is bounded all the same.
+            let is_proxy = proxies.contains(&address.ip().to_canonical());
+            let place = if is_proxy { None } else { crowd.enter(address.ip()) };
             async move {
-                let Some(_place) = place else { return };
+                if place.is_none() && !is_proxy {
+                    return;
+                }
+                let _place = place;
                 // What is said in two parts would wait for the first to be acknowledged.
                 drop(socket.set_nodelay(true));
                 let greeted = tokio::select! {

@@ -89,17 +89,22 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         Some(key) => ("/claim/key", signed(key, &client, &print, &label).await?),
         None => ("/claim", coded(args, &label)?),
     };
-    let headers = [(header::CONTENT_TYPE, "application/json")];
-    let answer = client.send(Method::POST, path, &headers, Bytes::copy_from_slice(body.as_bytes())).await?;
-    let answer = client.json(&answer)?;
-    let token = Zeroizing::new(answer["token"].as_str().unwrap_or_default().to_owned());
     let called = match &args.name {
         Some(name) => name.clone(),
         None => client.get("/claim").await?["name"].as_str().unwrap_or("piccolo").to_owned(),
     };
+    // What can fail is done before: the first token is given once.
     let mut contexts = Contexts::read()?;
-    let name = contexts.add(&called, Context { token, ..known });
-    contexts.write()?;
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    let answer = client.send(Method::POST, path, &headers, Bytes::copy_from_slice(body.as_bytes())).await?;
+    let answer = client.json(&answer)?;
+    let token = Zeroizing::new(answer["token"].as_str().unwrap_or_default().to_owned());
+    let name = contexts.add(&called, Context { token: token.clone(), ..known });
+    if let Err(failure) = contexts.write() {
+        screen.note("the machine is yours, but this could not be written down; keep its token, it is shown only now");
+        screen.line(&*token)?;
+        return Err(failure);
+    }
     screen.note(format!("{host} is yours, and is meant from now on; it is called `{name}` (piccolo context list)"));
     until(&answer, screen);
     Ok(())

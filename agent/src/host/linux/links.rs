@@ -160,12 +160,11 @@ impl Links for Networkd {
         }
         let ours = |unit: &String| unit.contains(PREFIX);
         let unheard = |device: &DeviceSeen| device.setup.as_deref() == Some(files::UNHEARD);
-        let busy = view
-            .devices
-            .iter()
-            .any(|device| unheard(device) || device.settling && device.unit.as_ref().is_some_and(ours));
+        let idle = view.units.iter().all(|unit| unit.subject.is_none());
+        let works = |device: &DeviceSeen| device.settling && device.unit.as_ref().is_some_and(ours);
+        let busy = !idle && view.devices.iter().any(|device| unheard(device) || works(device));
         self.busy.store(busy, Ordering::Relaxed);
-        self.idle.store(view.units.iter().all(|unit| unit.subject.is_none()), Ordering::Relaxed);
+        self.idle.store(idle, Ordering::Relaxed);
         Ok(view)
     }
 

@@ -52,7 +52,9 @@ impl Places {
 
     /// Says why networkd can't be used, if so.
     pub(super) fn problem(&self) -> Option<String> {
-        (!self.state.join("links").is_dir()).then(|| {
+        // The directory alone says nothing: systemd makes it without networkd too.
+        let runs = fs::read_dir(self.state.join("links")).is_ok_and(|mut links| links.next().is_some());
+        (!runs).then(|| {
             "systemd-networkd does not run here; `systemctl enable --now systemd-networkd` starts it, if nothing else \
              sets up the links of this machine"
                 .to_owned()
