@@ -17,7 +17,7 @@ mod trust;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -58,8 +58,6 @@ pub use self::{disks::answer_for_disks, installs::installer, nets::restore};
 const FAREWELL: Duration = Duration::from_secs(300);
 /// What the rest of the daemon's end takes at most, the steps under way included.
 const MARGIN: Duration = Duration::from_secs(40);
-/// Where is remembered what values of the kernel were before, until the machine starts anew.
-const VALUES: &str = "/run/piccolo-settings";
 /// How many changes of manifests may wait to be recorded.
 const WAITING_CHANGES: usize = 64;
 
@@ -184,7 +182,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let links = Arc::new(Networkd::open(vault.clone(), &options.state_dir));
     controllers.spawn(&mut tasks, Links(links.clone()), &shared);
     let api_port = door.plate.listen.filter(|it| !it.ip().is_loopback()).map(|it| it.port());
-    let own = Own::open(&options.state_dir, Path::new(VALUES), api_port);
+    let own = Own::open(&options.state_dir, api_port);
     controllers.spawn(&mut tasks, Hosts(Arc::new(own)), &shared);
     let logins = Arc::new(seams::VaultLogins(vault));
     let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)

@@ -519,11 +519,14 @@ fn by_a_hand(machine: &FakeSettings, what: u8) {
         9 => drop(view.services.insert(Service::Ssh, false)),
         10 => drop(view.services.insert(Service::Timesyncd, false)),
         11 => drop(view.others_sysctls.insert("vm.swappiness".to_owned(), "/etc/sysctl.conf".to_owned())),
-        // The machine is started anew: the kernel has its own values, and nobody remembers others.
+        // The machine is started anew: the kernel has its own values, but for those that our file sets.
         12 => {
-            view.before.clear();
-            view.sysctls.insert("vm.swappiness".to_owned(), "60".to_owned());
+            let file = view.files.get(&OwnFile::Sysctl).map(|it| it.text.clone()).unwrap_or_default();
+            let value = file.lines().find_map(|line| line.strip_prefix("vm.swappiness = ")).unwrap_or("60");
+            view.sysctls.insert("vm.swappiness".to_owned(), value.to_owned());
         }
+        13 => drop(view.enabled.insert(Service::Ssh)),
+        14 => view.ssh_unread = true,
         _ => drop(view.services.insert(Service::Avahi, true)),
     });
 }
@@ -557,7 +560,7 @@ proptest! {
     #[test]
     fn settings_keep_the_laws(
         earlier in proptest::option::of(host_spec()),
-        hands in proptest::collection::vec(0..14_u8, 0..4),
+        hands in proptest::collection::vec(0..16_u8, 0..4),
         today in proptest::option::of(host_spec()),
     ) {
         laws(|| Own(own(&earlier, &hands)), &asked(&today));
@@ -568,7 +571,7 @@ proptest! {
     #[test]
     fn settings_converge_after_anything(
         days in proptest::collection::vec(
-            (proptest::option::of(host_spec()), proptest::collection::vec(0..14_u8, 0..2), proptest::option::of(any::<bool>())),
+            (proptest::option::of(host_spec()), proptest::collection::vec(0..16_u8, 0..2), proptest::option::of(any::<bool>())),
             1..6,
         ),
     ) {

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 const SYSTEMCTL: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 case $1 in
-show) cat "$here/units" ;;
+show) cat "$here/units" || exit ;;
 enable) echo "$*" >>"$here/asked"; sed -i 's/inactive/active/' "$here/units" ;;
 disable) echo "$*" >>"$here/asked"; sed -i '/^Id=ssh/,/^$/ s/=active/=inactive/' "$here/units" ;;
 *) echo "$*" >>"$here/asked" ;;
@@ -54,6 +54,7 @@ impl Machine {
             ("etc/default/locale", "LANG=\"C.UTF-8\"\nLC_TIME=en_GB.UTF-8\n"),
             ("etc/passwd", "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n"),
             ("etc/sysctl.conf", "#vm.swappiness=1\n"),
+            ("etc/ssh/sshd_config", "# by Debian\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication yes\n"),
             ("usr/share/zoneinfo/Europe/Berlin", "TZif"),
             ("usr/share/zoneinfo/Etc/UTC", "TZif"),
             ("usr/share/zoneinfo/posix/Europe/Berlin", "TZif"),
@@ -111,7 +112,7 @@ impl Machine {
 }
 
 fn open(house: &Path) -> Own {
-    Own::with(&house.join("root"), &house.join("state"), &house.join("run"), &house.join("systemctl"))
+    Own::with(&house.join("root"), &house.join("state"), &house.join("systemctl"))
 }
 
 fn house_file(house: &TempDir, name: &str) -> PathBuf {
@@ -204,10 +205,123 @@ async fn what_a_hand_does_is_mended_and_what_is_others_stays() {
     assert_eq!(waits, ["SysctlClaimed"]);
     assert_eq!(machine.read(OwnFile::Ntp.path()), "[Time]\nNTP=mine\n");
     assert_eq!(machine.read("proc/sys/vm/swappiness"), "60\n");
+    assert!(!machine.at(OwnFile::Sysctl.path()).exists());
     let refused = machine.own.put(OwnFile::Ntp, Some("# piccolo.os/host\n")).await.unwrap_err();
     assert!(refused.message.contains("is not Piccolo's"), "{refused}");
     machine.settle(None).await;
     assert_eq!(machine.read(OwnFile::Ntp.path()), "[Time]\nNTP=mine\n");
+}
+
+/// What can't be read as a whole, or not as text, is not written back.
+#[tokio::test]
+async fn no_line_of_a_person_is_lost() {
+    let machine = Machine::new();
+    let long = format!("127.0.0.1 localhost\n{}", "10.0.0.7 mine\n".repeat(80_000));
+    for (text, why) in [
+        (long.as_bytes(), "is larger than 1048576 bytes"),
+        (b"127.0.0.1 localhost # \xe9\n".as_slice(), "is not UTF-8"),
+        (b"# piccolo.os/host begin\n10.0.0.5 nas\n10.0.0.7 mine\n".as_slice(), "without its"),
+        (
+            b"# piccolo.os/host begin\n# piccolo.os/host begin\n10.0.0.7 mine\n# piccolo.os/host end\n".as_slice(),
+            "without its",
+        ),
+    ] {
+        fs::write(machine.at("etc/hosts"), text).unwrap();
+        let refused = machine.own.set_names("10.0.0.5 nas\n").await.unwrap_err();
+        assert!(refused.message.contains(why), "{refused}");
+        assert_eq!(fs::read(machine.at("etc/hosts")).unwrap(), text);
+    }
+    let text = b"LANG=C.UTF-8\n# \xe9\n".as_slice();
+    fs::write(machine.at("etc/default/locale"), text).unwrap();
+    let refused = machine.own.set_locale("de_DE.UTF-8").await.unwrap_err();
+    assert!(refused.message.contains("is not UTF-8"), "{refused}");
+    assert_eq!(fs::read(machine.at("etc/default/locale")).unwrap(), text);
+    assert!(!machine.at("etc/locale.conf").exists());
+}
+
+/// A server that is to be switched off and can't be is not forgotten, and keeps the file that locks others out.
+#[tokio::test]
+async fn a_server_that_can_not_be_asked_is_not_forgotten() {
+    let machine = Machine::new();
+    machine.settle(Some(&spec())).await;
+    assert!(machine.view().await.ssh_by_us);
+    let gone = Desired::complete(Vec::<Host>::new());
+    let plan = Hosts::<Own>::plan(&gone, &machine.view().await);
+    let places = |words: &str| plan.steps.iter().position(|it| it.to_string().starts_with(words)).unwrap();
+    assert!(places("switch the SSH server off") < places("remove /etc/ssh/sshd_config.d"), "{:?}", plan.steps);
+    fs::create_dir_all(machine.at("run/systemd/system")).unwrap();
+    let units = fs::read(house_file(&machine.house, "units")).unwrap();
+    fs::remove_file(house_file(&machine.house, "units")).unwrap();
+    assert!(machine.own.settings().await.is_err());
+    assert!(machine.own.switch_ssh(false).await.is_err());
+    assert!(machine.own.tell(piccolo_agent::host::Service::Timesyncd, "new").await.is_err());
+    fs::write(house_file(&machine.house, "units"), units).unwrap();
+    let view = machine.view().await;
+    assert!(view.ssh_by_us && view.told.values().all(|it| it != "new"), "{:?}", view.told);
+    machine.settle(None).await;
+    assert!(machine.asked().contains("disable --now ssh.service") && !machine.view().await.ssh_by_us);
+
+    // Where there is no systemd there is nothing to switch off.
+    let machine = Machine::new();
+    fs::remove_file(house_file(&machine.house, "units")).unwrap();
+    assert!(machine.view().await.services.is_empty());
+    machine.own.switch_ssh(false).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_server_of_a_person_stays_theirs() {
+    let machine = Machine::new();
+    let units = UNITS.to_owned() + "UnitFileState=enabled\n";
+    fs::write(house_file(&machine.house, "units"), &units).unwrap();
+    let (_, waits) = machine.settle(Some(&spec())).await;
+    assert_eq!(waits, ["SshStopped"]);
+    assert!(machine.own.switch_ssh(true).await.is_err());
+    let view = machine.view().await;
+    assert!(!view.ssh_by_us && !machine.asked().contains("enable"), "{}", machine.asked());
+    let (file, ours) = (machine.read(OwnFile::Ssh.path()), "Match User ");
+    assert!(!file.split(ours).next().unwrap().contains("PasswordAuthentication"), "{file}");
+    fs::write(house_file(&machine.house, "units"), units.replace("inactive\nUnit", "active\nUnit")).unwrap();
+    let (done, waits) = machine.settle(Some(&spec())).await;
+    assert_eq!((done, waits), (vec!["have ssh read its files".to_owned()], Vec::new()));
+    machine.settle(None).await;
+    assert!(!machine.asked().contains("disable"), "{}", machine.asked());
+}
+
+#[tokio::test]
+async fn a_server_that_would_not_read_our_file_is_not_switched_on() {
+    for (config, reads) in [
+        ("", false),
+        ("#Include /etc/ssh/sshd_config.d/*.conf\n", false),
+        ("Include /etc/ssh/other.d/*.conf\n", false),
+        ("Match User x\n  Include /etc/ssh/sshd_config.d/*.conf\n", false),
+        ("PasswordAuthentication yes\nInclude /etc/ssh/sshd_config.d/*.conf\n", false),
+        ("Port 22\ninclude=\"sshd_config.d/*.conf\"\n", true),
+        ("\tInclude /etc/x.conf /etc/ssh/sshd_config.d/*\n", true),
+    ] {
+        let machine = Machine::new();
+        machine.write("etc/ssh/sshd_config", config);
+        let (_, waits) = machine.settle(Some(&spec())).await;
+        assert_eq!(waits.is_empty(), reads, "{config} {waits:?}");
+        assert_eq!(machine.view().await.ssh_by_us, reads, "{config}");
+        assert_eq!(machine.at(OwnFile::Ssh.path()).exists(), reads, "{config}");
+        assert!(reads || waits == ["SshConfigUnread"], "{waits:?}");
+    }
+}
+
+/// When the machine starts our file sets our value, which is not what was there before.
+#[tokio::test]
+async fn what_a_value_was_before_outlives_the_machine() {
+    let machine = Machine::new();
+    machine.settle(Some(&spec())).await;
+    let again = Machine { own: Arc::new(open(machine.house.path())), ..machine };
+    let mut other = spec();
+    other.sysctls = [("vm.swappiness".to_owned(), "20".to_owned())].into();
+    again.settle(Some(&other)).await;
+    assert_eq!(again.read("proc/sys/vm/swappiness"), "20\n");
+    let kept: Vec<_> = fs::read_dir(house_file(&again.house, "")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(kept.iter().all(|it| it != "run") && house_file(&again.house, "state/settings/values.json").exists());
+    again.settle(None).await;
+    assert_eq!(again.read("proc/sys/vm/swappiness"), "60\n");
 }
 
 /// What is written for the SSH server is what it takes, and means what it should.

@@ -114,9 +114,15 @@ pub struct SettingsView {
     /// The services that are here, and whether they run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<Service, bool>,
+    /// The services that are started when the machine starts.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub enabled: BTreeSet<Service>,
     /// Whether the SSH server was switched on by us.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ssh_by_us: bool,
+    /// Whether the SSH server would not read our file, or something else before it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ssh_unread: bool,
     /// The port of the machine's API, where others reach it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_port: Option<u16>,

@@ -196,9 +196,15 @@ impl Settings for FakeSettings {
             if !on && !inner.view.ssh_by_us {
                 inner.trespasses.push("switch ssh off".to_owned());
             }
+            if on && !inner.view.ssh_by_us && inner.view.enabled.contains(&Service::Ssh) {
+                inner.trespasses.push("take the SSH server of others for ours".to_owned());
+            }
             inner.view.ssh_by_us = on;
             inner.view.services.insert(Service::Ssh, on);
-            if !on {
+            if on {
+                inner.view.enabled.insert(Service::Ssh);
+            } else {
+                inner.view.enabled.remove(&Service::Ssh);
                 inner.view.told.remove(&Service::Ssh);
             }
             Ok(())

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use self::files::Files;
+use self::{files::Files, look::Unit};
 use super::program::run;
 use crate::host::{HostError, OwnFile, Reason, Service, Settings, SettingsView};
 
@@ -23,6 +23,8 @@ use crate::host::{HostError, OwnFile, Reason, Service, Settings, SettingsView};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often is looked at what nobody tells of.
 const RECHECK: Duration = Duration::from_secs(60);
+/// What is there where systemd keeps the machine.
+const BOOTED: &str = "/run/systemd/system";
 /// The units of each service, the likeliest first. A socket answers for its server.
 const UNITS: &[(Service, &[&str])] = &[
     (Service::Timesyncd, &["systemd-timesyncd.service"]),
@@ -44,13 +46,13 @@ pub struct Own {
 
 impl Own {
     /// Returns the settings of this machine, whose API others reach at this port.
-    pub fn open(state_dir: &Path, run_dir: &Path, api_port: Option<u16>) -> Self {
-        Self { api_port, ..Self::with(Path::new("/"), state_dir, run_dir, Path::new("systemctl")) }
+    pub fn open(state_dir: &Path, api_port: Option<u16>) -> Self {
+        Self { api_port, ..Self::with(Path::new("/"), state_dir, Path::new("systemctl")) }
     }
 
     /// Returns the settings of a machine whose files are under this directory, with this program in place of `systemctl`.
-    pub fn with(root: &Path, state_dir: &Path, run_dir: &Path, systemctl: &Path) -> Self {
-        let files = Files::new(root, state_dir, run_dir);
+    pub fn with(root: &Path, state_dir: &Path, systemctl: &Path) -> Self {
+        let files = Files::new(root, state_dir);
         Self {
             files,
             systemctl: systemctl.to_owned(),
@@ -86,21 +88,38 @@ impl Own {
         run(&self.systemctl.to_string_lossy(), words, PATIENCE).await
     }
 
-    /// Returns the units that are here, and whether they run. Where there is no systemd there are none.
-    async fn units(&self) -> Vec<(Service, &'static str, bool)> {
+    /// Returns the units that are here. Where there is no systemd there are none; that nobody answers says nothing of them.
+    async fn units(&self) -> Result<Vec<Unit>, HostError> {
         let all: Vec<&str> = UNITS.iter().flat_map(|(_, units)| units.iter().copied()).collect();
-        let words = [&["show", "--property=Id,LoadState,ActiveState"], all.as_slice()].concat();
-        let told = self.systemctl(&words).await.unwrap_or_default();
-        look::units(&told, UNITS)
+        let words = [&["show", "--property=Id,LoadState,ActiveState,UnitFileState"], all.as_slice()].concat();
+        match self.systemctl(&words).await {
+            Ok(told) => Ok(look::units(&told, UNITS)),
+            Err(_) if !self.files.at(BOOTED).exists() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the unit of a service: one that runs, or one that is here.
-    async fn unit(&self, service: Service) -> Result<&'static str, HostError> {
-        let units = self.units().await;
-        let mine = || units.iter().filter(|(of, ..)| *of == service);
-        let found = mine().find(|(.., runs)| *runs).or_else(|| mine().next());
-        let missing = || HostError::new(Reason::Gone, format!("{} is not here any more", service.as_str()));
-        found.map(|(_, unit, _)| *unit).ok_or_else(missing)
+    async fn unit(&self, service: Service) -> Result<Option<Unit>, HostError> {
+        let units = self.units().await?;
+        let mine = || units.iter().filter(|it| it.service == service);
+        Ok(mine().find(|it| it.runs).or_else(|| mine().next()).copied())
+    }
+
+    /// Switches the SSH server on, unless somebody else did.
+    async fn switch_ssh_on(&self) -> Result<(), HostError> {
+        let mut units = self.units().await?;
+        units.retain(|it| it.service == Service::Ssh);
+        let memo = self.blocking(Files::memo).await?;
+        if units.iter().any(|it| it.runs || it.enabled) && !memo.ssh_by_us {
+            let message = "The SSH server was switched on by somebody else meanwhile, and is looked at anew";
+            return Err(HostError::new(Reason::Refused, message));
+        }
+        let missing = || HostError::new(Reason::Gone, "There is no SSH server here any more");
+        let unit = units.iter().find(|it| it.runs).or_else(|| units.first()).ok_or_else(missing)?;
+        // Written down first: an end in between must not leave a server on that nobody switches off.
+        self.change(|files| files.note_ssh(true)).await?;
+        self.systemctl(&["enable", "--now", unit.name]).await.map(drop)
     }
 }
 
@@ -108,10 +127,14 @@ impl Settings for Own {
     async fn settings(&self) -> Result<SettingsView, HostError> {
         let mut view = self.blocking(look::look).await?;
         view.api_port = self.api_port;
-        for (service, _, runs) in self.units().await {
-            *view.services.entry(service).or_default() |= runs;
+        for unit in self.units().await? {
+            *view.services.entry(unit.service).or_default() |= unit.runs;
+            view.enabled.extend(unit.enabled.then_some(unit.service));
         }
-        let ours = view.files.values().any(|it| it.ours) || !view.names.is_empty() || !view.before.is_empty();
+        let ours = view.files.values().any(|it| it.ours)
+            || !view.names.is_empty()
+            || !view.before.is_empty()
+            || view.ssh_by_us;
         self.idle.store(!ours, Ordering::Relaxed);
         Ok(view)
     }
@@ -163,23 +186,20 @@ impl Settings for Own {
 
     async fn tell(&self, service: Service, digest: &str) -> Result<(), HostError> {
         // Where it does not run it reads its files when it starts.
-        if let Ok(unit) = self.unit(service).await {
-            self.systemctl(&["try-reload-or-restart", unit]).await?;
+        if let Some(unit) = self.unit(service).await? {
+            self.systemctl(&["try-reload-or-restart", unit.name]).await?;
         }
         let digest = (!digest.is_empty()).then(|| digest.to_owned());
         self.change(move |files| files.note_told(service, digest)).await
     }
 
     async fn switch_ssh(&self, on: bool) -> Result<(), HostError> {
-        let unit = self.unit(Service::Ssh).await;
         if on {
-            let unit = unit?;
-            // Written down first: an end in between must not leave a server on that nobody switches off.
-            self.change(|files| files.note_ssh(true)).await?;
-            return self.systemctl(&["enable", "--now", unit]).await.map(drop);
+            return self.switch_ssh_on().await;
         }
-        if let Ok(unit) = unit {
-            self.systemctl(&["disable", "--now", unit]).await?;
+        // What is not here can't be switched off; where nobody knows, it is not forgotten that it is to be.
+        if let Some(unit) = self.unit(Service::Ssh).await? {
+            self.systemctl(&["disable", "--now", unit.name]).await?;
         }
         self.change(|files| {
             files.note_told(Service::Ssh, None)?;

@@ -137,6 +137,10 @@ impl Work<'_> {
             } else if !self.view.users.contains(&ssh.user) {
                 let message = format!("There is no user `{}` for SSH; `useradd -m {0}` makes one", ssh.user);
                 Some(("UserMissing", message))
+            } else if self.view.ssh_unread {
+                let message = "The SSH server would not read what Piccolo writes, or something else before it; put the line \
+                               `Include /etc/ssh/sshd_config.d/*.conf` first in `/etc/ssh/sshd_config`";
+                Some(("SshConfigUnread", message.to_owned()))
             } else {
                 None
             };
@@ -147,6 +151,10 @@ impl Work<'_> {
     }
 
     fn files(&mut self, off: &BTreeSet<OwnFile>) {
+        if self.spec.ssh.is_none() && self.view.ssh_by_us {
+            // First of all: without our file the server lets in whom it kept out.
+            self.acts.push(Act::SwitchSsh { on: false });
+        }
         let mut after: BTreeMap<OwnFile, String> = BTreeMap::new();
         let mut claimed = false;
         for file in OwnFile::ALL {
@@ -192,11 +200,15 @@ impl Work<'_> {
                 self.acts.push(Act::Tell { service, digest: digest.unwrap_or_default() });
             }
         }
-        if wants_ssh && !runs(Service::Ssh) && !without_ssh {
-            self.acts.push(Act::SwitchSsh { on: true });
+        if !wants_ssh || runs(Service::Ssh) || without_ssh {
+            return;
         }
-        if !wants_ssh && self.view.ssh_by_us {
-            self.acts.push(Act::SwitchSsh { on: false });
+        if self.view.enabled.contains(&Service::Ssh) && !self.view.ssh_by_us {
+            let message = "The SSH server does not run; it is not Piccolo's, as somebody else enabled it: \
+                           `systemctl start ssh` (or `sshd`) starts it";
+            self.waits.push(("SshStopped", message.to_owned()));
+        } else {
+            self.acts.push(Act::SwitchSsh { on: true });
         }
     }
 }

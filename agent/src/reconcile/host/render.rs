@@ -8,7 +8,7 @@ use std::{
 
 use piccolo_schema::{HostSpec, host::sysctl};
 
-use crate::host::{OURS, OwnFile, SettingsView, firewall};
+use crate::host::{OURS, OwnFile, Service, SettingsView, firewall};
 
 /// The address by which a machine knows itself by its own name, as distributions have it.
 const SELF: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 1, 1));
@@ -18,7 +18,7 @@ pub(super) fn file(file: OwnFile, spec: &HostSpec, view: &SettingsView) -> Optio
     let body = match file {
         OwnFile::Ntp if spec.ntp.is_empty() => None,
         OwnFile::Ntp => Some(format!("[Time]\nNTP=\nNTP={}\n", spec.ntp.join(" "))),
-        OwnFile::Sysctl => sysctls(spec),
+        OwnFile::Sysctl => sysctls(spec, view),
         OwnFile::Mdns => spec.mdns.then(|| "[Resolve]\nMulticastDNS=yes\n".to_owned()),
         // %H is the name of the machine.
         OwnFile::Announcement => view
@@ -34,23 +34,21 @@ pub(super) fn file(file: OwnFile, spec: &HostSpec, view: &SettingsView) -> Optio
     })
 }
 
-fn sysctls(spec: &HostSpec) -> Option<String> {
-    if spec.sysctls.is_empty() {
-        return None;
-    }
+/// What a file of others sets is left to it.
+fn sysctls(spec: &HostSpec, view: &SettingsView) -> Option<String> {
     let mut text = String::new();
-    for (name, value) in &spec.sysctls {
+    for (name, value) in spec.sysctls.iter().filter(|(name, _)| !view.others_sysctls.contains_key(*name)) {
         _ = writeln!(text, "{name} = {}", sysctl::plain(value));
     }
-    Some(text)
+    (!text.is_empty()).then_some(text)
 }
 
-/// Where we switch the server on, nobody gets in by a password: nobody did before. Where somebody else did, only our user's
-/// is of no use any more.
+/// Where we switch the server on, nobody gets in by a password: nobody did before. Where somebody else did, even if it is down
+/// just now, only our user's is of no use any more.
 fn sshd(user: &str, view: &SettingsView) -> String {
-    let runs = view.services.get(&crate::host::Service::Ssh) == Some(&true);
+    let theirs = view.services.get(&Service::Ssh) == Some(&true) || view.enabled.contains(&Service::Ssh);
     let no_passwords = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n";
-    let for_all = if view.ssh_by_us || !runs { no_passwords } else { "" };
+    let for_all = if view.ssh_by_us || !theirs { no_passwords } else { "" };
     let keys = OwnFile::SshKeys.path();
     format!("{for_all}Match User {user}\nAuthorizedKeysFile .ssh/authorized_keys {keys}\n{no_passwords}")
 }

@@ -32,7 +32,8 @@ pub(super) struct Files {
     root: PathBuf,
     /// What is remembered for good.
     memo: PathBuf,
-    /// What is remembered until the next start of the machine, as values of the kernel are.
+    /// What the values of the kernel were that we changed. Our file sets them again when the machine starts, so this is
+    /// remembered for good too: our own value would be taken for what was there before.
     values: PathBuf,
 }
 
@@ -47,8 +48,8 @@ pub(super) struct Memo {
 }
 
 impl Files {
-    pub(super) fn new(root: &Path, state_dir: &Path, run_dir: &Path) -> Self {
-        let (memo, values) = (state_dir.join("settings/memo.json"), run_dir.join("settings/values.json"));
+    pub(super) fn new(root: &Path, state_dir: &Path) -> Self {
+        let (memo, values) = (state_dir.join("settings/memo.json"), state_dir.join("settings/values.json"));
         Self { root: root.to_owned(), memo, values }
     }
 
@@ -60,6 +61,16 @@ impl Files {
     /// Reads a file of the machine; none if there is none.
     pub(super) fn read(&self, path: &str) -> Result<Option<String>, HostError> {
         read(&self.at(path))
+    }
+
+    /// Reads a file that is written back: what is not text in it would be lost.
+    fn read_whole(&self, path: &str) -> Result<Option<String>, HostError> {
+        let Some(bytes) = bytes(&self.at(path))? else { return Ok(None) };
+        let refused = |_| {
+            let message = format!("`{path}` is not UTF-8 throughout, so it is not written to; mend it with `iconv`");
+            HostError::new(Reason::Refused, message)
+        };
+        String::from_utf8(bytes).map(Some).map_err(refused)
     }
 
     pub(super) fn sysctl_path(name: &str) -> String {
@@ -96,8 +107,10 @@ impl Files {
 
     /// Writes the language wherever the distribution keeps it; what else is in these files stays.
     pub(super) fn set_locale(&self, locale: &str) -> Result<(), HostError> {
-        for (index, path) in LOCALES.into_iter().enumerate() {
-            let Some(text) = self.read(path)?.or_else(|| (index == 0).then(String::new)) else { continue };
+        // All are read before the first is written: one that can't be read must not leave the other one changed.
+        let texts = LOCALES.map(|path| self.read_whole(path)).into_iter().collect::<Result<Vec<_>, _>>()?;
+        for (index, (path, text)) in LOCALES.into_iter().zip(texts).enumerate() {
+            let Some(text) = text.or_else(|| (index == 0).then(String::new)) else { continue };
             let others = text.lines().filter(|line| !line.trim_start().starts_with("LANG="));
             let lines: Vec<&str> = others.collect();
             let line = format!("LANG={locale}");
@@ -126,8 +139,15 @@ impl Files {
     }
 
     pub(super) fn set_names(&self, lines: &str) -> Result<(), HostError> {
-        let text = self.read(NAMES)?.unwrap_or_default();
-        let (others, _) = split_names(&text);
+        let text = self.read_whole(NAMES)?.unwrap_or_default();
+        let Names { others, whole, .. } = split_names(&text);
+        if !whole {
+            let message = format!(
+                "`{NAMES}` has a line `{OURS} begin` without its `{OURS} end`, so nobody knows which lines are \
+                 Piccolo's; put the end after the last of them, or take the begin out"
+            );
+            return Err(HostError::new(Reason::Refused, message));
+        }
         let text = if lines.is_empty() { others } else { format!("{others}{OURS} begin\n{lines}{OURS} end\n") };
         self.put(NAMES, &text)
     }
@@ -183,12 +203,23 @@ impl Files {
     }
 }
 
-/// Takes our lines out of the table of names. Returns the others, and ours.
-pub(super) fn split_names(text: &str) -> (String, String) {
-    let (mut others, mut ours, mut within) = (String::new(), String::new(), false);
+/// The lines of the table of names.
+pub(super) struct Names {
+    pub(super) others: String,
+    pub(super) ours: String,
+    /// Whether each mark that begins our lines has one that ends them.
+    pub(super) whole: bool,
+}
+
+/// Tells our lines of the table of names from the others.
+pub(super) fn split_names(text: &str) -> Names {
+    let (mut others, mut ours, mut within, mut whole) = (String::new(), String::new(), false, true);
     for line in text.lines() {
         match line.strip_prefix(OURS).map(str::trim) {
-            Some("begin") => within = true,
+            Some("begin") => {
+                whole &= !within;
+                within = true;
+            }
             Some("end") => within = false,
             _ => {
                 let to = if within { &mut ours } else { &mut others };
@@ -197,13 +228,22 @@ pub(super) fn split_names(text: &str) -> (String, String) {
             }
         }
     }
-    (others, ours)
+    Names { others, ours, whole: whole && !within }
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<String>, HostError> {
+    Ok(bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Reads a file as a whole, or not at all; none if there is none.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, HostError> {
     let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+    match File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        Ok(_) if bytes.len() as u64 > LARGEST => {
+            let message = format!("`{}` is larger than {LARGEST} bytes; make it smaller", path.display());
+            Err(HostError::new(Reason::Refused, message))
+        }
+        Ok(_) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(HostError::new(reason(&error), format!("`{}` can't be read ({error})", path.display()))),
     }

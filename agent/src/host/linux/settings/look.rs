@@ -9,7 +9,7 @@ use std::{
 
 use piccolo_schema::host::sysctl;
 
-use super::files::{Files, LOCALES, NAMES, ZONE_NAME, ZONES, read, split_names};
+use super::files::{Files, LOCALES, NAMES, Names, ZONE_NAME, ZONES, read, split_names};
 use crate::host::{FileThere, HostError, OwnFile, Reason, Service, SettingsView};
 
 /// The most names of a directory that are looked at.
@@ -19,11 +19,15 @@ const DEEPEST: usize = 3;
 /// Where files of others set values of the kernel. Those of a distribution are defaults, and give way to ours.
 const SYSCTLS: &str = "/etc/sysctl.d";
 const SYSCTL: &str = "/etc/sysctl.conf";
+/// What the SSH server reads first. Where there is none, some distributions have theirs in the second place.
+const SSHD: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
+/// How it is told to read our file.
+const INCLUDED: [&str; 2] = ["/etc/ssh/sshd_config.d/", "sshd_config.d/"];
 
 pub(super) fn look(files: &Files) -> Result<SettingsView, HostError> {
     let memo = files.memo()?;
     let table = files.read(NAMES)?.unwrap_or_default();
-    let (others, names) = split_names(&table);
+    let Names { others, ours: names, .. } = split_names(&table);
     let first_word = |path: &str| {
         let text = files.read(path)?;
         let word = text.and_then(|it| {
@@ -43,6 +47,7 @@ pub(super) fn look(files: &Files) -> Result<SettingsView, HostError> {
         before: files.before()?,
         others_sysctls: others_sysctls(files)?,
         ssh_by_us: memo.ssh_by_us,
+        ssh_unread: !sshd_reads_ours(files),
         users: users(&files.read("/etc/passwd")?.unwrap_or_default()),
         ..SettingsView::default()
     };
@@ -134,6 +139,35 @@ fn others_sysctls(files: &Files) -> Result<BTreeMap<String, String>, HostError> 
     Ok(all)
 }
 
+/// Returns true if it is known that the SSH server reads our file. Where nobody may look, it is not.
+fn sshd_reads_ours(files: &Files) -> bool {
+    let text = SSHD.into_iter().find_map(|path| files.read(path).transpose());
+    text.is_some_and(|text| text.is_ok_and(|text| includes_ours(&text)))
+}
+
+/// Returns true if our file is read for everybody, and before anything else says who gets in by a password: what comes first
+/// counts.
+fn includes_ours(text: &str) -> bool {
+    for line in text.lines() {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=' || c == '"').filter(|word| !word.is_empty());
+        let Some(keyword) = words.next() else { continue };
+        match keyword.to_ascii_lowercase().as_str() {
+            "include" => {
+                let names =
+                    |word: &str| INCLUDED.into_iter().find_map(|home| word.strip_prefix(home).map(str::to_owned));
+                if words.filter_map(names).any(|name| ["*.conf", "*", "10-piccolo.conf"].contains(&name.as_str())) {
+                    return true;
+                }
+            }
+            "match" | "passwordauthentication" | "kbdinteractiveauthentication" | "challengeresponseauthentication" => {
+                return false;
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 fn users(passwd: &str) -> BTreeSet<String> {
     passwd
         .lines()
@@ -159,8 +193,18 @@ fn names(directory: &Path) -> Result<Vec<String>, HostError> {
     Ok(names)
 }
 
+/// A unit that is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) service: Service,
+    pub(super) name: &'static str,
+    pub(super) runs: bool,
+    /// Whether it is started when the machine starts.
+    pub(super) enabled: bool,
+}
+
 /// Reads what `systemctl show` tells: a block for each unit that was asked for.
-pub(super) fn units(told: &str, known: &[(Service, &[&'static str])]) -> Vec<(Service, &'static str, bool)> {
+pub(super) fn units(told: &str, known: &[(Service, &[&'static str])]) -> Vec<Unit> {
     let mut all = Vec::new();
     for block in told.split("\n\n") {
         let value = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -168,8 +212,10 @@ pub(super) fn units(told: &str, known: &[(Service, &[&'static str])]) -> Vec<(Se
             continue;
         };
         let runs = ["active", "reloading", "activating"].contains(&state);
+        let enabled =
+            value("UnitFileState").is_some_and(|it| ["enabled", "enabled-runtime", "generated"].contains(&it));
         let unit = known.iter().find_map(|(service, units)| Some((*service, *units.iter().find(|unit| **unit == id)?)));
-        all.extend(unit.map(|(service, unit)| (service, unit, runs)));
+        all.extend(unit.map(|(service, name)| Unit { service, name, runs, enabled }));
     }
     all
 }
