@@ -139,12 +139,37 @@ fn each_disk_that_is_not_written_to_is_told_why() {
             },
             "it is not blank",
         ),
+        // Nor beside what somebody made on the disk since.
+        (
+            target(DiskSeen { marker: Some(Marker { nonce: INSTALLING.to_owned(), first: true }), ..with_photos() }),
+            "it is not blank: there is ext4 \"photos\" on it",
+        ),
+        // Nor one that is not at the beginning, where ours is.
+        (
+            target(DiskSeen {
+                ends: Ends::Data,
+                marker: Some(Marker { nonce: INSTALLING.to_owned(), first: false }),
+                ..blank()
+            }),
+            "it is not blank",
+        ),
     ];
     for (target, why) in cases {
-        let refused = judge(&target, &[], None, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+        let refused = judge(&target, &[], &[], None, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
         assert!(refused.starts_with(SERIAL) && refused.contains(why), "{refused}");
     }
-    assert_eq!(judge(&target(blank()), &[], None, Timestamp::UNIX_EPOCH), Ok(Leave::Blank));
+    assert_eq!(judge(&target(blank()), &[], &[], None, Timestamp::UNIX_EPOCH), Ok(Leave::Blank));
+}
+
+#[test]
+fn of_two_disks_with_one_number_none_is_written_to() {
+    let one = Target { disk: FakeStick::blank(LEAST), names: Vec::new() };
+    let mut twin = one.clone();
+    twin.disk.seq += 1;
+    let judged = |all: &[Target]| judge(&one, all, &[], None, Timestamp::UNIX_EPOCH).map_err(|why| why.to_string());
+    assert!(judged(&[one.clone(), twin.clone()]).unwrap_err().contains("says the same serial number; unplug one"));
+    twin.disk.identity.serial = "B".to_owned();
+    assert_eq!(judged(&[one.clone(), twin]), Ok(Leave::Blank));
 }
 
 #[test]
@@ -153,7 +178,7 @@ fn a_ticket_is_worth_something_for_its_disk_and_its_hour() {
     let ticket = Ticket::new("wipe-1".to_owned(), &target.disk, Timestamp::UNIX_EPOCH);
     let later = Timestamp::from_second(3600).unwrap();
     let judged = |ticket: &Ticket, name, now| {
-        judge(&target, std::slice::from_ref(ticket), Some(name), now).map_err(|why| why.to_string())
+        judge(&target, &[], std::slice::from_ref(ticket), Some(name), now).map_err(|why| why.to_string())
     };
     assert_eq!(judged(&ticket, "wipe-1", Timestamp::UNIX_EPOCH), Ok(Leave::Ticket("wipe-1".to_owned())));
     assert!(judged(&ticket, "wipe-1", later).unwrap_err().contains("held for an hour"));

@@ -4,13 +4,17 @@
 //! reaches, and starts `piccolod installer` for each question. Who asks and goes away does not end what was begun.
 
 use std::{
+    fs::File,
     io::{BufRead, Read, Write},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take},
@@ -35,6 +39,8 @@ const LONGEST: u64 = 16 << 10;
 const MOST_TOLD: u64 = 16 << 20;
 /// How long it may be silent: a large state is copied without a word.
 const SILENCE: Duration = Duration::from_secs(3600);
+/// How long one who listens may stand still before nothing more is told.
+const STILL: Duration = Duration::from_secs(5);
 /// How long it may take to look at all disks.
 const LOOK: Duration = Duration::from_secs(120);
 
@@ -112,45 +118,49 @@ pub async fn installer() -> ExitCode {
     let asked = read
         .map_err(|error| error.to_string())
         .and_then(|_| serde_json::from_str::<Asked>(&text).map_err(|error| error.to_string()));
+    let ear = Ear::new(std::io::stdout().as_fd().try_clone_to_owned().ok(), STILL);
     let answered = match asked {
         Err(why) => Err(format!("the question can't be understood ({why})")),
-        Ok(asked) => answer(asked, Path::new(DIR)).await,
+        Ok(asked) => answer(asked, Path::new(DIR), &ear).await,
     };
     match answered {
         Ok(last) => {
-            tell(&last);
+            ear.tell(&last);
             ExitCode::SUCCESS
         }
         Err(why) => {
             tracing::warn!(why, "nothing was done");
-            tell(&json!(Told::refused(why)));
+            ear.tell(&json!(Told::refused(why)));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Returns the last line of the answer.
-async fn answer(asked: Asked, dir: &Path) -> Result<Value, String> {
-    let stick = Stick::open(dir).map_err(|error| error.message)?;
+async fn answer(asked: Asked, dir: &Path, ear: &Ear) -> Result<Value, String> {
+    let open = async || Stick::open(dir).await.map_err(|error| error.message);
     match asked {
         Asked::Look {} => {
-            let offers = offers(&stick).await.map_err(|why| why.to_string())?;
+            let offers = offers(&Stick::look(dir)).await.map_err(|why| why.to_string())?;
             Ok(json!({ "items": offers }))
         }
         Asked::Ticket { disk, serial } => {
-            let (disk, ticket) = stick.ticket(&disk, &serial).await.map_err(|error| error.message)?;
+            let (disk, ticket) = open().await?.ticket(&disk, &serial).await.map_err(|error| error.message)?;
             let until = clock::text(ticket.until());
             Ok(json!(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until }))
         }
         Asked::Install(order) => {
-            let told = std::sync::Mutex::new(None);
+            let stick = open().await?;
+            // Else what one left that was cut off would use the disk.
+            stick.clear().await;
+            let told = Mutex::new(None);
             let hear = |it: Told| {
                 if it.is_last() {
                     if let Ok(mut told) = told.lock() {
                         *told = Some(it);
                     }
                 } else {
-                    tell(&json!(it));
+                    ear.tell(&json!(it));
                 }
             };
             install(&stick, &order, clock::now(), &hear).await;
@@ -163,9 +173,46 @@ async fn answer(asked: Asked, dir: &Path) -> Result<Value, String> {
     }
 }
 
-/// Writes a line, if somebody listens.
-fn tell(document: &Value) {
-    let text = zeroize::Zeroizing::new(format!("{document}\n"));
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Who asked, for as long as it listens: one that went away or stands still ends nothing, and delays nothing but once.
+struct Ear(Mutex<Option<File>>);
+
+impl Ear {
+    fn new(out: Option<OwnedFd>, still: Duration) -> Self {
+        if let Some(out) = &out {
+            // What is no socket is a file or a terminal, and stands still for nobody.
+            let _ = set_socket_timeout(out, Timeout::Send, Some(still));
+        }
+        Self(Mutex::new(out.map(File::from)))
+    }
+
+    /// Writes a line, if somebody listens.
+    fn tell(&self, document: &Value) {
+        let text = zeroize::Zeroizing::new(format!("{document}\n"));
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.as_mut().is_some_and(|it| it.write_all(text.as_bytes()).is_err()) {
+            *out = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn one_who_stands_still_is_told_nothing_more() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let ear = Ear::new(Some(near.into()), Duration::from_millis(1));
+        ear.tell(&json!({ "step": 1 }));
+        let mut told = [0; 11];
+        far.read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"{\"step\":1}\n");
+        // More than any buffer holds, and nobody reads.
+        let long = json!("x".repeat(1 << 20));
+        (0..64).for_each(|_| ear.tell(&long));
+        assert!(ear.0.lock().unwrap().is_none());
+        Ear::new(None, STILL).tell(&long);
+    }
 }

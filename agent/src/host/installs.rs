@@ -39,7 +39,8 @@ pub trait Installs: Send + Sync {
     fn tickets(&self) -> impl Future<Output = Result<Vec<Ticket>, HostError>> + Send;
     /// Uses a ticket up, if the disk is still what it was made for.
     fn use_up(&self, ticket: &str, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Leaves the mark by which it is known that this disk is ours to write to, if it is still as it was seen.
+    /// Leaves the mark by which it is known that this disk is ours to write to, if it is still as it was seen, and takes away
+    /// what else tells of its content. The verbs after it write to that disk alone.
     fn mark(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Writes partitions, the start, the system and an empty encrypted state.
     fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
@@ -61,7 +62,9 @@ impl Target {
     pub fn is_unfinished(&self) -> bool {
         // Where there are partitions they alone say what this is.
         if self.names.is_empty() {
-            return self.disk.marker.as_ref().is_some_and(|mark| mark.nonce == INSTALLING);
+            // A mark beside anything else was left behind, and somebody has used the disk since.
+            let alone = self.disk.partitions.is_empty() && self.disk.signatures.is_empty();
+            return alone && self.disk.marker.as_ref().is_some_and(|mark| mark.first && mark.nonce == INSTALLING);
         }
         let ours = |name: &String| ["esp", "_empty"].contains(&name.as_str()) || name.starts_with("piccolo");
         self.names.iter().any(|name| name == UNFINISHED) && self.names.iter().all(ours)

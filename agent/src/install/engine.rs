@@ -45,12 +45,13 @@ pub struct Offer {
 /// When nothing can be installed from here, or the disks can't be seen.
 pub async fn offers(host: &impl Installs) -> Result<Vec<Offer>, Refusal> {
     obstacle(host)?;
-    Ok(host.targets().await.map_err(refusal)?.iter().map(offer).collect())
+    let all = host.targets().await.map_err(refusal)?;
+    Ok(all.iter().map(|it| offer(it, &all)).collect())
 }
 
-fn offer(target: &Target) -> Offer {
+fn offer(target: &Target, all: &[Target]) -> Offer {
     let disk = &target.disk;
-    let leave = judge(target, &[], None, Timestamp::UNIX_EPOCH);
+    let leave = judge(target, all, &[], None, Timestamp::UNIX_EPOCH);
     let (ready, why) = match leave {
         Ok(Leave::Unfinished) => (true, "an installation that did not come to its end is begun anew".to_owned()),
         Ok(_) => (true, "it is blank".to_owned()),
@@ -83,7 +84,7 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
     let targets = host.targets().await.map_err(refusal)?;
     let target = choose(&order.select, &targets)?;
     let tickets = host.tickets().await.map_err(refusal)?;
-    let leave = judge(target, &tickets, order.wipe.as_deref(), now)?;
+    let leave = judge(target, &targets, &tickets, order.wipe.as_deref(), now)?;
     let (steps, disk) = (plan(&leave), &target.disk);
     for (at, step) in (1..).zip(&steps) {
         let told = Told { step: at, steps: steps.len(), text: step.to_string(), ..Told::default() };

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::Refusal;
-use crate::host::{Standing, Target, Ticket, human};
+use crate::host::{DiskSeen, Standing, Target, Ticket, human};
 
 /// The size that a disk has at least: the start, two slots, and a state that has room for images of containers.
 pub const LEAST: u64 = 3 << 30;
@@ -40,15 +40,29 @@ pub enum Step {
     Finish,
 }
 
-/// Says whether a disk may be written to, and why.
+/// Says whether a disk, one of all these, may be written to, and why.
 ///
 /// # Errors
 /// When it may not.
-pub fn judge(target: &Target, tickets: &[Ticket], wipe: Option<&str>, now: Timestamp) -> Result<Leave, Refusal> {
+pub fn judge(
+    target: &Target,
+    all: &[Target],
+    tickets: &[Ticket],
+    wipe: Option<&str>,
+    now: Timestamp,
+) -> Result<Leave, Refusal> {
     let disk = &target.disk;
     let refuse = |why: String| Err(Refusal(format!("{}: {why}", disk.name())));
     if let Some(why) = target.in_use() {
         return refuse(format!("{why}, and a disk in use is never written to"));
+    }
+    let serial = &disk.identity.serial;
+    let is_twin = |it: &DiskSeen| it.seq != disk.seq && !serial.is_empty() && it.identity.serial == *serial;
+    if let Some(twin) = all.iter().map(|it| &it.disk).find(|it| is_twin(it)) {
+        return refuse(format!(
+            "{} says the same serial number; unplug one, or see whether it hangs on two cables",
+            twin.name()
+        ));
     }
     if disk.read_only {
         return refuse("it can only be read".to_owned());

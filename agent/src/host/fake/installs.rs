@@ -127,7 +127,8 @@ impl Installs for FakeStick {
         if self.target().disk != *disk {
             return Err(HostError::new(Reason::Refused, "It is not as it was seen"));
         }
-        self.verb(|_| {}, Inner::mark)
+        // The mark comes first, and then what else tells of the old content goes.
+        self.verb(Inner::mark, |it| it.target.disk.signatures.clear())
     }
 
     async fn write(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {

@@ -2,6 +2,8 @@
 //! only. What is set up for that is in memory, and taken back by whoever comes next if it was left behind.
 
 mod compare;
+mod held;
+mod live;
 mod parts;
 
 use std::{
@@ -23,6 +25,8 @@ use zeroize::Zeroizing;
 
 use self::{
     compare::{Piece, compare},
+    held::Held,
+    live::{MAPPED, mapped, size, slots, version, written},
     parts::{Part, State},
 };
 use super::{
@@ -38,13 +42,13 @@ const SHORT: Duration = Duration::from_secs(120);
 const LONG: Duration = Duration::from_secs(3600);
 /// How often it is looked how far it is.
 const GLANCE: Duration = Duration::from_millis(500);
-/// What the state is called while it is open here.
-const MAPPED: &str = "piccolo-install";
+/// How long it is waited for another one to come to its end.
+const TURN: Duration = Duration::from_secs(10);
 /// How the target is laid out.
 const LAYOUT: &str = "/usr/lib/piccolo/target.d";
 /// What of `/etc` is the owner's.
 const OWN: &str = "var/lib/piccolo-etc/upper";
-/// What the machine remembers. The store in it is a cache, and tickets are for this machine's disks as they were.
+/// What the machine remembers, without the store, which is a cache. Tickets of the installer are not in it: they lie in memory.
 const MEMORY: &str = "var/lib/piccolo";
 const NOT_KEPT: &[&str] = &["store"];
 
@@ -53,24 +57,40 @@ pub struct Stick {
     /// Keys and mount points, in memory.
     dir: PathBuf,
     drives: Arc<Drives>,
+    held: Held,
     /// Held while this lives, so that there is one installation at a time.
-    _turn: fs::File,
+    _turn: Option<fs::File>,
 }
 
 impl Stick {
-    /// Returns it, with what it needs for itself in this directory, which has to lie in memory.
+    /// Returns it to look at disks alone, which is no hindrance to an installation, with what it needs for itself in this
+    /// directory, which has to lie in memory.
+    pub fn look(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), drives: Drives::open(dir), held: Held::default(), _turn: None }
+    }
+
+    /// Returns it, for one alone.
     ///
     /// # Errors
     /// When another installation is under way, or the directory can't be used.
-    pub fn open(dir: &Path) -> Result<Self, HostError> {
+    pub async fn open(dir: &Path) -> Result<Self, HostError> {
+        Self::open_within(dir, TURN).await
+    }
+
+    async fn open_within(dir: &Path, patience: Duration) -> Result<Self, HostError> {
         let trouble =
             |error: io::Error| HostError::new(Reason::Failed, format!("{} can't be used ({error})", dir.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(trouble)?;
         let turn = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"));
         let turn = turn.map_err(trouble)?;
-        flock(&turn, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| HostError::new(Reason::InUse, "An installation is under way; wait for its end"))?;
-        Ok(Self { dir: dir.to_owned(), drives: Drives::open(dir), _turn: turn })
+        let free = async {
+            while flock(&turn, FlockOperation::NonBlockingLockExclusive).is_err() {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        let busy = |_| HostError::new(Reason::InUse, "An installation is under way; wait for its end");
+        tokio::time::timeout(patience, free).await.map_err(busy)?;
+        Ok(Self { _turn: Some(turn), ..Self::look(dir) })
     }
 
     fn key(&self) -> String {
@@ -93,14 +113,15 @@ impl Stick {
     }
 
     /// Takes back what was set up, also by one that did not come to its end.
-    async fn clear(&self) {
+    pub async fn clear(&self) {
         for name in ["state", "esp"] {
             let at = self.dir.join(name);
             // Nothing may be there.
             drop(run("umount", ["--recursive", &at.display().to_string()], SHORT).await);
         }
-        if Path::new("/dev/mapper").join(MAPPED).exists() {
-            drop(run("cryptsetup", ["close", MAPPED], SHORT).await);
+        // What was cut off while it encrypted would still write to the disk.
+        for name in mapped(Path::new("/dev/mapper")) {
+            drop(run("cryptsetup", ["close", &name], SHORT).await);
         }
     }
 
@@ -161,30 +182,35 @@ impl Installs for Stick {
 
     async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
         self.clear().await;
-        self.drives.mark(disk, INSTALLING).await?;
+        self.held.hold(self.drives.mark(disk, INSTALLING).await?);
         // What partitions there were lay behind what is the mark now. Where the kernel had none there is nothing to forget.
         drop(run("blockdev", ["--rereadpt", &format!("/dev/{}", disk.device)], SHORT).await);
         run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
     }
 
     async fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        self.held.is_still(disk)?;
         write_key(&self.dir.join("key"))?;
         let path = format!("/dev/{}", disk.device);
         // One that can't do it has lost nothing but speed. What lies before keeps our mark, until partitions take its place.
-        drop(run("blkdiscard", ["--force", "--offset", "1M", &path], LONG).await);
+        drop(run("blkdiscard", ["--offset", "1M", &path], LONG).await);
         let (whole, hashes) = slots().await?;
         let total = size(&whole)? + size(&hashes)?;
         let begun = written(&disk.device);
         let (definitions, key) = (format!("--definitions={LAYOUT}"), format!("--key-file={}", self.key()));
         let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
         let words = words.into_iter().chain([definitions.as_str(), key.as_str(), path.as_str()]);
+        self.held.is_still(disk)?;
         let work = run("systemd-repart", words, LONG);
         with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
         pace(total, total);
+        // As we hold the disk nobody was the last to close it, by which the kernel would have done this.
+        run("blockdev", ["--flushbufs", &path], SHORT).await?;
         run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
     }
 
     async fn read_back(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        self.held.is_still(disk)?;
         let (whole, hashes) = slots().await?;
         let version = version()?;
         let mut pieces = Vec::new();
@@ -206,12 +232,14 @@ impl Installs for Stick {
     }
 
     async fn keep(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        self.held.is_still(disk)?;
         let copied = self.copy(&self.part(disk, UNFINISHED).await?).await;
         self.clear().await;
         copied
     }
 
     async fn recovery(&self, disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
+        self.held.is_still(disk)?;
         let state = self.part(disk, UNFINISHED).await?.path;
         let unlock = format!("--unlock-key-file={}", self.key());
         let told = Zeroizing::new(run("systemd-cryptenroll", [&unlock, "--recovery-key", &state], SHORT).await?);
@@ -236,14 +264,17 @@ impl Installs for Stick {
     }
 
     async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        self.held.is_still(disk)?;
         run("sync", [""; 0], LONG).await?;
         let path = format!("/dev/{}", disk.device);
         let table = run("sfdisk", ["--dump", &path], SHORT).await?;
         let Some(State(table)) = parts::finished(&table) else {
             return Err(HostError::new(Reason::Failed, format!("{} has no unfinished state", disk.name())));
         };
+        self.held.is_still(disk)?;
         feed("sfdisk", &["--quiet", "--no-reread", "--force", &path], &table).await?;
         run("blockdev", ["--flushbufs", &path], SHORT).await?;
+        self.held.let_go();
         // In memory nothing of it stays.
         drop(fs::remove_file(self.dir.join("key")));
         Ok(())
@@ -294,35 +325,6 @@ fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HostError> {
     written.map_err(|error| HostError::new(Reason::Failed, format!("No key can be handed over ({error})")))
 }
 
-/// Returns the partitions of the system that runs: its files, and their hashes.
-async fn slots() -> Result<(String, String), HostError> {
-    let text = run("veritysetup", ["status", "usr"], SHORT).await?;
-    let told = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(|it| it.trim().to_owned());
-    let strange = || HostError::new(Reason::Failed, "`veritysetup` does not tell from where the system runs");
-    Ok((told("data device:").ok_or_else(strange)?, told("hash device:").ok_or_else(strange)?))
-}
-
-/// Returns the version of the system that runs.
-fn version() -> Result<String, HostError> {
-    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let told =
-        text.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION=")).map(|it| it.trim_matches('"').to_owned());
-    told.ok_or_else(|| HostError::new(Reason::Failed, "The system does not tell its version"))
-}
-
-/// Returns the size of a device in bytes.
-fn size(device: &str) -> Result<u64, HostError> {
-    let measured = fs::File::open(device).and_then(|mut it| io::Seek::seek(&mut it, io::SeekFrom::End(0)));
-    measured.map_err(|error| HostError::new(Reason::Failed, format!("`{device}` can't be read ({error})")))
-}
-
-/// Returns how many bytes were written to a disk since it was plugged in.
-fn written(device: &str) -> u64 {
-    let text = fs::read_to_string(format!("/sys/block/{device}/stat")).unwrap_or_default();
-    let sectors: u64 = text.split_whitespace().nth(6).and_then(|it| it.parse().ok()).unwrap_or_default();
-    sectors.saturating_mul(512)
-}
-
 /// Waits for some work, and glances at it meanwhile.
 async fn with_pace<T>(work: impl Future<Output = T> + Send, glance: impl Fn() + Send + Sync) -> T {
     tokio::pin!(work);
@@ -370,4 +372,21 @@ fn entries(directory: &Path, not: &[&str]) -> Result<Vec<String>, HostError> {
 fn is_recovery_key(word: &str) -> bool {
     let is_group = |group: &str| group.len() == 8 && group.bytes().all(|it| it.is_ascii_lowercase());
     word.split('-').count() == 8 && word.split('-').all(is_group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_installs_and_all_may_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Stick::open(dir.path()).await.unwrap();
+        let why = Stick::open_within(dir.path(), Duration::from_millis(1)).await.err().unwrap();
+        assert!(why.message.contains("wait for its end"), "{}", why.message);
+        drop(Stick::look(dir.path()));
+        // One who waits gets the turn when it is free.
+        let (second, ()) = tokio::join!(Stick::open(dir.path()), async move { drop(first) });
+        assert!(second.is_ok());
+    }
 }
