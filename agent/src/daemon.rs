@@ -196,15 +196,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     let drives = Drives::open(&options.state_dir);
     controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
-    controllers.spawn(&mut tasks, Volumes(docker.clone()), &shared);
+    let (place, places) = watch::channel(GroundPlaces::default());
+    tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));
+    let footing = Arc::new(Footing::open(&options.state_dir, places));
+    controllers.spawn(&mut tasks, Volumes(docker.clone(), footing.clone()), &shared);
     let (follow, followed) = watch::channel(Followed::default());
     tasks.spawn(seams::follow(manifests.subscribe(), follow, shutdown.clone()));
     let updater = Updater::open(docker.clone(), &options.state_dir, followed)
         .with_context(|| format!("can't read what is known of updates in {}", options.state_dir.display()))?;
     tasks.spawn(updater.clone().run(options.update_interval.get(), shutdown.clone()));
-    let (place, places) = watch::channel(GroundPlaces::default());
-    tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));
-    let footing = Arc::new(Footing::open(&options.state_dir, places));
     controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone(), footing.clone()), &shared);
     let containers = Containers(docker.clone(), updater.clone(), footing);
 

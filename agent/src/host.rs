@@ -48,7 +48,7 @@ pub use self::{
     strangers::Strangers,
     tpm::{Above, Home, NotSealed, Pcrs, Quote, Sealed, Tpm, TpmSeen},
     updates::{Copied, Previous, Record, Rollout, Updates, UpdatesSeen},
-    volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes},
+    volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes, VolumesView},
 };
 use crate::console::Excerpt;
 

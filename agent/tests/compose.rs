@@ -89,7 +89,7 @@ fn every_manifest_is_accepted_and_comes_to_stand() {
             machine.add_foreign_network(wanted);
         }
         let machine = std::sync::Arc::new(machine);
-        support::pass(&Volumes(machine.clone()), &of_kind::<Volume>(&manifests));
+        support::pass(&Volumes(machine.clone(), machine.clone()), &of_kind::<Volume>(&manifests));
         stand(&name, &machine, &networks, &containers);
     }
 }

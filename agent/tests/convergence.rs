@@ -14,7 +14,7 @@ use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
     host::{
         ContainerSeen, DiskSeen, Disks as _, Ends, EngineView, HostError, Identity, Limits, NetworkView, Networks as _,
-        PacketFilter as _, Reason, RulesSeen, Secrets as _, State, Volumes as _, place,
+        PacketFilter as _, Reason, RulesSeen, Secrets as _, State, place,
     },
     reconcile::{
         Plan, Reconciler, Waiting, container::Containers, disk::Disks, firewall::Firewalls, image::Images,
@@ -294,7 +294,8 @@ impl Scene {
         let images = support::pass(&Images(Arc::clone(&self.engine)), &self.files.images());
         let networks = support::pass(&Networks(Arc::clone(&self.engine)), &self.files.networks());
         let disks = support::pass(&Disks(Arc::clone(&self.engine)), &self.files.disks());
-        let volumes = support::pass(&Volumes(Arc::clone(&self.engine)), &self.files.volumes());
+        let volumes =
+            support::pass(&Volumes(Arc::clone(&self.engine), Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&containers(&self.engine), &self.files.containers());
         let firewall = support::pass(&Firewalls(Arc::clone(&self.engine)), &self.files.firewall());
         secrets && images && networks && disks && volumes && containers && firewall
@@ -428,11 +429,12 @@ impl Scene {
     }
 
     fn volumes_are_as_the_files_say(&self) -> Result<(), TestCaseError> {
-        let seen = self.engine.volumes().now_or_never().unwrap().unwrap();
+        let reconciler = Volumes(Arc::clone(&self.engine), Arc::clone(&self.engine));
+        let seen = reconciler.observe().now_or_never().unwrap().unwrap();
         let plan = Volumes::<FakeEngine>::plan(&self.files.volumes(), &seen);
         let waiting: BTreeSet<String> = plan.waiting.into_iter().map(|it| it.subject).collect();
         for (name, spec) in self.files.volumes.iter().filter(|(name, _)| !waiting.contains(**name)) {
-            let volume = seen.iter().find(|it| it.name == *name);
+            let volume = seen.volumes.iter().find(|it| it.name == *name);
             prop_assert!(volume.is_some(), "there is no volume {name}");
             let (path, directory) = volume.map(|it| (it.path.clone(), it.directory.clone())).unwrap_or_default();
             prop_assert_eq!(path, spec.path.clone());

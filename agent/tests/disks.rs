@@ -501,6 +501,15 @@ async fn containers_are_told_whether_their_disk_is_there() {
     assert_eq!(is_there(), [false]);
     settle(&drives, &wanted(&[("films", &spec)])).await;
     assert_eq!(is_there(), [true]);
+    // The kernel called it otherwise when it was written down.
+    let book = room.path("state").join("disks/book.json");
+    let named = format!("\"{}\"", device.trim_start_matches("/dev/"));
+    let text = fs::read_to_string(&book).unwrap();
+    assert!(text.contains(&named));
+    fs::write(&book, text.replace(&named, "\"sdz\"")).unwrap();
+    assert_eq!(is_there(), [false]);
+    settle(&drives, &wanted(&[("films", &spec)])).await;
+    assert_eq!(is_there(), [true]);
     // Its manifest is broken, or gone, and it is still there.
     tell.send_replace(GroundPlaces::default());
     assert_eq!(is_there(), [true]);

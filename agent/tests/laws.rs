@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::{
-        DeviceSeen, FileThere, LinksView, OwnFile, RouteSeen, Service, SettingsView, UnitSeen,
+        DeviceSeen, FileThere, GroundPlaces, LinksView, OwnFile, RouteSeen, Service, SettingsView, UnitSeen,
         fake::{FakeEngine, FakeLinks, FakeSettings, When},
     },
     reconcile::{
@@ -183,7 +183,7 @@ fn machine(earlier: &Files, drifts: &[Drift]) -> Arc<FakeEngine> {
         support::pass(&Secrets(Arc::clone(&engine)), &earlier.secrets());
         support::pass(&Images(Arc::clone(&engine)), &earlier.images());
         support::pass(&Networks(Arc::clone(&engine)), &earlier.networks());
-        support::pass(&Volumes(Arc::clone(&engine)), &earlier.volumes());
+        support::pass(&Volumes(Arc::clone(&engine), Arc::clone(&engine)), &earlier.volumes());
         support::pass(&Firewalls(Arc::clone(&engine)), &earlier.firewall());
         support::pass(&containers(&engine), &earlier.containers());
         engine.let_time_pass();
@@ -241,9 +241,27 @@ proptest! {
     }
 
     #[test]
-    fn volumes_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {
-        let world = || Fake::<Volumes<FakeEngine>> { engine: machine(&earlier, &drifts), start: Volumes };
+    fn volumes_keep_the_laws(
+        earlier in files(),
+        drifts in drifts(6),
+        today in files(),
+        disk in proptest::option::of(proptest::sample::select(&["/srv/one", "/srv"])),
+    ) {
+        // A disk that is not mounted, on which some of them are to lie.
+        let disks = disk.map(|at| ("media".to_owned(), at.to_owned())).into_iter().collect();
+        let places = GroundPlaces { disks, ..today.places() };
+        let world = || {
+            let engine = machine(&earlier, &drifts);
+            engine.declare_places(places.clone());
+            Fake::<Volumes<FakeEngine>> { engine, start: |engine| Volumes(Arc::clone(&engine), engine) }
+        };
         laws(world, &today.volumes());
+        let world = world();
+        for _ in 0..3 {
+            support::pass(&world.reconciler(), &today.volumes());
+        }
+        let trespasses = world.engine.trespasses();
+        prop_assert!(!trespasses.iter().any(|it| it.contains("on the bare")), "{:?}", trespasses);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::{
 use piccolo_agent::{
     host::{
         DisksView, EngineView, FilterView, ImagesView, LinksView, NetworkView, Rules, SecretsView, SettingsView,
-        SourcesView, VolumeSeen,
+        SourcesView, VolumesView,
         fake::{FakeEngine, FakeLinks, FakeSettings},
     },
     reconcile::{
@@ -53,13 +53,6 @@ struct Wanted<S> {
     consented: BTreeSet<String>,
     #[serde(flatten, bound(deserialize = "S: Deserialize<'de>"))]
     manifests: BTreeMap<String, S>,
-}
-
-/// The form of `observed.toml` for volumes.
-#[derive(Deserialize)]
-struct SeenVolumes {
-    #[serde(default)]
-    volumes: Vec<VolumeSeen>,
 }
 
 #[test]
@@ -144,7 +137,7 @@ fn filter(plan: &Plan<firewall::FirewallStep>) -> Option<&Rules> {
 fn volume_plans_are_as_written_down() {
     let cases = each_case("volume", |desired, observed| {
         let desired = read_desired::<VolumeSpec, Volume>(desired, Volume::new);
-        let observed = toml::from_str::<SeenVolumes>(observed).unwrap().volumes;
+        let observed = toml::from_str::<VolumesView>(observed).unwrap();
         describe(&Volumes::<FakeEngine>::plan(&desired, &observed))
     });
     assert!(cases >= 20, "{cases} cases are too few");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use piccolo_agent::{
-    host::{ContainerSeen, EngineView, VolumeSeen, fake::FakeEngine},
+    host::{ContainerSeen, EngineView, VolumesView, fake::FakeEngine},
     reconcile::{Reconciler, container::Containers, volume::Volumes},
 };
 use piccolo_schema::{Container, Volume};
@@ -65,7 +65,7 @@ fn what_is_not_there_is_absent() {
 #[test]
 fn a_volume_says_where_its_data_is_and_what_limits_it() {
     let said = |spec: Value, seen: &Value| {
-        let seen: Vec<VolumeSeen> = serde_json::from_value(seen.clone()).unwrap();
+        let seen: VolumesView = serde_json::from_value(json!({ "volumes": seen })).unwrap();
         let manifest = Volume::new("data", serde_json::from_value(spec).unwrap());
         Volumes::<FakeEngine>::report(std::slice::from_ref(&manifest), &seen).remove(0)
     };

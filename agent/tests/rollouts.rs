@@ -48,7 +48,7 @@ impl Scene {
         engine.keep_volume("data");
         engine.move_tag("db", "db:1", OLD);
         let volumes = Desired::complete(vec![Volume::new("data", VolumeSpec::default())]);
-        pass(&piccolo_agent::reconcile::volume::Volumes(Arc::clone(&engine)), &volumes);
+        pass(&piccolo_agent::reconcile::volume::Volumes(Arc::clone(&engine), Arc::clone(&engine)), &volumes);
         let mut scene = Self { engine, desired };
         scene.settle();
         scene.engine.write_volume("data", "precious");

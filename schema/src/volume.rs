@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Condition, quantity::Bytes};
 
-pub use places::{machines_own, plain};
+pub use places::{lies_in, machines_own, plain};
 
 /// A named place for data, which containers mount by its name and which outlives them.
 ///

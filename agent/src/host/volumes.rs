@@ -5,7 +5,7 @@ use std::future::Future;
 use piccolo_schema::VolumeSpec;
 use serde::{Deserialize, Serialize};
 
-use super::HostError;
+use super::{Ground, HostError};
 
 /// Every quota is a whole number of these, so that each file system can count it.
 const GRAIN: u64 = 64 << 10;
@@ -43,6 +43,17 @@ pub trait Snapshots: Send + Sync + 'static {
     fn drop_snapshot(&self, volume: &str, label: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Lists the snapshots of a volume, sorted by label.
     fn snapshots(&self, volume: &str) -> impl Future<Output = Result<Vec<SnapshotSeen>, HostError>> + Send;
+}
+
+/// What a look shows of volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumesView {
+    /// All volumes of the engine.
+    pub volumes: Vec<VolumeSeen>,
+    /// The places of declared disks, on which directories of volumes may lie.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grounds: Vec<Ground>,
 }
 
 /// A volume as the engine and the file system show it.

@@ -4,6 +4,7 @@ use super::{Conflict, Set, Spot};
 use crate::{
     Declared, Disk,
     parse::{Code, Path},
+    volume::lies_in,
 };
 
 pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
@@ -35,11 +36,6 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
         }
         before.push((at, disk));
     }
-}
-
-/// Returns true if one plain path is the other or below it.
-fn lies_in(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn clash((at, other): (usize, usize), key: &str, reason: String, help: &str) -> Conflict {

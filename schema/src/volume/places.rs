@@ -38,11 +38,15 @@ const SHARED: &[&str] = &[
 
 /// Says why a plain path can't be a volume: owner and mode of the directory would change for everything else in it.
 pub fn machines_own(path: &str) -> Option<String> {
-    let below = |tree: &str| path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if let Some(tree) = TREES.iter().find(|tree| below(tree)) {
+    if let Some(tree) = TREES.iter().find(|tree| lies_in(path, tree)) {
         return Some(format!("`{tree}` and all below it belongs to the machine itself"));
     }
     SHARED.contains(&path).then(|| format!("`{path}` is shared by many things"))
+}
+
+/// Returns true if a path is a directory or lies in it. Both are in their one spelling.
+pub fn lies_in(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns the one spelling of an absolute path, without doubled slashes, dots and a slash at the end.

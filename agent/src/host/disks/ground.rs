@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use piccolo_schema::container;
+use piccolo_schema::{container, volume::lies_in};
 use serde::{Deserialize, Serialize};
 
 /// The places of the disks that manifests declare, as containers need them.
@@ -53,17 +53,17 @@ impl Places {
 }
 
 impl Ground {
+    /// Returns true if a path, in its one spelling, is the mount point or lies below it.
+    pub fn holds(&self, path: &str) -> bool {
+        lies_in(path, &self.at)
+    }
+
     /// Returns true if a mount of a container leads to this disk.
     pub fn carries(&self, mount: &container::Mount) -> bool {
         let path = mount.host_path.as_deref().map(piccolo_schema::volume::plain);
-        path.is_some_and(|path| lies_in(&path, &self.at))
+        path.is_some_and(|path| self.holds(&path))
             || mount.volume.as_ref().is_some_and(|name| self.volumes.contains(name))
     }
-}
-
-/// Returns true if a path is a directory or lies in it. Both are in their one spelling.
-fn lies_in(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

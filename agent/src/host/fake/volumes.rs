@@ -135,6 +135,7 @@ impl World {
 
     fn create_volume(&mut self, name: &str, spec: &VolumeSpec) -> Result<(), HostError> {
         let volume = Volume { stamped: true, path: spec.plain_path() };
+        self.watch_the_ground_of(name, volume.path.as_deref());
         if let Some(there) = self.volumes.get(name) {
             if there.stamped && there.path == volume.path {
                 return Ok(());
@@ -175,11 +176,21 @@ impl World {
         Ok(())
     }
 
+    /// Nobody may make or change a directory where a disk is to be mounted, and is not.
+    fn watch_the_ground_of(&mut self, name: &str, path: Option<&str>) {
+        let Some(path) = path else { return };
+        if let Some(bare) = self.grounds_seen().into_iter().find(|it| !it.mounted && it.holds(path)) {
+            self.trespasses.push(format!("tend volume {name} on the bare {}", bare.at));
+        }
+    }
+
     /// Returns the directory that a verb is about to change, and notes it if it is not ours.
     fn own_place(&mut self, verb: &str, name: &str) -> Result<&mut Place, HostError> {
         if self.volumes.get(name).is_some_and(|volume| !volume.stamped) {
             self.trespasses.push(format!("{verb} volume {name}"));
         }
+        let path = self.volumes.get(name).and_then(|volume| volume.path.clone());
+        self.watch_the_ground_of(name, path.as_deref());
         self.place(name)
     }
 }

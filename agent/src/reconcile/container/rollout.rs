@@ -79,8 +79,7 @@ impl Subject<'_> {
             self.acts.push(Act::Pull { image: from });
         }
         self.follows = true;
-        let (name, spec, why) = (self.next.clone(), Box::new(self.spec.clone()), why.to_owned());
-        self.acts.push(Act::Create { name, spec, why, rollout });
+        self.create(self.next.clone(), why.to_owned(), rollout);
         Ok(())
     }
 
@@ -114,9 +113,7 @@ impl Subject<'_> {
         let condemned = record.is_some_and(|it| it.failed.contains_key(open.digest));
         let committed = offer::record(self.name, self.spec, self.machine.updates)
             .is_some_and(|it| it.current.as_deref() == Some(open.digest));
-        let wanted = self.spec.running
-            && self.spec.update.is_some()
-            && !matches!(gap(open.new, self.spec, &self.machine.limits(self.spec), self.machine.secrets), Gap::Anew(_));
+        let wanted = self.spec.running && self.spec.update.is_some() && !matches!(self.gap_of(open.new), Gap::Anew(_));
         if condemned {
             return Next::Return(None);
         }
@@ -169,8 +166,19 @@ impl Subject<'_> {
             self.acts.extend(left);
         }
         self.name_both(open);
+        // Where the daemon ended between making it and limiting it, the engine might start it beside its disk.
+        if let Gap::InPlace(fields) = self.gap_of(open.new) {
+            let limits = self.machine.limits(self.spec);
+            let (id, name) = (open.new.id.clone(), self.name.to_owned());
+            self.acts.push(Act::Update { id, name, limits, fields });
+        }
         self.acts.push(Act::Start { id: open.new.id.clone(), name: self.name.to_owned() });
         Ok(())
+    }
+
+    /// Measures the new container against the spec. Its image is the update's, whatever the spec names.
+    fn gap_of(&self, new: &ContainerSeen) -> Gap {
+        gap(new, self.spec, &self.machine.limits(self.spec), self.machine.secrets)
     }
 
     /// The old one is called `<name>.prev`, the new one `<name>`, whatever they are called now.

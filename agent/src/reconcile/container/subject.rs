@@ -16,7 +16,7 @@ use super::{
     step::{Act, ContainerStep, image},
 };
 use crate::{
-    host::{ContainerSeen, Ground, Health, Limits, State},
+    host::{ContainerSeen, Ground, Health, Limits, Rollout, State},
     reconcile::{Plan, Waiting},
 };
 
@@ -158,7 +158,7 @@ impl<'a> Subject<'a> {
             Gap::Anew(why) => why,
             Gap::None | Gap::InPlace(_) => String::new(),
         };
-        self.create(self.next.clone(), why);
+        self.create(self.next.clone(), why, self.pinned());
         if old.state.is_live() {
             self.pass_gate()?;
             self.ports_are_guarded(&self.next)?;
@@ -178,7 +178,7 @@ impl<'a> Subject<'a> {
         self.network_is_there()?;
         self.volumes_are_there()?;
         self.give_secrets()?;
-        self.create(self.name.to_owned(), String::new());
+        self.create(self.name.to_owned(), String::new(), self.pinned());
         self.start_if_wanted()
     }
 
@@ -209,7 +209,7 @@ impl<'a> Subject<'a> {
 
     /// Pulls the image, unless it is here or another manifest brings it.
     fn pull(&mut self) -> Halt {
-        let image = image(self.spec, pinned(self.name, self.spec, self.machine).as_ref());
+        let image = image(self.spec, self.pinned().as_ref());
         if self.machine.has_image(&image) {
             return Ok(());
         }
@@ -224,8 +224,12 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    fn create(&mut self, name: String, why: String) {
-        let rollout = pinned(self.name, self.spec, self.machine);
+    fn pinned(&self) -> Option<Rollout> {
+        pinned(self.name, self.spec, self.machine)
+    }
+
+    /// Makes a container that the engine never starts by itself where it may not.
+    pub(super) fn create(&mut self, name: String, why: String, rollout: Option<Rollout>) {
         let limits = self.machine.limits(self.spec);
         let by_engine = limits.restart == Limits::of(self.spec).restart;
         self.acts.push(Act::Create { name: name.clone(), spec: Box::new(self.spec.clone()), why, rollout });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption};
+use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption, volume::lies_in};
 
 use super::{
     choose::choose,
@@ -116,6 +116,11 @@ fn put_in_place(
     if !own.present {
         return vec![Act::Mount { mount }];
     }
+    if own.mount.device != mount.device {
+        // It is there, and the kernel calls its device otherwise than when it was written down. That is written down
+        // first, with the options that it has, so that those asked for are still seen to differ.
+        return vec![Act::Mount { mount: Mount { options: own.mount.options.clone(), ..mount } }];
+    }
     if own.mount.options != mount.options {
         return vec![Act::Remount { mount }];
     }
@@ -142,9 +147,6 @@ impl<'a> Taken<'a> {
     /// Takes a place for a manifest. The first by name has it, with all above and below.
     fn place(&mut self, name: &'a str, spec: &DiskSpec) -> Result<(), (&'static str, String)> {
         let Some(at) = spec.plain_mount() else { return Ok(()) };
-        let lies_in = |path: &str, above: &str| {
-            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         if let Some((place, first)) = self.places.iter().find(|(it, _)| lies_in(it, &at) || lies_in(&at, it)) {
             let message = format!("`{place}` is the mount point of the Disk manifest `{first}`; give each its own");
             return Err(("MountTaken", message));

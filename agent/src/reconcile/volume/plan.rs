@@ -6,7 +6,7 @@ use piccolo_schema::{Declared, Desired, Volume, VolumeSpec, quantity::Bytes};
 
 use super::step::{Act, VolumeStep};
 use crate::{
-    host::{Access, Directory, Quota, VolumeSeen},
+    host::{Access, Directory, Ground, Quota, VolumeSeen, VolumesView},
     reconcile::{Plan, Waiting},
 };
 
@@ -14,13 +14,13 @@ use crate::{
 type Halt = Result<(), Waiting>;
 
 /// Plans the whole kind, each subject by name. What no manifest asks for stays as it is.
-pub(super) fn plan(desired: &Desired<Volume>, observed: &[VolumeSeen]) -> Plan<VolumeStep> {
+pub(super) fn plan(desired: &Desired<Volume>, observed: &VolumesView) -> Plan<VolumeStep> {
     let wanted: BTreeMap<&str, &VolumeSpec> = desired.manifests.iter().map(|it| (it.name(), &it.spec)).collect();
-    let seen: BTreeMap<&str, &VolumeSeen> = observed.iter().map(|it| (it.name.as_str(), it)).collect();
+    let seen: BTreeMap<&str, &VolumeSeen> = observed.volumes.iter().map(|it| (it.name.as_str(), it)).collect();
     let mut first_on = BTreeMap::new();
     let mut plan = Plan::default();
     for (name, spec) in &wanted {
-        let mut subject = Subject { name, spec, acts: Vec::new() };
+        let mut subject = Subject { name, spec, grounds: &observed.grounds, acts: Vec::new() };
         let halt = subject.has_its_own_path(&mut first_on).and_then(|()| subject.decide(seen.get(name).copied()));
         let step = |act| VolumeStep { subject: (*name).to_owned(), act };
         plan.steps.extend(subject.acts.into_iter().map(step));
@@ -41,9 +41,21 @@ pub(super) fn limit_wanted(spec: &VolumeSpec, quota: &Quota) -> Result<Option<u6
     }
 }
 
+/// Returns the disk that the directory of a volume lies on, if it is not mounted.
+pub(super) fn bare<'a>(spec: &VolumeSpec, grounds: &'a [Ground]) -> Option<&'a Ground> {
+    let path = spec.plain_path()?;
+    grounds.iter().find(|ground| !ground.mounted && ground.holds(&path))
+}
+
+/// Says that a disk is not mounted, and what comes of it.
+pub(super) fn not_mounted(Ground { disk, at, .. }: &Ground) -> String {
+    format!("The disk `{disk}` is not mounted at `{at}`; this goes on once it is; see: piccolo describe disk {disk}")
+}
+
 struct Subject<'a> {
     name: &'a str,
     spec: &'a VolumeSpec,
+    grounds: &'a [Ground],
     acts: Vec<Act>,
 }
 
@@ -61,6 +73,7 @@ impl<'a> Subject<'a> {
 
     fn decide(&mut self, seen: Option<&VolumeSeen>) -> Halt {
         let Some(seen) = seen else {
+            self.is_on_firm_ground()?;
             self.acts.push(Act::Create { spec: self.spec.clone() });
             return Ok(());
         };
@@ -77,10 +90,17 @@ impl<'a> Subject<'a> {
         if !seen.stamped {
             return self.only_use();
         }
+        self.is_on_firm_ground()?;
         match &seen.directory {
             Some(directory) => self.tend(directory),
             None => Err(self.wait("DirectoryMissing", missing(seen))),
         }
+    }
+
+    /// Passes if the disk that its directory lies on is mounted. What is made or changed on a bare mount point is not the
+    /// data, and keeps the disk from being mounted.
+    fn is_on_firm_ground(&self) -> Halt {
+        bare(self.spec, self.grounds).map_or(Ok(()), |bare| Err(self.wait("MountMissing", not_mounted(bare))))
     }
 
     /// Plans for a volume that stands elsewhere than it is asked to.
@@ -111,6 +131,7 @@ impl<'a> Subject<'a> {
             );
             return Err(self.wait("PathChanged", message));
         }
+        self.is_on_firm_ground()?;
         self.acts.push(Act::Release { path: path.clone() });
         self.acts.push(Act::Create { spec: self.spec.clone() });
         Ok(())
