@@ -52,7 +52,8 @@ async fn an_image_is_loaded_from_an_archive_and_again_from_another() -> anyhow::
         ensure!(first != second, "two images are one");
         machine.until("the other one is loaded", async || status(&machine).await["imageId"] == second.as_str()).await?;
         machine.until_settled().await?;
-        ensure!(engine.inspect("web").await == before, "a container was replaced");
+        let after = engine.inspect("web").await;
+        ensure!(after == before, "a container was replaced: {before:?}, then {after:?}");
         machine.stop().await
     })
     .await
