@@ -52,6 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
     fn another_disk_under_the_same_name_is_not_it() {
         let block = tempfile::tempdir().unwrap();
         let disk = DiskSeen { device: "sdb".to_owned(), seq: 7, ..DiskSeen::default() };

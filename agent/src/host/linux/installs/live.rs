@@ -50,6 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
     fn only_states_of_installations_are_closed() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["control", "piccolo-install", "luks-repart-0123abcd", "usr", "photos"] {
