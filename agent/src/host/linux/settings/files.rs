@@ -15,8 +15,8 @@ use crate::{
     host::{FileThere, HostError, OURS, OwnFile, Reason, Service},
 };
 
-/// The largest file that is looked at.
-const LARGEST: u64 = 1 << 20;
+/// The largest file that is looked at. Lists that block names make `/etc/hosts` several megabytes large.
+const LARGEST: u64 = 16 << 20;
 /// Where time zones are.
 pub(super) const ZONES: &str = "/usr/share/zoneinfo";
 /// The table of names.
