@@ -51,9 +51,11 @@ async fn an_image_is_loaded_from_an_archive_and_again_from_another() -> anyhow::
         let second = save(&engine, "2", &path).await?;
         ensure!(first != second, "two images are one");
         machine.until("the other one is loaded", async || status(&machine).await["imageId"] == second.as_str()).await?;
+        // The container that ran the first one runs the second one soon.
+        let id = before.context("web")?.id;
+        let runs = async || engine.inspect("web").await.is_some_and(|it| it.id != id && it.state == "running");
+        machine.until("the container runs the other one", runs).await?;
         machine.until_settled().await?;
-        let after = engine.inspect("web").await;
-        ensure!(after == before, "a container was replaced: {before:?}, then {after:?}");
         machine.stop().await
     })
     .await
