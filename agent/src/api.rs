@@ -76,8 +76,9 @@ use tokio::sync::mpsc;
 
 pub use self::{
     install::Installer,
+    net::{Nets, Unconfirmed},
     plate::Plate,
-    serve::{Gate, Peer, for_networks, serve},
+    serve::{Arrival, Gate, Peer, for_networks, serve},
 };
 use crate::{
     access::Access,
@@ -203,16 +204,6 @@ pub trait Strangers: Send + Sync {
     fn rename<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), String>>;
     /// Writes down that a container was made for a manifest of this name and spec.
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
-}
-
-/// The links of the machine. An error is a sentence for people.
-pub trait Nets: Send + Sync {
-    /// Shows links, addresses, routes and name servers, and which manifest each is from.
-    fn show(&self) -> BoxFuture<'_, Result<serde_json::Value, String>>;
-    /// Lets a change on trial stay.
-    fn confirm(&self) -> BoxFuture<'_, Result<(), String>>;
-    /// Has a change that was put back be tried again.
-    fn retry(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// Knows what the machine's keys rest on. An error is a sentence for people.

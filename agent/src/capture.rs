@@ -11,6 +11,7 @@ mod health;
 mod json;
 mod keys;
 mod limits;
+mod links;
 mod log;
 mod mounts;
 mod network;
@@ -23,7 +24,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-pub use self::container::{Captured, container};
+pub use self::{
+    container::{Captured, container},
+    links::links,
+};
 use crate::foreign::{Report, Written};
 
 /// What the engine tells of all that is not ours.

@@ -38,6 +38,7 @@ mod page;
 mod plan;
 mod progress;
 mod pull;
+mod reach;
 mod ready;
 mod rollback;
 mod schema;

@@ -188,6 +188,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
         .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
     tasks.spawn(puller.clone().run(shutdown.clone()));
+    tasks.spawn(puller.clone().prove(Arc::new(nets::MachineTrials(links.clone())), shutdown.clone()));
     controllers.spawn(&mut tasks, Sources(puller.clone()), &shared);
     tasks.spawn(seams::name(manifests.subscribe(), name, shutdown.clone()));
     tasks.spawn(seams::declare(manifests.subscribe(), declare, shutdown.clone()));
@@ -215,9 +216,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         preview: Arc::new(seams::Previews(controllers.previews)),
         logs: Arc::new(seams::EngineLogs(docker.clone())),
         shells: Arc::new(seams::EngineShells(docker.clone())),
-        nets: Arc::new(nets::MachineNets(links)),
+        nets: Arc::new(nets::MachineNets(links.clone())),
         gauges: Arc::new(seams::EngineGauges::new(docker.clone())),
-        strangers: Arc::new(seams::EngineStrangers(docker.clone())),
+        strangers: Arc::new(seams::MachineStrangers(docker.clone(), links.clone())),
         archives: docker.clone(),
         prunes: docker.clone(),
         disks: drives,

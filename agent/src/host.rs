@@ -40,7 +40,10 @@ pub use self::{
         Pushed, Trouble,
     },
     installs::{INSTALLING, Installs, Pace, Target, UNFINISHED},
-    links::{CheckSeen, DeviceSeen, KEYS, Links, LinksView, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen},
+    links::{
+        CheckSeen, DeviceSeen, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen,
+        Way,
+    },
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},
     shells::Shells,

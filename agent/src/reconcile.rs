@@ -85,6 +85,11 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
         None
     }
 
+    /// Returns true if what comes after this step is put back unless somebody confirms that the machine is still reached.
+    fn begins_trial(&self) -> bool {
+        false
+    }
+
     /// Returns true if this step follows from a change of other kinds, from what a registry offers or from the end of the
     /// machine, so that it is no sign of drift.
     fn is_follow_up(&self) -> bool {

@@ -3,11 +3,12 @@
 
 mod ask;
 mod offer;
+mod prove;
 mod ssh;
 mod taken;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -26,9 +27,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use zeroize::Zeroizing;
 
+pub use self::prove::{OnTrial, Trials};
 use self::{
     ask::Question,
     offer::{Tip, present, seen, together, wanted},
+    prove::removed,
     taken::{Record, Taken},
 };
 use crate::{
@@ -75,6 +78,8 @@ struct Known {
     tip: Option<Arc<Tip>>,
     /// What all of that means beside the manifests of this revision of the directory.
     seen: Option<(u64, SourceSeen)>,
+    /// The Links that the last change from it removed.
+    removed: BTreeSet<String>,
 }
 
 impl Puller {
@@ -132,7 +137,8 @@ impl Puller {
                 continue;
             }
             let wake = Arc::<Notify>::default();
-            let known = Known { spec: spec.clone(), wake, checked: None, failure: None, tip: None, seen: None };
+            let (tip, seen, removed) = (None, None, BTreeSet::new());
+            let known = Known { spec: spec.clone(), wake, checked: None, failure: None, tip, seen, removed };
             let wake = Arc::clone(&known.wake);
             self.lock().insert(name.to_owned(), known);
             let task = Arc::clone(self).keep_asking(name.to_owned(), spec.clone(), wake);
@@ -189,17 +195,22 @@ impl Puller {
 
     async fn ask(&self, name: &str, spec: &ConfigSourceSpec) -> Result<Option<Tip>, String> {
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
-        let (authorization, key) = match &spec.credentials {
-            Some(login) if spec.is_ssh() => (None, Some(self.logins.key(&login.secret).await?)),
-            Some(login) => (Some(self.logins.authorization(&login.secret).await?), None),
-            None => (None, None),
-        };
+        let (authorization, key) = self.login(spec).await?;
         let snapshot = self.manifests.snapshot();
         let revision = self.taken(name, &snapshot).map(|taken| taken.revision);
         let known = self.lock().get(name).and_then(|known| known.tip.clone());
         let question = Question { spec, directory: &self.directory, name, authorization, key, revision };
         let answer = timeout(PATIENCE, question.ask(known.as_deref())).await;
         answer.map_err(|_| format!("it took longer than {PATIENCE:?}"))?.map_err(|error| error.to_string())
+    }
+
+    /// Returns what a source is asked with: the header of a request, or the file of a key.
+    async fn login(&self, spec: &ConfigSourceSpec) -> Result<(Option<Zeroizing<String>>, Option<PathBuf>), String> {
+        Ok(match &spec.credentials {
+            Some(login) if spec.is_ssh() => (None, Some(self.logins.key(&login.secret).await?)),
+            Some(login) => (Some(self.logins.authorization(&login.secret).await?), None),
+            None => (None, None),
+        })
     }
 
     fn hear(&self, name: &str, answer: Result<Option<Tip>, String>) {
@@ -269,6 +280,10 @@ impl Sources for Puller {
         })?;
         let named = format!("{source} {revision}").into();
         let who = Who::Committer { author: tip.author.as_str().into(), revision: named };
+        let removed = base.replaced(&texts).map(|after| removed(source, &base, &after)).unwrap_or_default();
+        if let Some(known) = self.lock().get_mut(source) {
+            known.removed = removed;
+        }
         let replaced = self.manifests.by(By { door: Door::Pull, who }).replace(texts, base).await;
         let present = present(source, &self.manifests.snapshot());
         self.book.change(source, |record| record.settle(&present))?;

@@ -31,6 +31,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo ", "makes the programs that are run here"),
     ("install ", "is done with the programs by the build"),
     ("piccolod ", "the push tests and the stories start the daemon"),
+    ("piccolo apply -f lan.toml", "changes the links of another machine: tests/reach"),
     ("piccolo claim ", "asks another machine: tests/claim"),
     ("piccolo token seed --key", "wants a key of the reader's: tests/claim"),
     ("piccolo context ", "asks other machines: tests/claim"),

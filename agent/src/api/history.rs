@@ -58,12 +58,13 @@ pub(super) async fn rollback(Authored(state): Authored, params: Params, bytes: B
         plan["digests"] = digests::show(&returns);
         return Ok(Json(plan).into_response());
     }
+    let links = trial::links(&state, &wanted);
     trial::writer(&state, within).replace(texts, base).await?;
     // After the manifests: until they are in force, it would be said of other images.
     digests::take_down(&state, &mut returns).await;
     let manifests = wanted.declared.len();
     let answer = Json(json!({ "revision": revision, "manifests": manifests, "digests": digests::show(&returns) }));
-    Ok(trial::named(answer.into_response(), &state, within))
+    Ok(trial::with_links(trial::named(answer.into_response(), &state, within), &links))
 }
 
 impl From<HistoryError> for Fault {

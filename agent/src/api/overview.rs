@@ -166,7 +166,15 @@ mod tests {
 
     fn step(subject: &str) -> StepView {
         let (text, disruption) = (format!("create container `{subject}`"), "none".to_owned());
-        StepView { subject: subject.to_owned(), text, disruption, removal: false, loses: None, observed: false }
+        StepView {
+            subject: subject.to_owned(),
+            text,
+            disruption,
+            removal: false,
+            loses: None,
+            observed: false,
+            trial: false,
+        }
     }
 
     fn plan() -> PlanView {

@@ -96,6 +96,7 @@ async fn take(Extract(mut state): Extract<State>, bytes: Bytes) -> Result<Json<V
     let turn = state.history.turn(None).await?;
     let base = base(&state, &wanted).await?;
     let texts = turn.texts(from.as_deref(), to).await?;
+    let links = trial::links(&state, &base.replaced(&texts)?);
     // From here on the next start of the agent knows whose change it was.
     turn.keep(to).await?;
     if let Err(error) = trial::writer(&state, options.within).replace(texts, base).await {
@@ -112,7 +113,7 @@ async fn take(Extract(mut state): Extract<State>, bytes: Bytes) -> Result<Json<V
         return Err(Fault::conflict("it is in force, and a hand changed more at the same time: git pull --rebase"));
     }
     let trial = options.within.and_then(|_| state.manifests.trial());
-    Ok(Json(json!({ "revision": to, "trial": trial.map(|trial| trial::show(&trial)) })))
+    Ok(Json(json!({ "revision": to, "trial": trial.map(|trial| trial::show(&trial)), "links": links })))
 }
 
 impl Wanted {

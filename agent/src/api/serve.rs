@@ -8,7 +8,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Extension, Router, middleware::from_fn_with_state};
@@ -47,6 +47,15 @@ pub enum Peer {
     User(u32),
     /// Whoever is at this address of a network. An address proves nothing, not even one of the loopback.
     Remote(IpAddr),
+}
+
+/// A connection over a network, as it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it did.
+    pub at: Instant,
+    /// Who is at its other end, even if that is a proxy.
+    pub from: IpAddr,
 }
 
 /// The door to networks.
@@ -108,11 +117,12 @@ impl Server {
         let (acceptor, crowd) = (TlsAcceptor::from(tls), Crowd::default());
         let router = for_networks(router.clone(), names.clone(), proxies.clone());
         let welcome = |(socket, address): (TcpStream, SocketAddr)| {
-            let peer = Peer::Remote(address.ip().to_canonical());
+            let from = address.ip().to_canonical();
+            let (peer, arrival) = (Peer::Remote(from), Arrival { at: Instant::now(), from });
             let (server, router, acceptor) = (self.clone(), router.clone(), acceptor.clone());
             let names = Arc::clone(&names.borrow());
             // Through a listed proxy everybody comes; how many they are together is bounded all the same.
-            let is_proxy = proxies.contains(&address.ip().to_canonical());
+            let is_proxy = proxies.contains(&from);
             let place = if is_proxy { None } else { crowd.enter(address.ip()) };
             async move {
                 if place.is_none() && !is_proxy {
@@ -126,7 +136,7 @@ impl Server {
                     () = server.stop.cancelled() => return,
                 };
                 match greeted {
-                    Ok(Some(socket)) => server.connection(socket, peer, router).await,
+                    Ok(Some(socket)) => server.connection(socket, peer, router.layer(Extension(arrival))).await,
                     Ok(None) => {}
                     Err(error) => tracing::debug!(%address, %error, "a connection did not become one"),
                 }

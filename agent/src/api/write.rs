@@ -19,7 +19,7 @@ use super::{
     params::Params,
     plan, trial, warning,
 };
-use crate::manifests::{Expect, WriteError};
+use crate::manifests::{Expect, Snapshot, WriteError};
 
 pub(super) async fn create(
     Authored(state): Authored,
@@ -79,13 +79,19 @@ pub(super) async fn delete(
         (false, true) => plan::preview(&state, &after),
         (true, _) => removed(kind, &name, &old),
         (false, false) => {
+            let links = tried(&state, kind, &after);
             trial::writer(&state, within).delete(kind, &name, expect).await?;
             object::caught_up(&state, kind, &name).await;
-            trial::named(removed(kind, &name, &old), &state, within)
+            trial::with_links(trial::named(removed(kind, &name, &old), &state, within), &links)
         }
     };
     warning::attach(&mut response, &before, &after, &identity);
     Ok(response)
+}
+
+/// Returns the Links that a change of one manifest puts on trial. Asked before it is made, as what was done is planned no more.
+fn tried(state: &State, kind: Kind, after: &Snapshot) -> Vec<String> {
+    if kind == Kind::Link { trial::links(state, after) } else { Vec::new() }
 }
 
 fn removed(kind: Kind, name: &str, old: &Value) -> Response {
@@ -114,6 +120,7 @@ pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expec
         return Ok(response);
     }
     let created_only = expect == Expect::Absent;
+    let links = tried(state, kind, &plan::with(&before, wanted.manifest.clone()));
     let manifests = trial::writer(state, within);
     let written = match &wanted.content {
         Content::Tree(tree) => manifests.put(tree, expect).await,
@@ -124,7 +131,8 @@ pub(super) async fn commit(state: &State, params: &Params, wanted: Wanted, expec
         other => other.into(),
     })?;
     let shown = object::caught_up(state, kind, &name).await.ok_or_else(|| lookup::no_such(state, kind, &name))?;
-    let mut response = trial::named(object::answer(&shown, Some(written.etag)), state, within);
+    let answer = trial::named(object::answer(&shown, Some(written.etag)), state, within);
+    let mut response = trial::with_links(answer, &links);
     if written.created {
         *response.status_mut() = StatusCode::CREATED;
         let location = HeaderValue::try_from(format!("{BASE}/{}/{name}", kind.plural()));

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use hyper::{Method, StatusCode, header};
+use piccolo_schema::Kind;
 use serde_json::Value;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     local,
     local::Local,
     plan,
+    reach::{Changed, Reach},
     screen::Screen,
     subject,
     trial::Trial,
@@ -36,6 +38,8 @@ pub(super) struct Args {
     timeout: u32,
     #[command(flatten)]
     trial: Trial,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// What became of a manifest that was sent.
@@ -53,18 +57,19 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     if manifests.is_empty() {
         return Err(Failure::NotFound("there is no manifest (*.toml) in there".to_owned()));
     }
-    let mut sent = Vec::new();
+    let (mut sent, mut changed) = (Vec::new(), Changed::default());
     for manifest in &manifests {
         if args.dry_run {
             let warnings = preview(manifest, client, screen).await?;
             // What else is in the files is not there yet: of several this would be told wrongly.
             screen.warn(if manifests.len() == 1 { &warnings } else { &[] });
         } else {
-            sent.push(send(manifest, args.trial, client, screen).await?);
+            sent.push(send(manifest, args.trial, &mut changed, client, screen).await?);
         }
     }
     warn(&manifests, &sent, client, screen).await?;
     args.trial.say(sent.iter().find_map(|it| it.trial.as_deref()), screen)?;
+    args.reach.confirm(&changed, client, screen).await?;
     if !args.wait {
         return Ok(());
     }
@@ -112,7 +117,13 @@ async fn preview(manifest: &Local, client: &Client, screen: &Screen) -> Result<V
 }
 
 /// Sends a manifest.
-async fn send(manifest: &Local, trial: Trial, client: &Client, screen: &Screen) -> Result<Sent, Failure> {
+async fn send(
+    manifest: &Local,
+    trial: Trial,
+    changed: &mut Changed,
+    client: &Client,
+    screen: &Screen,
+) -> Result<Sent, Failure> {
     let path = subject::path(manifest.kind, &manifest.name);
     let before = client.ask(&path).await?.etag;
     let headers = [(header::CONTENT_TYPE, manifest.media)];
@@ -123,6 +134,9 @@ async fn send(manifest: &Local, trial: Trial, client: &Client, screen: &Screen) 
         _ => "changed",
     };
     screen.line(format!("{}/{} {word}", manifest.kind.singular(), manifest.name))?;
+    if manifest.kind == Kind::Link && word != "unchanged" {
+        changed.link(&manifest.name, Some(&manifest.text), &answer);
+    }
     let generation = client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0);
     Ok(Sent { generation, warnings: answer.warnings, trial: answer.trial })
 }

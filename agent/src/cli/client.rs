@@ -39,8 +39,9 @@ const ACCEPT: &str = "application/json, application/problem+json";
 const FILE: &str = "piccolo-file";
 /// The header with the digest of the image in an archive.
 const DIGEST: &str = "piccolo-digest";
-/// The header that names the change on trial.
+/// The header that names the change on trial, and that of the Links that are put on trial.
 const TRIAL: &str = "piccolo-trial";
+const LINKS: &str = "piccolo-links-on-trial";
 
 /// Where the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(super) struct Answer {
     pub(super) file: Option<String>,
     /// The change on trial that it became a part of.
     pub(super) trial: Option<String>,
+    /// The Links that it puts on trial.
+    pub(super) links: Vec<String>,
     pub(super) body: Bytes,
 }
 
@@ -278,10 +281,11 @@ impl Client {
         let text =
             |header| response.headers().get(header).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
         let (file, trial) = (text(FILE), text(TRIAL));
+        let links = text(LINKS).iter().flat_map(|it| it.split(',')).map(str::to_owned).collect();
         let status = response.status();
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
         let body = body.map_err(|_| self.garbled(&"it does not end"))?.map_err(|error| self.garbled(&error))?;
-        Ok(Answer { status, etag, warnings, file, trial, body: body.to_bytes() })
+        Ok(Answer { status, etag, warnings, file, trial, links, body: body.to_bytes() })
     }
 
     fn refused(&self, answer: &Answer) -> Failure {

@@ -1,8 +1,16 @@
 //! `piccolo delete`: manifests away, and with them what they declare.
 
 use hyper::Method;
+use piccolo_schema::Kind;
 
-use super::{client::Client, failure::Failure, screen::Screen, subject, trial::Trial};
+use super::{
+    client::Client,
+    failure::Failure,
+    reach::{Changed, Reach},
+    screen::Screen,
+    subject,
+    trial::Trial,
+};
 
 /// Removes manifests, and what they declare from the machine. Volumes and data stay.
 #[derive(Debug, clap::Args)]
@@ -13,16 +21,22 @@ pub(super) struct Args {
     what: Vec<String>,
     #[command(flatten)]
     trial: Trial,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let mut trial = None;
+    let (mut trial, mut changed) = (None, Changed::default());
     for (kind, name) in subject::subjects(&args.what)? {
         let path = args.trial.path(&subject::path(kind, &name));
         let answer = client.send(Method::DELETE, &path, &[], "").await?;
         screen.line(format!("{}/{name} deleted", kind.singular()))?;
         screen.warn(&answer.warnings);
+        if kind == Kind::Link {
+            changed.link(&name, None, &answer);
+        }
         trial = answer.trial.or(trial);
     }
-    args.trial.say(trial.as_deref(), screen)
+    args.trial.say(trial.as_deref(), screen)?;
+    args.reach.confirm(&changed, client, screen).await
 }

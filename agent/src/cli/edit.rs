@@ -8,9 +8,15 @@ use std::{
 };
 
 use hyper::{Method, header};
-use piccolo_schema::parse;
+use piccolo_schema::{Kind, parse};
 
-use super::{client::Client, failure::Failure, screen::Screen, subject};
+use super::{
+    client::Client,
+    failure::Failure,
+    reach::{Changed, Reach},
+    screen::Screen,
+    subject,
+};
 
 /// Opens a manifest in `$VISUAL` or `$EDITOR` and applies it when it is saved.
 #[derive(Debug, clap::Args)]
@@ -19,6 +25,8 @@ pub(super) struct Args {
     /// `KIND NAME` or `KIND/NAME`.
     #[arg(required = true)]
     what: Vec<String>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -40,11 +48,16 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         return Err(Failure::Invalid { mistakes: rejected.diagnostics.len(), files: 1 });
     }
     let headers = [(header::CONTENT_TYPE, "application/toml"), (header::IF_MATCH, etag.as_str())];
-    match client.send(Method::PUT, &path, &headers, text).await {
+    match client.send(Method::PUT, &path, &headers, text.clone()).await {
         Ok(answer) => {
             discard(&draft);
             screen.warn(&answer.warnings);
-            screen.line(format!("{}/{name} changed", kind.singular()))
+            screen.line(format!("{}/{name} changed", kind.singular()))?;
+            let mut changed = Changed::default();
+            if kind == Kind::Link {
+                changed.link(&name, Some(&text), &answer);
+            }
+            args.reach.confirm(&changed, client, screen).await
         }
         Err(Failure::Refused(problem)) if problem["status"] == 412 => Err(Failure::Overtaken(draft)),
         Err(failure) => {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::dialogue::Dialogue;
-use super::{client::Client, failure::Failure, plan, screen::Screen, trial};
+use super::{client::Client, failure::Failure, plan, reach, screen::Screen, trial};
 use crate::access::{PUSHER_NAME, PUSHER_ROLE};
 
 /// How long the daemon may take: a push may wait for another.
@@ -105,6 +105,8 @@ async fn take(client: &Client, screen: &Screen) -> Result<(), Failure> {
     let refusal = match &done {
         Ok(answer) => {
             trial::begun(answer, screen);
+            let links = answer["links"].as_array().into_iter().flatten();
+            reach::told(&links.filter_map(Value::as_str).collect::<Vec<_>>(), false, screen);
             None
         }
         Err(failure) => {

@@ -7,6 +7,7 @@ use super::{
     client::Client,
     failure::Failure,
     output::{self, Format},
+    reach,
     screen::Screen,
     table::Table,
 };
@@ -34,7 +35,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     match args.command {
         None => show(args, client, screen).await,
         Some(Command::Confirm) => {
-            post("/net/confirm", client).await?;
+            reach::confirm_now(client, screen).await?;
             screen.line("the links stay as they are now")
         }
         Some(Command::Retry) => {

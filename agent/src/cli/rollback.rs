@@ -4,7 +4,15 @@ use hyper::{Method, header};
 use piccolo_schema::Kind;
 use serde_json::{Value, json};
 
-use super::{client::Client, failure::Failure, plan, screen::Screen, subject, trial::Trial};
+use super::{
+    client::Client,
+    failure::Failure,
+    plan,
+    reach::{Changed, Reach},
+    screen::Screen,
+    subject,
+    trial::Trial,
+};
 
 /// Where all manifests go back.
 const ROLLBACK: &str = "/history/rollback";
@@ -30,6 +38,8 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     trial: Trial,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -58,7 +68,10 @@ async fn manifests(args: &Args, client: &Client, screen: &Screen) -> Result<(), 
     let revision: String = document["revision"].as_str().unwrap_or_default().chars().take(10).collect();
     screen.line(format!("the manifests are those of {revision} again"))?;
     digests(&document, screen)?;
-    args.trial.say(answer.trial.as_deref(), screen)
+    args.trial.say(answer.trial.as_deref(), screen)?;
+    let mut changed = Changed::default();
+    changed.answer(&answer);
+    args.reach.confirm(&changed, client, screen).await
 }
 
 /// Says which containers run the image of then again, and which do not.

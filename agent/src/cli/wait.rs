@@ -25,8 +25,8 @@ pub(super) async fn until<T>(
     let path = format!("{}?watch=true&{selector}", subject::list_path(kind));
     let mut changes = client.follow(&path, &[]).await?;
     let (begun, mut object) = (Instant::now(), Value::Null);
-    let beat = if screen.redraws() { BLINK } else { LINE };
-    let mut beat = interval_at(begun + beat, beat);
+    let pace = beat(screen);
+    let mut beat = interval_at(begun + pace, pace);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let line = Line(screen);
     loop {
@@ -48,6 +48,11 @@ pub(super) async fn until<T>(
     }
 }
 
+/// Returns how often a person is told what is waited for.
+pub(super) const fn beat(screen: &Screen) -> Duration {
+    if screen.redraws() { BLINK } else { LINE }
+}
+
 /// Returns the condition that says whether an object does what was asked.
 pub(super) fn ready(object: &Value) -> Option<&Value> {
     object["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == "Ready")
@@ -66,10 +71,14 @@ fn standing(object: &Value, drawn: bool) -> String {
 }
 
 /// The line that tells what is waited for. On a terminal it is rewritten, and dropped it is not there any more.
-struct Line<'a>(&'a Screen);
+pub(super) struct Line<'a>(&'a Screen);
 
-impl Line<'_> {
-    fn show(&self, text: &str) {
+impl<'a> Line<'a> {
+    pub(super) const fn of(screen: &'a Screen) -> Self {
+        Self(screen)
+    }
+
+    pub(super) fn show(&self, text: &str) {
         if self.0.redraws() { self.0.redraw(text) } else { self.0.note(text) }
     }
 }

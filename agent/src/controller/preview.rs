@@ -70,6 +70,7 @@ pub(super) fn view<S: Step>(
         removal: step.is_removal(),
         loses: step.loses().map(str::to_owned),
         observed: only_observed.has(step.subject()),
+        trial: step.begins_trial(),
     };
     let waiting = plan.waiting.iter().map(|it| WaitingView {
         subject: it.subject.clone(),

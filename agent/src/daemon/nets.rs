@@ -1,17 +1,19 @@
 //! The links of the machine, for the API and for the program that puts changes of them back.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    api::Nets,
+    api::{Arrival, Nets, Unconfirmed},
     clock,
     host::{
-        Links as _, LinksView,
+        HostError, Links as _, LinksView, Reason, Way,
         linux::{Networkd, TrialBook, put_links_back},
     },
+    sources::{OnTrial, Trials},
 };
 
 /// Where the state is when the command line does not say.
@@ -25,12 +27,51 @@ impl Nets for MachineNets {
         Box::pin(async move { self.0.links().await.map(|view| shown(&view)).map_err(|error| error.message) })
     }
 
-    fn confirm(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move { self.0.confirm().await.map_err(|error| error.message) })
+    fn confirm<'a>(
+        &'a self,
+        trial: Option<&'a str>,
+        arrival: Option<Arrival>,
+    ) -> BoxFuture<'a, Result<(), Unconfirmed>> {
+        let way = arrival.map(|it| Way { since: it.at, from: it.from });
+        Box::pin(async move { self.0.confirm(trial, way.as_slice()).await.map_err(unconfirmed) })
     }
 
     fn retry(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move { self.0.retry().await.map_err(|error| error.message) })
+    }
+}
+
+/// What follows repositories sees of the links.
+pub(super) struct MachineTrials(pub(super) Arc<Networkd>);
+
+impl Trials for MachineTrials {
+    fn begins(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.trial_begins())
+    }
+
+    fn seen(&self) -> BoxFuture<'_, Option<OnTrial>> {
+        Box::pin(async move {
+            let (trial, in_force) = self.0.on_trial().await.ok().flatten()?;
+            Some(OnTrial { id: trial.id, links: trial.tried.into_keys().collect(), in_force })
+        })
+    }
+
+    fn confirm<'a>(&'a self, trial: &'a str, since: Instant, at: &'a [IpAddr]) -> BoxFuture<'a, Result<(), String>> {
+        let ways: Vec<Way> = at.iter().map(|from| Way { since, from: *from }).collect();
+        Box::pin(async move {
+            // Without any way it would be a person's word.
+            if ways.is_empty() {
+                return Err("Nobody knows where the repository is".to_owned());
+            }
+            self.0.confirm(Some(trial), &ways).await.map_err(|error| error.message)
+        })
+    }
+}
+
+fn unconfirmed(error: HostError) -> Unconfirmed {
+    match error.reason {
+        Reason::InUse => Unconfirmed::Early(error.message),
+        _ => Unconfirmed::Refused(error.message),
     }
 }
 
@@ -43,7 +84,11 @@ fn shown(view: &LinksView) -> Value {
         item["reachedBy"] = json!(view.reached_by.contains(&device.name));
         item
     });
-    json!({ "items": items.collect::<Vec<_>>(), "problem": view.problem, "trial": view.trial, "refused": view.refused })
+    let mut trial = json!(view.trial);
+    if let Some(until) = view.trial.as_ref().and_then(|it| it.until.parse::<Timestamp>().ok()) {
+        trial["secondsLeft"] = json!(until.duration_since(clock::now()).as_secs().max(0));
+    }
+    json!({ "items": items.collect::<Vec<_>>(), "problem": view.problem, "trial": trial, "refused": view.refused })
 }
 
 /// Puts back a change of links that nobody confirmed, without the daemon: `piccolod net-restore [--boot] [STATE]`. At the

@@ -145,13 +145,18 @@ impl Archives for Docker {
 }
 
 /// What others run.
-pub(super) struct EngineStrangers<E>(pub(super) Arc<E>);
+pub(super) struct MachineStrangers<E, L>(pub(super) Arc<E>, pub(super) Arc<L>);
 
-impl<E: host::Strangers + Engine> Strangers for EngineStrangers<E> {
+impl<E: host::Strangers + Engine, L: host::Links> Strangers for MachineStrangers<E, L> {
     fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
         Box::pin(async {
             let found = self.0.strangers(None).await.map_err(|error| error.message)?;
-            Ok(capture::all(&found))
+            let view = self.1.links().await.map_err(|error| error.message)?;
+            let mut all = capture::links(&serde_json::to_value(&view).map_err(|error| error.to_string())?);
+            let containers = capture::all(&found);
+            all.manifests.extend(containers.manifests);
+            all.report.rows.extend(containers.report.rows);
+            Ok(all)
         })
     }
 

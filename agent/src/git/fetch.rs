@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::{Git, GitError, closed, exchange, limits};
@@ -43,6 +44,23 @@ pub(crate) struct Remote<'a> {
 impl Git {
     /// Fetches a branch into this ref, wherever it points by then. Dropped half-way, the ref is as it was.
     pub(crate) async fn fetch(&self, remote: &Remote<'_>, into: &str) -> Result<(), GitError> {
+        let mut command = self.outward(remote);
+        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
+        command.args(["--no-auto-maintenance", "--refmap=", "--force", "--end-of-options", remote.url]);
+        command.arg(format!("+refs/heads/{}:{into}", remote.branch));
+        exchange("fetch", command, b"", PATIENCE).await.map(drop)
+    }
+
+    /// Asks a repository whether it has a branch, over a connection of its own, and takes nothing in.
+    pub(crate) async fn reach(&self, remote: &Remote<'_>) -> Result<(), GitError> {
+        let mut command = self.outward(remote);
+        command.args(["ls-remote", "--quiet", "--exit-code", "--end-of-options", remote.url]);
+        command.arg(format!("refs/heads/{}", remote.branch));
+        exchange("ls-remote", command, b"", PATIENCE).await.map(drop)
+    }
+
+    /// Prepares a command that speaks with a repository elsewhere.
+    fn outward(&self, remote: &Remote<'_>) -> Command {
         let mut command = closed(limits::git(WORK));
         command.env("GIT_DIR", self.directory()).env("GIT_CONFIG_GLOBAL", remote.other_end);
         if let Some(authorization) = &remote.authorization {
@@ -61,9 +79,6 @@ impl Git {
         for setting in super::SETTINGS.iter().chain(SETTINGS).copied().chain([&*allowed]) {
             command.args(["-c", setting]);
         }
-        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
-        command.args(["--no-auto-maintenance", "--refmap=", "--force", "--end-of-options", remote.url]);
-        command.arg(format!("+refs/heads/{}:{into}", remote.branch));
-        exchange("fetch", command, b"", PATIENCE).await.map(drop)
+        command
     }
 }

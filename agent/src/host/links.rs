@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::IpAddr,
+    time::Instant,
 };
 
 use piccolo_schema::link::KeyFrom;
@@ -79,6 +80,9 @@ pub struct LinksView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrialSeen {
+    /// What a confirmation names.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// When it is put back, RFC 3339.
     pub until: String,
     /// The digests of the files that are tried, by manifest.
@@ -86,6 +90,15 @@ pub struct TrialSeen {
     /// Whether the machine can be reached, as far as it can tell by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckSeen>,
+}
+
+/// A connection over which somebody says that the machine is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// When it came in.
+    pub since: Instant,
+    /// Who is at its other end, as the kernel knows it.
+    pub from: IpAddr,
 }
 
 /// Something that has to work for a machine to be reached.
@@ -162,6 +175,12 @@ pub struct DeviceSeen {
     /// The ways that lead over it, but for those that the kernel makes of addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteSeen>,
+    /// Those of its addresses that it has for a time, as somebody gave them to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leased: Vec<String>,
+    /// How it was made, if it was.
+    #[serde(skip_serializing_if = "MadeSeen::is_nothing")]
+    pub made: MadeSeen,
     /// The file by which networkd sets it up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -176,6 +195,30 @@ pub struct DeviceSeen {
     pub dns: Vec<String>,
 }
 
+/// How a link was made, as far as manifests can say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MadeSeen {
+    /// The link that it stands on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The number of a VLAN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// The kernel's word for how a bond or a macvlan works, `802.3ad`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Whether a bridge looks for loops.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stp: bool,
+}
+
+impl MadeSeen {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A way over a link.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -188,6 +231,9 @@ pub struct RouteSeen {
     /// Its metric; 0 when it has none.
     #[serde(default)]
     pub metric: u32,
+    /// Whether a server or a router told of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leased: bool,
 }
 
 impl UnitSeen {

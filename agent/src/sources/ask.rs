@@ -49,14 +49,8 @@ impl Question<'_> {
     /// Returns what the repository has. Dropped half-way, what was known of it before is as it was.
     pub(super) async fn ask(self, known: Option<&Tip>) -> Result<Option<Tip>, GitError> {
         let git = self.repository().await?;
-        let remote = Remote {
-            url: &self.spec.url,
-            branch: self.spec.branch(),
-            authorization: self.authorization.clone(),
-            ssh: self.ssh().await?,
-            other_end: &self.directory.join("gitconfig"),
-        };
-        git.fetch(&remote, OFFERED).await.map_err(ssh::in_short)?;
+        let other_end = self.directory.join("gitconfig");
+        git.fetch(&self.remote(&other_end).await?, OFFERED).await.map_err(ssh::in_short)?;
         let git = git.narrow(None);
         let revision = read::resolve(&git, OFFERED).await?.ok_or(GitError::Garbled("a branch that is none"))?;
         // A signature that could not be checked may be by now.
@@ -68,6 +62,23 @@ impl Question<'_> {
         let (signed, follows) = (self.signed(&git, &revision).await?, self.follows(&git, &revision).await?);
         let files = self.files(&git, &revision).await?;
         Ok(Some(Tip { revision, author, signed, follows, files }))
+    }
+
+    /// Asks the repository for its branch over a connection of its own, and takes nothing in.
+    pub(super) async fn reach(self) -> Result<(), GitError> {
+        let git = self.repository().await?;
+        let other_end = self.directory.join("gitconfig");
+        git.reach(&self.remote(&other_end).await?).await.map_err(ssh::in_short)
+    }
+
+    async fn remote<'a>(&'a self, other_end: &'a Path) -> Result<Remote<'a>, GitError> {
+        Ok(Remote {
+            url: &self.spec.url,
+            branch: self.spec.branch(),
+            authorization: self.authorization.clone(),
+            ssh: self.ssh().await?,
+            other_end,
+        })
     }
 
     /// Writes down what ssh is to know, if it is reached so.

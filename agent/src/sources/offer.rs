@@ -35,7 +35,7 @@ pub(super) struct Tip {
 }
 
 /// Returns the directory of a source, relative to that of the manifests.
-fn home(source: &str) -> PathBuf {
+pub(super) fn home(source: &str) -> PathBuf {
     Path::new(DIRECTORY).join(source)
 }
 

@@ -95,6 +95,16 @@ pub struct StepView {
     /// True if it is said and not done, since its manifest or the whole machine is only observed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
+    /// True if what comes after it is put back unless somebody confirms that the machine is still reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial: bool,
+}
+
+impl PlanView {
+    /// Returns the names of the manifests whose change is put back unless somebody confirms it.
+    pub fn tried(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter(|step| step.trial && !step.observed).map(|step| step.subject.as_str())
+    }
 }
 
 /// Removals that are too many at once to be believed: they wait until a person confirms just these.

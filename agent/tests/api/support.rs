@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
     api::{
-        self, Approvals, Archives, DiskDoor, DiskShown, Gate, Gauges, Installer, Logs, Nets, Peer, Plate, Preview,
-        Pruned, Prunes, Shells, State, Strangers, Trust, Wakes, WipeTicket,
+        self, Approvals, Archives, Arrival, DiskDoor, DiskShown, Gate, Gauges, Installer, Logs, Nets, Peer, Plate,
+        Preview, Pruned, Prunes, Shells, State, Strangers, Trust, Unconfirmed, Wakes, WipeTicket,
     },
     archive::{Arrived, Outgoing},
     audit::{Audit, Line},
@@ -303,7 +303,7 @@ impl Preview for CreateAll {
 
 pub(crate) fn step(subject: &str, text: &str) -> StepView {
     let (subject, text, disruption) = (subject.into(), text.into(), "none".into());
-    StepView { subject, text, disruption, removal: false, loses: None, observed: false }
+    StepView { subject, text, disruption, removal: false, loses: None, observed: false, trial: false }
 }
 
 /// Printed one line at six and one at seven; with `follow` nothing more, forever. One called `brief-5` printed one line,
@@ -412,8 +412,12 @@ impl Nets for Wires {
         Box::pin(async move { Ok(json!({ "items": [device] })) })
     }
 
-    fn confirm(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Err("No change of links waits to be confirmed".to_owned()) })
+    fn confirm<'a>(
+        &'a self,
+        _trial: Option<&'a str>,
+        _arrival: Option<Arrival>,
+    ) -> BoxFuture<'a, Result<(), Unconfirmed>> {
+        Box::pin(async { Err(Unconfirmed::Refused("No change of links waits to be confirmed".to_owned())) })
     }
 
     fn retry(&self) -> BoxFuture<'_, Result<(), String>> {

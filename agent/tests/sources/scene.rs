@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Scene {
     dir: TempDir,
     pub(crate) manifests: Manifests,
-    puller: Arc<Puller>,
+    pub(crate) puller: Arc<Puller>,
     changes: mpsc::Receiver<Change>,
     running: Option<(CancellationToken, JoinHandle<()>)>,
     /// Another one each time, so that the repository is asked at once.

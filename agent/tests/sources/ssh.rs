@@ -4,10 +4,17 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
+
+use futures_util::future::BoxFuture;
+use piccolo_agent::sources::{OnTrial, Trials};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::scene::{Scene, container};
 
@@ -87,4 +94,87 @@ async fn over_ssh_only_who_is_known_is_asked() {
     fs::remove_file(scene.file("home.toml")).unwrap();
     scene.until_forgotten().await;
     assert!(!scene.state("home.ssh").exists() && !scene.state("home.hosts").exists());
+}
+
+/// Links whose change is on trial until somebody confirms it.
+#[derive(Default)]
+struct Tried {
+    on: Mutex<Option<OnTrial>>,
+    begun: Notify,
+    looks: watch::Sender<u32>,
+    confirmed: Mutex<Vec<(String, Vec<IpAddr>)>>,
+}
+
+impl Tried {
+    fn begin(&self, id: &str, link: &str, in_force: bool) {
+        let links = [link.to_owned()].into();
+        *self.on.lock().unwrap() = Some(OnTrial { id: id.to_owned(), links, in_force });
+        self.begun.notify_one();
+    }
+
+    /// Waits until it was looked at so often again.
+    async fn looked(&self, times: u32) {
+        let mut looks = self.looks.subscribe();
+        let from = *looks.borrow();
+        let enough = looks.wait_for(|it| *it >= from + times);
+        tokio::time::timeout(Duration::from_secs(30), enough).await.unwrap().unwrap();
+    }
+}
+
+impl Trials for Tried {
+    fn begins(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.begun.notified())
+    }
+
+    fn seen(&self) -> BoxFuture<'_, Option<OnTrial>> {
+        self.looks.send_modify(|it| *it += 1);
+        Box::pin(async { self.on.lock().unwrap().clone() })
+    }
+
+    fn confirm<'a>(&'a self, trial: &'a str, _: Instant, at: &'a [IpAddr]) -> BoxFuture<'a, Result<(), String>> {
+        self.confirmed.lock().unwrap().push((trial.to_owned(), at.to_vec()));
+        *self.on.lock().unwrap() = None;
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_links_stays_once_the_repository_that_it_came_from_answers() {
+    let mut scene = Scene::new().await;
+    let (host, _) = (scene.ssh_key("host"), scene.ssh_key("client"));
+    let Some(server) = Server::start(&scene) else { return };
+    let link = |name: &str, address: &str| {
+        format!(
+            "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Link\"\nmetadata.name = \"{name}\"\n\n[spec]\n\
+             match = {{ name = \"{name}\" }}\naddresses = [\"{address}/24\"]\n"
+        )
+    };
+    scene.by_hand("own.toml", &link("own", "10.2.0.1"));
+    scene.commit(&[("lan.toml", &link("lan", "10.1.0.1")), ("old.toml", &link("old", "10.3.0.1"))]);
+    let more = format!("hostKeys = [\"{}\"]\ncredentials = {{ secret = \"client\" }}", host.public);
+    scene.ask_at(&server.url, &more).await;
+    scene.take().await.unwrap();
+    let (tried, stop) = (Arc::new(Tried::default()), CancellationToken::new());
+    let task = tokio::spawn(Arc::clone(&scene.puller).prove(tried.clone(), stop.clone()));
+    let confirmed = || std::mem::take(&mut *tried.confirmed.lock().unwrap());
+
+    // What is not in force yet is not asked for.
+    tried.begin("net-1", "lan", false);
+    tried.looked(1).await;
+    assert_eq!(confirmed(), []);
+    tried.begin("net-1", "lan", true);
+    tried.looked(2).await;
+    assert_eq!(confirmed(), [("net-1".to_owned(), vec![IpAddr::from([127, 0, 0, 1])])]);
+
+    // What a hand declared, or changed, is a person's to confirm.
+    tried.begin("net-2", "own", true);
+    tried.looked(2).await;
+    scene.by_hand("sources/home/lan.toml", &link("lan", "10.9.0.1"));
+    scene.manifests.look().await.unwrap();
+    tried.begin("net-3", "lan", true);
+    tried.looked(2).await;
+    assert_eq!(confirmed(), []);
+    *tried.on.lock().unwrap() = None;
+    stop.cancel();
+    task.await.unwrap();
 }

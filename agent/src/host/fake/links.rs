@@ -249,7 +249,7 @@ fn set_up(device: &mut DeviceSeen, unit: &UnitSeen) {
 fn route(text: &str) -> RouteSeen {
     let value = |key| values(text, key).next().unwrap_or_default();
     let metric = value("Metric").parse().unwrap_or_default();
-    RouteSeen { to: value("Destination").to_owned(), via: value("Gateway").parse().ok(), metric }
+    RouteSeen { to: value("Destination").to_owned(), via: value("Gateway").parse().ok(), metric, leased: false }
 }
 
 fn is_for(text: &str, device: &DeviceSeen) -> bool {

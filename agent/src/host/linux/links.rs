@@ -5,6 +5,7 @@ mod files;
 mod kernel;
 mod keys;
 mod listen;
+mod proof;
 mod trial;
 mod watch;
 
@@ -25,11 +26,11 @@ use tokio::{
 };
 
 pub use self::trial::{Restored, TrialBook, put_links_back};
-use self::{files::Places, keys::Keys, watch::Watch};
+use self::{files::Places, keys::Keys, proof::SETTLES, watch::Watch};
 use super::{program::run, vault::Vault};
 use crate::{
     clock,
-    host::{CheckSeen, DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, Unit, firewall},
+    host::{CheckSeen, DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, TrialSeen, Unit, Way, firewall},
 };
 
 /// How long networkd may take to take a word.
@@ -37,8 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// After which time a link is looked at again that networkd still works on: nobody tells when it is done.
 const RECHECK: Duration = Duration::from_secs(2);
 
-/// How long networkd takes to give a link what its file says.
-const SETTLES: Duration = Duration::from_secs(3);
 /// Its words for a link that it works on.
 const UNDER_WAY: [&str; 3] = [files::UNHEARD, "initialized", "configuring"];
 
@@ -50,6 +49,8 @@ pub struct Networkd {
     /// One at a time speaks to networkd.
     turn: Mutex<()>,
     hint: Arc<Notify>,
+    /// Wakes whoever waits for a change to be on trial.
+    begun: Notify,
     /// When networkd was told of something last.
     told: Arc<std::sync::Mutex<Instant>>,
     /// What was found last of whether the machine can be reached, while a change is on trial.
@@ -73,6 +74,7 @@ impl Networkd {
             book,
             turn: Mutex::default(),
             hint,
+            begun: Notify::new(),
             told: Arc::new(std::sync::Mutex::new(Instant::now())),
             checks: Arc::default(),
             watched: Arc::default(),
@@ -81,6 +83,7 @@ impl Networkd {
         };
         // One that began before this daemon did goes on.
         links.watch();
+        links.begun.notify_one();
         links
     }
 
@@ -97,14 +100,20 @@ impl Networkd {
         tokio::spawn(watch.run());
     }
 
-    /// Keeps what is tried.
+    /// Keeps what is tried: the change of this name, or whichever it is if none is named. Each of the `ways` has
+    /// to show that the machine is reached; without any, a person on this machine says so.
     ///
     /// # Errors
-    /// When nothing is tried, or its time is over.
-    pub async fn confirm(&self) -> Result<(), HostError> {
+    /// When nothing is tried, or another change, when its time is over, and with [`Reason::InUse`] when the change is not in
+    /// force yet, or the way is older than it.
+    pub async fn confirm(&self, trial: Option<&str>, ways: &[Way]) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        let book = self.book.clone();
-        blocking(move || book.confirm(&clock::uptime())).await?;
+        if !ways.is_empty() {
+            let (view, told, now) = (self.looked().await?, self.told().into_std(), Instant::now().into_std());
+            ways.iter().try_for_each(|way| proof::judge(way, &view, told, now))?;
+        }
+        let (book, id) = (self.book.clone(), trial.map(str::to_owned));
+        blocking(move || book.confirm(id.as_deref(), &clock::uptime())).await?;
         trial::disarm().await;
         self.hint.notify_one();
         Ok(())
@@ -121,22 +130,34 @@ impl Networkd {
         Ok(())
     }
 
+    /// Returns what is tried, and whether it is in force: whatever reaches the machine by a way that is made from now on
+    /// shows that it is reached with it.
+    ///
+    /// # Errors
+    /// When the machine can't be looked at.
+    pub async fn on_trial(&self) -> Result<Option<(TrialSeen, bool)>, HostError> {
+        let _turn = self.turn.lock().await;
+        let view = self.looked().await?;
+        let in_force = proof::in_force(&view, self.told().into_std(), Instant::now().into_std()).is_ok();
+        Ok(view.trial.map(|trial| (trial, in_force)))
+    }
+
+    /// Waits until a change is on trial, also one that was when the daemon started.
+    pub async fn trial_begins(&self) {
+        self.begun.notified().await;
+    }
+
     async fn tell(&self, words: &[&str]) -> Result<(), HostError> {
         let done = run("networkctl", words, PATIENCE).await.map(drop);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         done
     }
 
-    fn told(&self) -> Instant {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Links for Networkd {
-    async fn links(&self) -> Result<LinksView, HostError> {
+    /// Looks at all but secrets.
+    async fn looked(&self) -> Result<LinksView, HostError> {
         let (places, book) = (self.places.clone(), self.book.clone());
         let mut devices = kernel::devices().await?;
-        let mut view = blocking(move || {
+        blocking(move || {
             let mut view = LinksView { problem: places.problem(), units: places.units()?, ..LinksView::default() };
             view.loaded = places.loaded()?;
             (view.trial, view.refused) = book.seen(&clock::uptime())?;
@@ -148,7 +169,17 @@ impl Links for Networkd {
             view.devices = devices.into_seen();
             Ok(view)
         })
-        .await?;
+        .await
+    }
+
+    fn told(&self) -> Instant {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links for Networkd {
+    async fn links(&self) -> Result<LinksView, HostError> {
+        let mut view = self.looked().await?;
         if let Some(trial) = &mut view.trial {
             trial.checks.clone_from(&self.checks.lock().unwrap_or_else(PoisonError::into_inner));
         }
@@ -196,6 +227,7 @@ impl Links for Networkd {
             return Err(HostError::new(error.reason, message));
         }
         self.watch();
+        self.begun.notify_one();
         Ok(())
     }
 

@@ -122,6 +122,7 @@ impl Subject<'_> {
     fn decide(&mut self) -> Halt {
         let devices = foreign::meant(self.name, self.spec, self.view);
         self.is_ours(&devices)?;
+        self.is_alone(&devices)?;
         if devices.len() > 1 && !self.spec.addresses.is_empty() {
             let names: Vec<_> = devices.iter().map(|it| it.name.as_str()).collect();
             let message = format!(
@@ -178,6 +179,22 @@ impl Subject<'_> {
                 self.name
             );
             return Err(self.wait("NameTaken", message));
+        }
+        Ok(())
+    }
+
+    /// No other manifest means one of these ports, in whatever words. networkd takes the first that it finds.
+    fn is_alone(&self, devices: &[&DeviceSeen]) -> Halt {
+        let earlier = self.able.range(..self.name).filter(|(_, spec)| spec.select.is_some());
+        for (other, spec) in earlier.filter(|_| self.spec.select.is_some()) {
+            let meant = foreign::meant(other, spec, self.view);
+            if let Some(both) = devices.iter().find(|it| meant.iter().any(|meant| meant.name == it.name)) {
+                let message = format!(
+                    "Links `{other}` and `{}` both mean {}, though in other words; narrow `match` in one of the two",
+                    self.name, both.name
+                );
+                return Err(self.wait("Duplicate", message));
+            }
         }
         Ok(())
     }

@@ -84,6 +84,10 @@ impl Step for LinkStep {
     fn is_removal(&self) -> bool {
         self.removal
     }
+
+    fn begins_trial(&self) -> bool {
+        matches!(self.act, Act::Try { .. })
+    }
 }
 
 impl Display for LinkStep {

@@ -28,8 +28,12 @@ const QUESTION: [u8; 17] = [0x50, 0x1c, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0
 /// The most routers and name servers that are asked.
 const MOST: usize = 8;
 /// How the names of links begin by which nobody comes from outside.
-const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
+pub(super) const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
 
+/// How long a link may take until it works again: an address comes by DHCP, and a bridge lets nothing through for a while.
+const GRACE: Duration = Duration::from_secs(25);
+/// How long there may be nothing at the other end of any link: a port that is set up anew lets go for a few seconds.
+const CARRIER_GRACE: Duration = Duration::from_secs(10);
 /// How often in a row what worked before has to fail.
 const FAILURES: u32 = 3;
 
@@ -62,10 +66,11 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Takes in one look. Returns what no longer works, once it is sure.
-    pub(super) fn hear(&mut self, before: &BTreeSet<String>, checks: &[CheckSeen]) -> Option<String> {
+    /// Takes in one look, this long after the links were changed last. Returns what no longer works, once it is sure.
+    pub(super) fn hear(&mut self, before: &BTreeSet<String>, checks: &[CheckSeen], after: Duration) -> Option<String> {
+        let grace = |name: &str| if name == "carrier" { CARRIER_GRACE } else { GRACE };
         // What can't be asked any more, as nothing names a server, worked before as well.
-        let fails = |name: &&String| !checks.iter().any(|it| it.name == **name && it.passes);
+        let fails = |name: &&String| after >= grace(name) && !checks.iter().any(|it| it.name == **name && it.passes);
         let failed: Vec<&String> = before.iter().filter(fails).collect();
         self.failures = if failed.is_empty() { 0 } else { self.failures + 1 };
         if self.failures < FAILURES {
@@ -173,15 +178,25 @@ mod tests {
         let (well, ill) =
             ([check("gateway", true), check("dns", false)], [check("gateway", false), check("dns", false)]);
         let mut judge = Judge::default();
-        assert_eq!(judge.hear(&before, &ill), None);
-        assert_eq!(judge.hear(&before, &ill), None);
-        assert_eq!(judge.hear(&before, &well), None);
-        assert_eq!(judge.hear(&before, &ill), None);
-        assert_eq!(judge.hear(&before, &ill), None);
-        assert_eq!(judge.hear(&before, &ill).as_deref(), Some("gateway is false"));
+        assert_eq!(judge.hear(&before, &ill, GRACE), None);
+        assert_eq!(judge.hear(&before, &ill, GRACE), None);
+        assert_eq!(judge.hear(&before, &well, GRACE), None);
+        assert_eq!(judge.hear(&before, &ill, GRACE), None);
+        assert_eq!(judge.hear(&before, &ill, GRACE), None);
+        assert_eq!(judge.hear(&before, &ill, GRACE).as_deref(), Some("gateway is false"));
         // What failed before as well says nothing.
         let mut judge = Judge::default();
-        assert!((0..10).all(|_| judge.hear(&BTreeSet::new(), &ill).is_none()));
+        assert!((0..10).all(|_| judge.hear(&BTreeSet::new(), &ill, GRACE).is_none()));
+    }
+
+    #[test]
+    fn a_cable_that_is_pulled_is_judged_sooner_than_a_silence() {
+        let before: BTreeSet<String> = ["carrier".to_owned(), "gateway".to_owned()].into();
+        let all = [check("carrier", false), check("gateway", false)];
+        let mut judge = Judge::default();
+        assert!((0..10).all(|_| judge.hear(&before, &all, Duration::from_secs(9)).is_none()));
+        let judged: Vec<_> = (10..13).map(|at| judge.hear(&before, &all, Duration::from_secs(at))).collect();
+        assert_eq!(judged, [None, None, Some("carrier is false".to_owned())]);
     }
 
     #[tokio::test]

@@ -10,14 +10,17 @@ use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::{
     Handle, RouteMessageBuilder, new_connection,
     packet_route::{
-        address::AddressAttribute,
-        link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        address::{AddressAttribute, AddressHeaderFlags},
+        link::{
+            BridgeStpState, InfoBond, InfoBridge, InfoData, InfoMacVlan, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+            LinkMessage, MacVlanMode,
+        },
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
         route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
     },
 };
 
-use crate::host::{DeviceSeen, HostError, Reason, RouteSeen};
+use crate::host::{DeviceSeen, HostError, MadeSeen, Reason, RouteSeen};
 
 /// Whose connections show by which links the machine is reached: ssh and the API.
 const DOORS: [u16; 2] = [22, 8080];
@@ -56,7 +59,11 @@ pub(super) async fn devices() -> Result<Devices, HostError> {
                 _ => None,
             });
             if let (Some(ip), Some(device)) = (local.or(plain), find(&mut all, it.header.index)) {
-                device.seen.addresses.push(format!("{ip}/{}", it.header.prefix_len));
+                let address = format!("{ip}/{}", it.header.prefix_len);
+                if !it.header.flags.contains(AddressHeaderFlags::Permanent) {
+                    device.seen.leased.push(address.clone());
+                }
+                device.seen.addresses.push(address);
             }
         }
         for family in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
@@ -151,11 +158,42 @@ fn device(link: &LinkMessage) -> Option<Device> {
                     LinkInfo::Kind(kind) => Some(kind.to_string()),
                     _ => None,
                 });
+                infos.iter().for_each(|info| made(info, &mut seen.made));
             }
             _ => {}
         }
     }
     (!device.seen.name.is_empty()).then_some(device)
+}
+
+/// Reads how a link was made.
+fn made(info: &LinkInfo, made: &mut MadeSeen) {
+    let LinkInfo::Data(data) = info else { return };
+    match data {
+        InfoData::Vlan(all) => {
+            made.vlan = all.iter().find_map(|it| if let InfoVlan::Id(id) = it { Some(*id) } else { None });
+        }
+        InfoData::Bond(all) => {
+            made.mode =
+                all.iter().find_map(|it| if let InfoBond::Mode(mode) = it { Some(mode.to_string()) } else { None });
+        }
+        InfoData::Bridge(all) => {
+            let off = |it: &InfoBridge| matches!(it, InfoBridge::StpState(BridgeStpState::Disabled));
+            let told = all.iter().any(|it| matches!(it, InfoBridge::StpState(_)));
+            made.stp = told && !all.iter().any(off);
+        }
+        InfoData::MacVlan(all) => {
+            let word = |mode: &MacVlanMode| match mode {
+                MacVlanMode::Bridge => "bridge",
+                MacVlanMode::Private => "private",
+                MacVlanMode::Vepa => "vepa",
+                _ => "other",
+            };
+            let mode = all.iter().find_map(|it| if let InfoMacVlan::Mode(mode) = it { Some(word(mode)) } else { None });
+            made.mode = mode.map(str::to_owned);
+        }
+        _ => {}
+    }
 }
 
 fn mac(bytes: &[u8]) -> Option<String> {
@@ -180,9 +218,10 @@ fn route(message: &RouteMessage) -> Option<(u32, RouteSeen)> {
             _ => {}
         }
     }
+    let leased = matches!(header.protocol, RouteProtocol::Dhcp | RouteProtocol::Ra);
     let is_v4 = u8::from(header.address_family) == 2;
     let to = to.unwrap_or(if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() });
-    Some((index?, RouteSeen { to: format!("{to}/{}", header.destination_prefix_length), via, metric }))
+    Some((index?, RouteSeen { to: format!("{to}/{}", header.destination_prefix_length), via, metric, leased }))
 }
 
 fn plain(address: &RouteAddress) -> Option<IpAddr> {
@@ -224,6 +263,8 @@ impl Devices {
         let seen = |device: Device| {
             let master = device.master.and_then(|index| names.get(&index).cloned());
             let mut seen = DeviceSeen { master, ..device.seen };
+            seen.made.parent =
+                device.below.filter(|_| seen.kind.is_some()).and_then(|index| names.get(&index).cloned());
             seen.addresses.sort();
             seen.routes.sort();
             seen

@@ -35,6 +35,8 @@ use crate::{
 const TIME: Duration = Duration::from_secs(90);
 /// How long systemd may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How the names of changes of links begin.
+const CHANGE: &str = "net-";
 /// The name of the timer.
 const TIMER: &str = "piccolo-net-try";
 
@@ -57,6 +59,9 @@ pub struct Restored {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Trial {
+    /// What a confirmation names.
+    #[serde(default)]
+    id: String,
     begun: Uptime,
     until: String,
     tried: BTreeMap<String, String>,
@@ -111,6 +116,7 @@ impl TrialBook {
         let mut trial = match self.trial()? {
             Some(trial) => trial,
             None => Trial {
+                id: format!("{CHANGE}{:06x}", fastrand::u32(..1 << 24)),
                 begun: now.clone(),
                 until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
                 tried: BTreeMap::new(),
@@ -142,13 +148,16 @@ impl TrialBook {
         Ok(())
     }
 
-    /// Ends the trial, and what was tried stays.
+    /// Ends the trial, and what was tried stays: of this name, or of any if none is given.
     ///
     /// # Errors
-    /// When there is none, or its time is over.
-    pub fn confirm(&self, now: &Uptime) -> Result<(), HostError> {
+    /// When there is none, or another one, or its time is over.
+    pub fn confirm(&self, id: Option<&str>, now: &Uptime) -> Result<(), HostError> {
         let _lock = self.lock()?;
         match self.trial()? {
+            Some(trial) if id.is_some_and(|id| id != trial.id) => {
+                Err(HostError::new(Reason::Gone, format!("Another change is on trial by now, `{}`", trial.id)))
+            }
             Some(trial) if !left(&trial, now).is_zero() => self.end(),
             Some(_) => Err(HostError::new(Reason::TimedOut, "It is too late: what was before is being put back")),
             None => Err(HostError::new(Reason::Gone, "No change of links waits to be confirmed")),
@@ -183,7 +192,7 @@ impl TrialBook {
     pub(super) fn seen(&self, now: &Uptime) -> Result<(Option<TrialSeen>, BTreeMap<String, String>), HostError> {
         let trial = self.trial()?.filter(|trial| !left(trial, now).is_zero());
         Ok((
-            trial.map(|it| TrialSeen { until: it.until, tried: it.tried, checks: Vec::new() }),
+            trial.map(|it| TrialSeen { id: it.id, until: it.until, tried: it.tried, checks: Vec::new() }),
             self.load("refused.json")?.unwrap_or_default(),
         ))
     }

@@ -23,8 +23,6 @@ use super::{
 };
 use crate::{clock, host::CheckSeen};
 
-/// How long a link may take until it works again: an address comes by DHCP, and a bridge lets nothing through for a while.
-const GRACE: Duration = Duration::from_secs(25);
 /// How often is looked.
 const PACE: Duration = Duration::from_secs(2);
 
@@ -71,7 +69,7 @@ impl Watch {
             check.before = before.contains(&check.name);
         }
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = if told.elapsed() < GRACE { None } else { judge.hear(before, &checks) };
+        let why = judge.hear(before, &checks, told.elapsed());
         if self.keep(checks) {
             hint.notify_one();
         }

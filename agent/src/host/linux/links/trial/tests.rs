@@ -107,18 +107,35 @@ fn a_hundred_changes_go_back_wherever_the_daemon_or_the_machine_ends() {
 fn what_is_confirmed_in_time_stays_and_too_late_is_too_late() {
     let house = House::new();
     house.write(&format!("{PREFIX}lan.network"), &unit("lan", "DHCP=ipv4"));
-    assert_eq!(house.book.confirm(&at(1)).unwrap_err().reason, Reason::Gone);
+    assert_eq!(house.book.confirm(None, &at(1)).unwrap_err().reason, Reason::Gone);
     house.book.begin("lan", "one", &BTreeSet::new(), &at(0), Timestamp::UNIX_EPOCH).unwrap();
     change(&house, 7, false);
     let changed = house.files();
     assert_eq!(house.book.restore(&at(TIME.as_secs() - 1)).unwrap(), None);
-    house.book.confirm(&at(TIME.as_secs() - 1)).unwrap();
+    house.book.confirm(None, &at(TIME.as_secs() - 1)).unwrap();
     assert_eq!(house.book.restore(&at(TIME.as_secs())).unwrap(), None);
     assert_eq!(house.files(), changed);
 
     house.book.begin("lan", "two", &BTreeSet::new(), &at(1000), Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(house.book.confirm(&at(1000 + TIME.as_secs())).unwrap_err().reason, Reason::TimedOut);
-    assert_eq!(house.book.confirm(&after_a_start()).unwrap_err().reason, Reason::TimedOut);
+    assert_eq!(house.book.confirm(None, &at(1000 + TIME.as_secs())).unwrap_err().reason, Reason::TimedOut);
+    assert_eq!(house.book.confirm(None, &after_a_start()).unwrap_err().reason, Reason::TimedOut);
+}
+
+#[test]
+fn a_confirmation_of_one_change_is_none_of_another() {
+    let house = House::new();
+    house.write(&format!("{PREFIX}lan.network"), &unit("lan", "DHCP=ipv4"));
+    let begin = |at: &Uptime| house.book.begin("lan", "one", &BTreeSet::new(), at, Timestamp::UNIX_EPOCH).unwrap();
+    let id = |at: &Uptime| house.book.seen(at).unwrap().0.unwrap().id;
+    begin(&at(0));
+    let first = id(&at(1));
+    house.book.restore(&at(TIME.as_secs())).unwrap().unwrap();
+    house.book.finish().unwrap();
+    house.book.forget_refused().unwrap();
+    // One that was meant for what is put back by now comes late.
+    begin(&at(200));
+    assert_eq!(house.book.confirm(Some(&first), &at(201)).unwrap_err().reason, Reason::Gone);
+    house.book.confirm(Some(&id(&at(201))), &at(202)).unwrap();
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn what_works_no_more_goes_back_before_its_time_and_says_why() {
     house.book.fail("router 10.0.0.1 does not answer").unwrap();
     // Nobody confirms it any more, whoever puts it back.
     assert_eq!(house.book.before(&at(5)).unwrap(), None);
-    assert_eq!(house.book.confirm(&at(5)).unwrap_err().reason, Reason::TimedOut);
+    assert_eq!(house.book.confirm(None, &at(5)).unwrap_err().reason, Reason::TimedOut);
     assert_eq!(
         house.book.begin("lan", "one", &BTreeSet::new(), &at(5), Timestamp::UNIX_EPOCH).unwrap_err().reason,
         Reason::InUse

@@ -1,0 +1,299 @@
+//! A change of links that is on trial, confirmed by the command that made it: it asks the machine anew, and that it is
+//! answered is the proof that others reach it.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::select_ok;
+use hyper::{Method, header};
+use piccolo_schema::{Kind, Manifest};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{
+    client::{Answer, Client, Host},
+    failure::Failure,
+    plan,
+    screen::Screen,
+    wait::{self, Line},
+};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How often the machine is asked.
+const PACE: Duration = Duration::from_millis(700);
+/// How long it takes at most until a change that was written is on trial, and at least until it is planned.
+const TAKES: Duration = Duration::from_secs(15);
+const SHORT: Duration = Duration::from_millis(1500);
+/// After which time the machine has put back what was there, and had time to be reached by it.
+const OVER: Duration = Duration::from_secs(150);
+/// How long a machine puts up with a change that nobody confirms, if it did not say so itself.
+const TRIAL: u64 = 90;
+/// The most addresses besides that of the context at which the machine is looked for.
+const PLACES: usize = 8;
+
+/// Whether a change of links is confirmed by the command that makes it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Reach {
+    /// Leaves it to `piccolo net confirm` to say that the machine is still reached. Otherwise a change of links that could cut
+    /// it off is confirmed by this command itself, over a new connection.
+    #[arg(long)]
+    no_confirm: bool,
+}
+
+/// What a command has changed of links.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// The Links that were written.
+    links: BTreeSet<String>,
+    /// Those of them of which the machine said that they are tried.
+    tried: BTreeSet<String>,
+    /// Where the machine may be from now on.
+    addresses: Vec<IpAddr>,
+}
+
+/// What one question found.
+enum Found {
+    /// The change is on trial under this name, for so many seconds more.
+    OnTrial(String, u64),
+    /// Nothing of it is, and there is more to do before it may be.
+    Coming,
+    /// Nothing of it is, nor will be: true if it was put back.
+    Over(bool),
+}
+
+impl Changed {
+    /// Takes in that a Link was written or removed.
+    pub(super) fn link(&mut self, name: &str, text: Option<&str>, answer: &Answer) {
+        self.links.insert(name.to_owned());
+        if let Some(Ok(Manifest::Link(link))) = text.map(piccolo_schema::parse::parse) {
+            let ips = link.spec.addresses.iter().filter_map(|it| it.split('/').next()?.parse::<IpAddr>().ok());
+            self.addresses.extend(ips.take(PLACES - self.addresses.len().min(PLACES)));
+        }
+        self.answer(answer);
+    }
+
+    /// Takes in which Links the machine says are tried.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        self.tried.extend(answer.links.iter().cloned());
+        self.links.extend(answer.links.iter().cloned());
+    }
+}
+
+impl Reach {
+    /// Confirms what was changed, once the machine answers with it. Says what is to be done where it can't.
+    pub(super) async fn confirm(self, changed: &Changed, client: &Client, screen: &Screen) -> Result<(), Failure> {
+        if changed.links.is_empty() {
+            return Ok(());
+        }
+        match client.place() {
+            Host::Tls(at) if !self.no_confirm => {
+                let places = places(at, &changed.addresses, client);
+                Watch { changed, places, screen, begun: Instant::now(), until: None, seen: false, refused: None }
+                    .run()
+                    .await
+            }
+            place => {
+                let links: Vec<&str> = changed.tried.iter().map(String::as_str).collect();
+                told(&links, matches!(place, Host::Unix(_)), screen);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Confirms whatever is on trial, as a person asks for it. On this machine that counts as it is.
+pub(super) async fn confirm_now(client: &Client, screen: &Screen) -> Result<(), Failure> {
+    if matches!(client.place(), Host::Unix(_)) {
+        return confirm(client, None).await;
+    }
+    let trial = client.get("/net").await?["trial"]["id"].as_str().map(str::to_owned);
+    let (begun, line) = (Instant::now(), Line::of(screen));
+    loop {
+        match confirm(&client.patient(PATIENCE), trial.as_deref()).await {
+            Err(Failure::Refused(problem)) if is_early(&problem) && begun.elapsed() < TAKES => {
+                line.show("the change is not in force yet");
+                sleep(PACE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn confirm(client: &Client, trial: Option<&str>) -> Result<(), Failure> {
+    let body = trial.map(|trial| json!({ "trial": trial }).to_string()).unwrap_or_default();
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    client.send(Method::POST, "/net/confirm", &headers, body).await.map(drop)
+}
+
+fn is_early(problem: &Value) -> bool {
+    problem["type"].as_str().is_some_and(|it| it.ends_with(":TooEarly"))
+}
+
+/// Says how a change of these Links is confirmed by hand.
+pub(super) fn told(links: &[&str], is_local: bool, screen: &Screen) {
+    let names: Vec<_> = links.iter().map(|name| format!("link/{name}")).collect();
+    if names.is_empty() {
+        return;
+    }
+    screen.note(format!("{} is on trial: what was before is put back in {TRIAL} s, unless", names.join(", ")));
+    screen.note("  it is meant to stay: piccolo net confirm, over the network by the new way");
+    if is_local {
+        screen.note("  that this command was answered over a socket of the machine itself proves nothing");
+    }
+}
+
+/// Returns where the machine is asked: where it was, and where the manifests say that it will be.
+fn places(at: &str, addresses: &[IpAddr], client: &Client) -> Vec<Client> {
+    let port = at.rsplit_once(':').map_or("8080", |(_, port)| port);
+    let place = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => format!("{ip}:{port}"),
+        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+    };
+    let further = addresses.iter().map(place).filter(|it| it != at);
+    let all = std::iter::once(at.to_owned()).chain(further);
+    all.map(|at| Client::new(Host::Tls(at), client.known().cloned()).patient(PATIENCE)).collect()
+}
+
+/// A change that is watched until it is confirmed, or over.
+struct Watch<'a> {
+    changed: &'a Changed,
+    places: Vec<Client>,
+    screen: &'a Screen,
+    begun: Instant,
+    /// When the machine puts the change back, as far as that is known.
+    until: Option<Instant>,
+    /// Whether the change was seen on trial.
+    seen: bool,
+    /// What had been put back before this change.
+    refused: Option<Value>,
+}
+
+impl Watch<'_> {
+    async fn run(mut self) -> Result<(), Failure> {
+        let line = Line::of(self.screen);
+        let mut told = Instant::now();
+        while self.begun.elapsed() < OVER {
+            if let Some((at, net)) = self.ask().await {
+                match self.found(&net, &at).await {
+                    Found::Coming => {}
+                    Found::Over(back) => return self.over(back, line),
+                    Found::OnTrial(id, left) => {
+                        self.until = Some(Instant::now() + Duration::from_secs(left));
+                        self.seen = true;
+                        match confirm(&at, Some(&id)).await {
+                            Ok(()) => return self.stays(&at, line),
+                            Err(Failure::Refused(problem)) if !is_early(&problem) => {
+                                return self.by_hand(&problem, line);
+                            }
+                            Err(_) => {}
+                        }
+                    }
+                }
+            }
+            if told.elapsed() >= wait::beat(self.screen) {
+                told = Instant::now();
+                line.show(&self.standing());
+            }
+            sleep(PACE).await;
+        }
+        Err(Failure::Unsettled(format!("{} does not answer, neither with the change nor without it", self.names())))
+    }
+
+    /// Asks all places at once, each over a connection of its own. The first that answers counts.
+    async fn ask(&self) -> Option<(Client, Value)> {
+        let asked = self.places.iter().map(|at| Box::pin(async move { at.get("/net").await.map(|net| (at, net)) }));
+        let ((at, net), _) = select_ok(asked).await.ok()?;
+        Some((at.patient(PATIENCE), net))
+    }
+
+    async fn found(&mut self, net: &Value, at: &Client) -> Found {
+        let (trial, links, passed) = (&net["trial"], &self.changed.links, self.begun.elapsed());
+        // What was put back so early was so before.
+        if passed < TAKES && self.refused.is_none() {
+            self.refused = Some(net["refused"].clone());
+        }
+        if links.iter().any(|name| trial["tried"][name].is_string()) {
+            let left = trial["secondsLeft"].as_u64().unwrap_or(TRIAL);
+            return Found::OnTrial(trial["id"].as_str().unwrap_or_default().to_owned(), left);
+        }
+        let earlier = self.refused.as_ref().unwrap_or(&Value::Null);
+        let is_back =
+            links.iter().any(|name| net["refused"][name].is_string() && net["refused"][name] != earlier[name]);
+        let is_over = self.seen || is_back || passed > TAKES;
+        if is_over || (self.changed.tried.is_empty() && passed > SHORT && !self.is_planned(at).await) {
+            return Found::Over(is_back);
+        }
+        Found::Coming
+    }
+
+    /// Returns whether the machine has something to do for the Links. What it does is in the plan until it is done.
+    async fn is_planned(&self, at: &Client) -> bool {
+        let plans = match at.get("/plan").await {
+            Ok(document) => plan::read(&document).unwrap_or_default(),
+            Err(_) => return true,
+        };
+        let mut steps = plans.iter().filter(|it| it.kind == Kind::Link).flat_map(|it| &it.steps);
+        steps.any(|step| self.changed.links.contains(&step.subject))
+    }
+
+    fn names(&self) -> String {
+        self.changed.links.iter().map(|name| format!("link/{name}")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn standing(&self) -> String {
+        let (names, passed) = (self.names(), self.begun.elapsed().as_secs());
+        let left = self
+            .until
+            .map_or(TRIAL.saturating_sub(passed), |it| it.saturating_duration_since(Instant::now()).as_secs());
+        match (self.seen, left) {
+            (_, 0) => format!("{names}: the machine puts back what was there"),
+            (true, left) => format!("{names}: on trial, asking for the machine anew; else it is put back in {left} s"),
+            (false, _) if self.changed.tried.is_empty() => format!("{names}: being set up, {passed} s"),
+            (false, left) => {
+                format!("{names}: no answer over the new way yet; the machine puts back what was there in {left} s")
+            }
+        }
+    }
+
+    fn stays(&self, at: &Client, line: Line<'_>) -> Result<(), Failure> {
+        drop(line);
+        let place = at.place().place();
+        self.screen.line(format!("{} stays: the machine answers at {place}", self.names()))?;
+        if self.places.first().is_some_and(|first| first.place() != at.place()) {
+            self.screen
+                .note(format!("it is reached at {place} now; say so with `--host https://{place}`, or claim it there"));
+        }
+        Ok(())
+    }
+
+    /// Says what speaks against a confirmation by this command.
+    fn by_hand(&self, problem: &Value, line: Line<'_>) -> Result<(), Failure> {
+        drop(line);
+        self.screen.note(problem["detail"].as_str().unwrap_or_default());
+        let links: Vec<&str> = self.changed.links.iter().map(String::as_str).collect();
+        told(&links, false, self.screen);
+        Ok(())
+    }
+
+    fn over(&self, is_back: bool, line: Line<'_>) -> Result<(), Failure> {
+        drop(line);
+        match (is_back, self.seen) {
+            (true, _) => Err(Failure::Unsettled(format!(
+                "{} was put back: nobody reached the machine with the change; `piccolo why link/{}` says more",
+                self.names(),
+                self.changed.links.first().map_or("", String::as_str)
+            ))),
+            (false, true) => self.screen.line(format!("{} stays: it was confirmed meanwhile", self.names())),
+            (false, false) => {
+                if !self.changed.tried.is_empty() {
+                    self.screen.note(format!("{} is not on trial; `piccolo net` shows how it stands", self.names()));
+                }
+                Ok(())
+            }
+        }
+    }
+}
