@@ -49,6 +49,16 @@ fetch_busybox() {
   chmod 755 "$WORK/busybox/bin/busybox" 2>/dev/null || ln -sf ../usr/bin "$WORK/busybox/bin"
 }
 
+# fetch_resolved: puts systemd-resolved into $WORK, without installing it: the package would change who answers for names here.
+# Where it can't be had, its test says that it is skipped.
+fetch_resolved() {
+  [ -x /lib/systemd/systemd-resolved ] && return
+  mkdir -p "$WORK/resolved"
+  if (cd "$WORK/resolved" && apt-get -qq download systemd-resolved && dpkg -x systemd-resolved_*.deb .) >"$WORK/apt.log" 2>&1; then
+    export PICCOLO_RESOLVED=$WORK/resolved
+  fi
+}
+
 # engine_answers SOCKET
 engine_answers() { curl -fs --max-time 5 --unix-socket "$1" http://engine/_ping >/dev/null 2>&1; }
 

@@ -212,6 +212,11 @@ impl Walk {
             return self.stray(entry, "remove it; `piccolo explain` lists all keys");
         }
         let known = || table.keys.iter().map(|(key, _)| key.as_str());
+        // The nearest key is another thing: its answers are signed by nobody.
+        if entry.key == "nts" && known().any(|key| key == "ntp") {
+            return self
+                .stray(entry, "remove it; nothing here asks for the time by NTS, and answers to `ntp` are not signed");
+        }
         let near = spell::nearest(&entry.key, free.iter().copied());
         let taken = spell::nearest(&entry.key, known());
         let home = spell::home(&entry.key, self.root);
