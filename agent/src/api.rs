@@ -14,6 +14,7 @@ mod claim;
 mod confirm;
 mod digests;
 mod discovery;
+mod disk_keys;
 mod disks;
 mod edge;
 mod events;
@@ -70,9 +71,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use piccolo_schema::{ContainerSpec, Mode};
+use piccolo_schema::{ContainerSpec, DiskSpec, Mode};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 pub use self::{
     install::Installer,
@@ -248,6 +250,26 @@ pub trait DiskDoor: Send + Sync {
     fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>>;
     /// Makes a ticket for a disk, if its serial number was typed.
     fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>>;
+    /// Opens the encrypted disk of a manifest by a key that a person typed.
+    fn unlock<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+        key: &'a Zeroizing<String>,
+    ) -> BoxFuture<'a, Result<(), String>>;
+    /// Makes a recovery key of the encrypted disk of a manifest, and returns it with its slot.
+    fn recovery_key<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>>;
+    /// Takes down that somebody has the recovery key of the disk, and returns its slot.
+    fn prove_recovery<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+        key: &'a Zeroizing<String>,
+    ) -> BoxFuture<'a, Result<u8, String>>;
 }
 
 /// A disk as it is shown.
@@ -336,6 +358,9 @@ pub fn router(state: State) -> Router {
         .route("/capture", get(capture::show))
         .route("/disks", get(disks::list))
         .route("/disks/tickets", post(disks::ticket))
+        .route("/disks/unlock", post(disk_keys::unlock))
+        .route("/disks/recovery-key", post(disk_keys::recovery_key))
+        .route("/disks/recovery-key/proof", post(disk_keys::proof))
         .route("/install", get(install::show).post(install::install))
         .route("/install/tickets", post(install::ticket))
         .route("/confirm", post(confirm::confirm))

@@ -184,7 +184,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let api_port = door.plate.listen.filter(|it| !it.ip().is_loopback()).map(|it| it.port());
     let own = Own::open(&options.state_dir, api_port);
     controllers.spawn(&mut tasks, Hosts(Arc::new(own)), &shared);
-    let logins = Arc::new(seams::VaultLogins(vault));
+    let logins = Arc::new(seams::VaultLogins(vault.clone()));
     let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
         .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
     tasks.spawn(puller.clone().run(shutdown.clone()));
@@ -195,7 +195,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Firewalls(docker.clone()), &shared);
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
-    let drives = Drives::open(&options.state_dir);
+    let drives = Drives::open_with(&options.state_dir, keeper.keyring(vault));
     controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
     let (place, places) = watch::channel(GroundPlaces::default());
     tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));

@@ -29,8 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     disks::{
-        DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Identity, MakeOrder, Making,
-        Marker, Mount, MountSeen, Partition, Signature, Standing, Ticket, human, label as disk_label,
+        DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Identity, KeyAct, KeyOrder,
+        KeySeen, LUKS, Locked, LuksSeen, MakeOrder, Making, Marker, Mount, MountSeen, NewKey, Opened, OpenedBy,
+        Partition, Signature, Standing, Ticket, Unlocked, human, label as disk_label, mapped, mapped_name, registers,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

@@ -140,7 +140,9 @@ fn disk_spec() -> impl Strategy<Value = DiskSpec> {
     let serial = || select(&SERIALS).prop_map(|it| Selector { serial: Some(it.to_owned()), ..Selector::default() });
     let size = Just(Selector { min_size: Some(Bytes::new(1)), ..Selector::default() });
     let by = prop_oneof![4 => serial(), 1 => size];
-    (by, select(&["/srv/one", "/srv/two", "/srv"]), any::<bool>()).prop_map(|(select, mount, reads)| DiskSpec {
+    let place = select(&["/srv/one", "/srv/two", "/srv"]);
+    (by, place, any::<bool>(), support::disks::encryption()).prop_map(|(select, mount, reads, encryption)| DiskSpec {
+        encryption,
         select,
         filesystem: Filesystem::Ext4,
         mount: Some(mount.to_owned()),

@@ -46,6 +46,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("journalctl ", "belongs to systemd"),
     ("piccolo image export app - | ssh", "asks another machine; through a pipe: tests/cli.rs"),
     ("piccolo disk wipe-ticket", "wants the serial number typed on a terminal: tests/cli.rs"),
+    ("piccolo disk recovery-key", "wants an encrypted disk: the stories of the image"),
+    ("piccolo disk unlock", "wants an encrypted disk: the stories of the image"),
     ("piccolo install S4EV", "erases a disk: tests/cli.rs, and the stories of the image"),
     ("piccolo net confirm", "wants a change of links on trial: tests/laws.rs"),
     ("piccolo trust seal", "wants a TPM: the stories of trust"),

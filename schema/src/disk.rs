@@ -1,5 +1,6 @@
 //! `Disk`: a disk chosen by its properties, with a file system and a place for it.
 
+mod encryption;
 mod filesystem;
 mod rules;
 mod select;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Condition, quantity::Bytes, volume::plain};
 
+pub use encryption::{Encryption, Passphrase, Tpm2};
 pub use filesystem::{Filesystem, MountOption};
 pub use select::{Selector, Transport};
 
@@ -57,7 +59,11 @@ pub struct DiskSpec {
     /// How it is mounted, beside `nosuid` and `nodev`, which always hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<MountOption>,
-    /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is.
+    /// Encrypts what is on the disk, and says what opens it. Not for swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With
+    /// `encryption` it is that of the encrypted disk or partition.
     ///
     /// `piccolo disk list` shows it. Nothing is written to it but what those who use it write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +120,9 @@ pub struct DiskStatus {
     /// The UUID of its file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// How it is encrypted, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionStatus>,
     /// Where it is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
@@ -126,6 +135,22 @@ pub struct DiskStatus {
     /// How it stands in the words of the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// How the encryption of a disk stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionStatus {
+    /// The UUID of the encrypted disk or partition.
+    pub uuid: String,
+    /// Whether it is open.
+    pub open: bool,
+    /// What opens it, by the numbers of its key slots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// When its recovery key was last proved to open it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_proved: Option<String>,
 }
 
 impl DiskSpec {

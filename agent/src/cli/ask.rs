@@ -5,6 +5,8 @@ use std::{
     path::PathBuf,
 };
 
+use zeroize::Zeroizing;
+
 use super::failure::Failure;
 use crate::secrets::Plain;
 
@@ -42,6 +44,22 @@ pub(super) fn secret(question: &str) -> Result<Plain, Failure> {
         return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
     }
     Ok(value)
+}
+
+/// Asks once for a key that exists already, unseen; where nobody can be asked it is the one line of the standard input.
+pub(super) fn key(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let typed = if io::stdin().is_terminal() {
+        let no_terminal = |source| Failure::File { path: PathBuf::from("/dev/tty"), source };
+        rpassword::prompt_password(format!("{question} ")).map(Zeroizing::new).map_err(no_terminal)?
+    } else {
+        let text = from_pipe()?;
+        let text = std::str::from_utf8(text.expose()).map_err(|_| Failure::Usage("a key is text here".to_owned()))?;
+        Zeroizing::new(text.to_owned())
+    };
+    if typed.is_empty() {
+        return Err(Failure::Usage("the key is empty; nothing was changed".to_owned()));
+    }
+    Ok(typed)
 }
 
 fn from_pipe() -> Result<Plain, Failure> {

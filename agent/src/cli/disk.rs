@@ -1,4 +1,6 @@
-//! `piccolo disk`: which disks there are, and leave to erase one.
+//! `piccolo disk`: which disks there are, leave to erase one, and the keys of those that are encrypted.
+
+mod keys;
 
 use clap::Subcommand;
 use hyper::{Method, header};
@@ -6,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::{ask, client::Client, failure::Failure, screen::Screen, table::Table};
 
-/// Shows the disks of the machine, and gives leave to erase one.
+/// Shows disks, gives leave to erase one, and opens encrypted ones.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567")]
+#[command(
+    after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567\n  piccolo disk recovery-key media"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -27,11 +31,27 @@ enum Command {
         #[arg(long)]
         serial: Option<String>,
     },
+    /// Opens an encrypted disk that the machine does not open by itself, by its recovery key or a passphrase.
+    Unlock {
+        /// The name of its manifest.
+        name: String,
+    },
+    /// Makes a recovery key of an encrypted disk and shows it once. The one before is worth nothing once this one was proved.
+    #[command(name = "recovery-key")]
+    RecoveryKey {
+        /// The name of its manifest.
+        name: String,
+        /// Makes none, and asks for the one that there is: that it still opens the disk.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     match &args.command {
         Command::List => list(client, screen).await,
+        Command::Unlock { name } => keys::unlock(name, client, screen).await,
+        Command::RecoveryKey { name, check } => keys::recovery_key(name, *check, client, screen).await,
         Command::WipeTicket { disk, serial } => ticket(disk, serial.as_deref(), client, screen).await,
     }
 }

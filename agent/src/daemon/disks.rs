@@ -3,6 +3,8 @@
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use futures_util::future::BoxFuture;
+use piccolo_schema::DiskSpec;
+use zeroize::Zeroizing;
 
 use crate::{
     api::{DiskDoor, DiskShown, WipeTicket},
@@ -27,6 +29,32 @@ impl DiskDoor for Drives {
             let until = clock::text(ticket.until());
             Ok(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until })
         })
+    }
+
+    fn unlock<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+        key: &'a Zeroizing<String>,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.unlock(name, spec, key).await.map_err(|error| error.message) })
+    }
+
+    fn recovery_key<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
+        Box::pin(async move { self.recovery_key(name, spec).await.map_err(|error| error.message) })
+    }
+
+    fn prove_recovery<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a DiskSpec,
+        key: &'a Zeroizing<String>,
+    ) -> BoxFuture<'a, Result<u8, String>> {
+        Box::pin(async move { self.prove_recovery(name, spec, key).await.map_err(|error| error.message) })
     }
 }
 

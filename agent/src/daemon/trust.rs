@@ -14,7 +14,7 @@ use crate::{
     api::Trust,
     host::{
         Above,
-        linux::{Chip, Enrolment, Slots},
+        linux::{Chip, Enrolment, Keyring, Slots, Vault},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
@@ -63,6 +63,11 @@ impl Keys {
                 None
             }
         }
+    }
+
+    /// Returns what encrypted disks are opened with.
+    pub(super) fn keyring(&self, vault: Vault) -> Keyring {
+        Keyring::new(self.chip.clone(), vault)
     }
 
     /// Says what the keys rest on.

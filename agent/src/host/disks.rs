@@ -2,17 +2,24 @@
 
 mod fits;
 mod ground;
+mod luks;
+mod names;
 mod ticket;
 
 use std::future::Future;
 
-use piccolo_schema::disk::{Filesystem, Transport};
+use piccolo_schema::disk::{Encryption, Filesystem, Transport};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::HostError;
 
 pub use ground::{Ground, Grounds, Places as GroundPlaces};
+pub use luks::{
+    KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Unlocked, mapped, mapped_name,
+    registers,
+};
+pub use names::{human, label};
 pub use ticket::{Standing, Ticket};
 
 /// The label of a file system that is being made and was not looked over yet.
@@ -35,7 +42,10 @@ pub trait Disks: Send + Sync + 'static {
     fn grow_disk(&self, subject: &str, mount: &Mount) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Tells a disk which of its blocks are free, and remembers when.
     fn trim_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Takes a mount of ours away, and forgets it. What is on the disk stays.
+    /// Opens or closes an encrypted disk, or changes its keys. Where nothing opens it, that is remembered and told by the
+    /// next look.
+    fn turn_key(&self, subject: &str, order: &KeyOrder) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Takes a mount of ours away, closes what was opened for it, and forgets both. What is on the disk stays.
     fn unmount_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
 }
 
@@ -55,6 +65,12 @@ pub struct DisksView {
     /// What we began to make and did not end, sorted by subject.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub making: Vec<Making>,
+    /// Encrypted disks that we opened, sorted by subject.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unlocked: Vec<Unlocked>,
+    /// Encrypted disks that nothing opened, sorted by subject.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locked: Vec<Locked>,
     /// When it was looked.
     pub now: jiff::Timestamp,
 }
@@ -110,6 +126,9 @@ pub struct DiskSeen {
     /// Its partitions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Partition>,
+    /// What of it is encrypted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub luks: Vec<LuksSeen>,
     /// What stands on it or a partition of it: `md0`, `dm-1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<String>,
@@ -217,6 +236,9 @@ pub struct MakeOrder {
     /// True if it is made so that what is stored in directories can be limited.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quotas: bool,
+    /// How it is encrypted, if it is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The ticket to be used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
@@ -360,28 +382,5 @@ impl Signature {
             Some(label) => format!("{} \"{label}\"", self.kind),
             None => self.kind.clone(),
         }
-    }
-}
-
-/// Returns the label by which a disk of ours is known: short enough for every file system.
-pub fn label(subject: &str) -> String {
-    let hash = Sha256::digest(subject.as_bytes());
-    let short: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("pic-{short}")
-}
-
-/// Writes a size as people say it.
-pub fn human(bytes: u64) -> String {
-    let units = [("TB", 1_000_000_000_000_u64), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-    match units.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((word, unit)) => {
-            let tenths = (bytes / (unit / 10)).min(u64::MAX - 1);
-            if tenths.is_multiple_of(10) || tenths >= 1000 {
-                format!("{} {word}", tenths / 10)
-            } else {
-                format!("{}.{} {word}", tenths / 10, tenths % 10)
-            }
-        }
-        None => format!("{bytes} B"),
     }
 }

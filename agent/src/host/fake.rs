@@ -14,6 +14,7 @@ mod filter;
 mod images;
 mod installs;
 mod links;
+mod locks;
 mod networks;
 mod secrets;
 mod settings;

@@ -62,7 +62,7 @@ pub use self::{
     book::Book,
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
-    drives::{Drives, Footing, Outside, answer_for_disks},
+    drives::{Drives, Footing, Keyring, Outside, answer_for_disks},
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},

@@ -6,6 +6,11 @@
 //! system, or is left alone. It gives one only where nothing is on the disk, or where a ticket lets this very disk be
 //! erased that was made within the hour, for what is on it, and was never used.
 //!
+//! # When it is encrypted
+//!
+//! The header of LUKS2 has the label of ours or of what is half made, as a file system has, so that the guard is the same.
+//! What is inside is known once it is open (`keys.rs`), so that opening is a step of its own, and so is each change of keys.
+//!
 //! # When a making was broken off
 //!
 //! It leaves marks on the disk and a record beside them. Where both fit each other it goes on; where one is missing the
@@ -13,6 +18,7 @@
 
 mod choose;
 mod guard;
+mod keys;
 mod plan;
 mod report;
 mod step;
@@ -35,8 +41,8 @@ impl<D: host::Disks> Reconciler for Disks<D> {
     type Observed = DisksView;
     type Step = DiskStep;
 
-    // What uses a mount keeps it from being taken away.
-    const WAKES_ON: &'static [Kind] = &[Kind::Container, Kind::Volume];
+    // What uses a mount keeps it from being taken away, and a secret may open a disk.
+    const WAKES_ON: &'static [Kind] = &[Kind::Container, Kind::Volume, Kind::Secret];
 
     fn observe(&self) -> impl Future<Output = Result<DisksView, HostError>> + Send {
         self.0.disks()
@@ -49,6 +55,7 @@ impl<D: host::Disks> Reconciler for Disks<D> {
     async fn apply(&self, step: &DiskStep) -> Result<(), HostError> {
         match &step.act {
             Act::Make { order, .. } => self.0.make(&step.subject, order).await,
+            Act::Key { order } => self.0.turn_key(&step.subject, order).await,
             Act::Mount { mount } => self.0.mount_disk(&step.subject, mount).await,
             Act::Remount { mount } => self.0.remount_disk(&step.subject, mount).await,
             Act::Grow { mount } => self.0.grow_disk(&step.subject, mount).await,

@@ -14,7 +14,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
-    disk::{Filesystem, MountOption, Selector},
+    disk::{Encryption, Filesystem, MountOption, Passphrase, Selector, Tpm2},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -57,17 +57,16 @@ pub struct Room {
     disks: Vec<Made>,
     tickets: Vec<(&'static str, u64)>,
     breaks_at: Option<u8>,
+    /// Nothing opens encrypted disks today.
+    jammed: bool,
     earlier: BTreeMap<&'static str, DiskSpec>,
 }
 
 pub fn rooms() -> impl Strategy<Value = Room> {
     let tickets = vec((select(&TICKETS), 0..3u64), 0..3);
-    (vec(disk(), 0..4), tickets, option::of(1..6u8), wanted()).prop_map(|(disks, tickets, breaks_at, earlier)| Room {
-        disks,
-        tickets,
-        breaks_at,
-        earlier,
-    })
+    let jammed = prop::bool::weighted(0.2);
+    (vec(disk(), 0..4), tickets, option::of(1..6u8), jammed, wanted())
+        .prop_map(|(disks, tickets, breaks_at, jammed, earlier)| Room { disks, tickets, breaks_at, jammed, earlier })
 }
 
 fn disk() -> impl Strategy<Value = Made> {
@@ -101,14 +100,15 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
     let options = vec(select(&[MountOption::NoAtime, MountOption::ReadOnly]), 0..2);
     let adopt = option::weighted(0.2, select(&UUIDS));
     let wipe = option::weighted(0.3, select(&TICKETS));
-    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe).prop_map(
-        |(select, filesystem, place, options, adopt, wipe)| {
+    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe, encryption()).prop_map(
+        |(select, filesystem, place, options, adopt, wipe, encryption)| {
             let is_swap = filesystem == Filesystem::Swap;
             DiskSpec {
                 select,
                 filesystem,
                 mount: (!is_swap).then(|| place.to_owned()),
                 options: if is_swap { Vec::new() } else { options },
+                encryption: encryption.filter(|_| !is_swap),
                 wipe: wipe.filter(|_| adopt.is_none()).map(str::to_owned),
                 adopt: adopt.map(str::to_owned),
                 ..DiskSpec::default()
@@ -116,6 +116,17 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
         },
     );
     prop::collection::btree_map(select(&NAMES), one, 0..3)
+}
+
+/// Returns ways to open a disk, none for most.
+pub fn encryption() -> impl Strategy<Value = Option<Encryption>> {
+    let tpm2 = option::weighted(0.7, select(&[7_u8, 11])).prop_map(|it| it.map(|pcr| Tpm2 { pcrs: vec![pcr] }));
+    let secret = || Passphrase { secret: "disks".to_owned(), ..Passphrase::default() };
+    let ways = (tpm2, any::<bool>(), any::<bool>()).prop_map(move |(tpm2, by_secret, recovery)| {
+        let passphrase = (by_secret || tpm2.is_none()).then(secret);
+        Encryption { recovery: recovery || passphrase.is_none(), tpm2, passphrase }
+    });
+    option::weighted(0.4, ways)
 }
 
 pub fn desired(wanted: &BTreeMap<&'static str, DiskSpec>) -> Desired<Disk> {
@@ -171,11 +182,12 @@ impl Room {
             engine.write_ticket(*seq, ticket);
         }
         engine.break_makings_off(self.breaks_at);
-        for _ in 0..3 {
+        for _ in 0..5 {
             super::pass(&Disks(Arc::clone(&engine)), &desired(&self.earlier));
         }
         engine.break_makings_off(None);
         engine.lose_mounts();
+        engine.jam_locks(self.jammed);
         engine
     }
 

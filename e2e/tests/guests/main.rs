@@ -3,6 +3,7 @@
 #![allow(clippy::large_futures, reason = "a story runs once")]
 #![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
+mod encrypted;
 mod install;
 mod live;
 

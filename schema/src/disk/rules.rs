@@ -13,6 +13,7 @@ impl Disk {
         self.select(&mut out);
         self.mount(&mut out);
         self.options(&mut out);
+        self.encryption(&mut out);
         let spec = &self.spec;
         if spec.adopt.is_some() && spec.wipe.is_some() {
             let reason = "what is on the disk can't be both used and erased".to_owned();
@@ -84,6 +85,36 @@ impl Disk {
                 let reason = format!("`{}` stands here twice", option.as_str());
                 note(out, Code::Duplicate, path(), reason, "remove one");
             }
+        }
+    }
+}
+
+impl Disk {
+    fn encryption(&self, out: &mut Vec<Violation>) {
+        let Some(encryption) = &self.spec.encryption else { return };
+        let path = || Path::spec("encryption");
+        if self.spec.filesystem == Filesystem::Swap {
+            let reason = "swap is not encrypted here yet".to_owned();
+            note(out, Code::Conflict, path(), reason, "take out `encryption`, or choose another `filesystem`");
+        }
+        match (&encryption.tpm2, &encryption.passphrase) {
+            (None, None) => {
+                let reason = "nothing opens the disk when the machine starts".to_owned();
+                let help = "add `tpm2 = {}`, or `passphrase = { secret = \"…\" }`, or both";
+                note(out, Code::MissingKey, path(), reason, help);
+            }
+            (Some(_), None) if !encryption.recovery => {
+                let reason =
+                    "a TPM that is cleared, as an update of firmware may do, would lose all that is on the disk";
+                let help = "take out `recovery = false`, or add `passphrase`";
+                note(out, Code::Conflict, path().key("recovery"), reason.to_owned(), help);
+            }
+            _ => {}
+        }
+        let pcrs = encryption.tpm2.as_ref().map(|it| it.pcrs.as_slice()).unwrap_or_default();
+        for (index, pcr) in pcrs.iter().enumerate().filter(|(index, pcr)| pcrs[..*index].contains(pcr)) {
+            let path = path().key("tpm2").key("pcrs").index(index);
+            note(out, Code::Duplicate, path, format!("register {pcr} stands here twice"), "remove one");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Conflict, Set, Spot};
 use crate::{
-    ConfigSource, Container, Declared, Image, Kind, Network, Secret, Volume,
+    ConfigSource, Container, Declared, Disk, Image, Kind, Network, Secret, Volume,
     container::{Mount, SecretUse, can_be_declared},
     parse::{Code, Path, nearest},
 };
@@ -37,6 +37,12 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
                 let path = Path::spec("push").index(index).key("credentials").key("secret");
                 want::<Secret>(set, &it.secret, Spot::new(at, path), out);
             }
+        }
+    }
+    for (at, disk) in set.all::<Disk>() {
+        if let Some(it) = disk.spec.encryption.as_ref().and_then(|it| it.passphrase.as_ref()) {
+            let wanted = SecretUse { secret: it.secret.clone(), key: Some(it.key.clone()), ..SecretUse::default() };
+            secret(set, &wanted, at, &Path::spec("encryption").key("passphrase"), out);
         }
     }
     for (at, source) in set.all::<ConfigSource>() {

@@ -2,11 +2,12 @@ use std::{collections::BTreeMap, future::Future};
 
 use super::{
     FakeEngine, Verb,
+    locks::Locks,
     world::{World, gone},
 };
 use crate::host::{
-    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, HostError, MakeOrder, Making, Marker,
-    Mount, MountSeen, Reason, Signature, Standing, Ticket,
+    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, HostError, KeyOrder, MakeOrder, Making,
+    Marker, Mount, MountSeen, Reason, Signature, Standing, Ticket,
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
@@ -15,8 +16,9 @@ const STAGES: u8 = 6;
 /// The disks of the machine in memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
-    disks: BTreeMap<u64, Slot>,
-    mounts: BTreeMap<String, MountSeen>,
+    pub(super) disks: BTreeMap<u64, Slot>,
+    pub(super) mounts: BTreeMap<String, MountSeen>,
+    pub(super) locks: Locks,
     tickets: BTreeMap<String, Ticket>,
     making: BTreeMap<String, Making>,
     /// After how many steps makings break off.
@@ -25,9 +27,11 @@ pub(super) struct Shelf {
 
 /// A disk with what people stored on it.
 #[derive(Clone, Debug, Default)]
-struct Slot {
-    seen: DiskSeen,
+pub(super) struct Slot {
+    pub(super) seen: DiskSeen,
     data: String,
+    /// What is inside of what is encrypted.
+    pub(super) inside: Vec<Signature>,
 }
 
 impl Disks for FakeEngine {
@@ -78,10 +82,15 @@ impl Disks for FakeEngine {
         .await
     }
 
+    async fn turn_key(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| world.turn_key(subject, order)).await
+    }
+
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {
         self.verb(Verb::UnmountDisk, |world| {
             world.take_away(subject);
             world.shelf.mounts.remove(subject);
+            world.close(subject);
             world.count(None);
             Ok(())
         })
@@ -103,7 +112,9 @@ impl FakeEngine {
 
     /// Plugs a disk in, on which this is stored.
     pub fn plug_in(&self, seen: DiskSeen, data: &str) {
-        self.by_hand(|world| drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned() })));
+        self.by_hand(|world| {
+            drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside: Vec::new() }))
+        });
     }
 
     /// Pulls a disk out, and returns it with what is stored on it.
@@ -111,10 +122,11 @@ impl FakeEngine {
         let mut pulled = None;
         self.by_hand(|world| {
             let Some(mut slot) = world.shelf.disks.remove(&seq) else { return };
-            for own in world.shelf.mounts.values_mut().filter(|own| slot.seen.holds(&own.mount.uuid).is_some()) {
+            for own in world.shelf.mounts.values_mut().filter(|own| slot.seen.device_of(&own.mount.uuid).is_some()) {
                 own.present = false;
             }
             slot.seen.mounted.clear();
+            slot.shut();
             pulled = Some((slot.seen, slot.data));
         });
         pulled
@@ -150,6 +162,8 @@ impl FakeEngine {
         self.by_hand(|world| {
             let subjects: Vec<String> = world.shelf.mounts.keys().cloned().collect();
             subjects.iter().for_each(|subject| world.take_away(subject));
+            world.shelf.disks.values_mut().for_each(Slot::shut);
+            world.shelf.locks.forget();
         });
     }
 
@@ -188,6 +202,8 @@ impl World {
             mounts: self.shelf.mounts.values().cloned().collect(),
             tickets: self.shelf.tickets.values().cloned().collect(),
             making: self.shelf.making.values().cloned().collect(),
+            unlocked: self.shelf.locks.unlocked(),
+            locked: self.shelf.locks.locked(),
             now: self.now(),
         }
     }
@@ -246,7 +262,9 @@ impl World {
             }
             3 => {
                 (seen.signatures, seen.partitions, slot.data) = (Vec::new(), Vec::new(), String::new());
+                seen.luks.clear();
             }
+            _ if order.encryption.is_some() => slot.encrypt(subject, order, stage == 4, made(&order.label)),
             4 => {
                 seen.marker = None;
                 seen.signatures = vec![made(HALF_MADE)];
@@ -256,7 +274,7 @@ impl World {
     }
 
     fn mount_disk(&mut self, subject: &str, mount: &Mount) -> Result<(), HostError> {
-        let found = |slot: &&mut Slot| slot.seen.holds(&mount.uuid).is_some();
+        let found = |slot: &&mut Slot| slot.seen.device_of(&mount.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(found).ok_or_else(|| gone(&mount.uuid))?;
         let at = mount.at.clone().unwrap_or_else(|| "swap".to_owned());
         if !slot.seen.mounted.contains(&at) {
@@ -281,7 +299,7 @@ impl World {
         let Some(own) = self.shelf.mounts.get_mut(subject) else { return };
         own.present = false;
         let at = own.mount.at.clone().unwrap_or_else(|| "swap".to_owned());
-        for slot in self.shelf.disks.values_mut().filter(|slot| slot.seen.holds(&own.mount.uuid).is_some()) {
+        for slot in self.shelf.disks.values_mut().filter(|slot| slot.seen.device_of(&own.mount.uuid).is_some()) {
             slot.seen.mounted.retain(|it| *it != at);
         }
     }

@@ -3,9 +3,13 @@
 mod book;
 mod check;
 mod content;
+mod encrypt;
 mod footing;
 mod hands;
+mod key;
+mod keyring;
 mod lend;
+mod locks;
 mod make;
 mod outside;
 mod place;
@@ -13,6 +17,7 @@ mod table;
 mod tree;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -22,11 +27,15 @@ use std::{
 use crc32fast::hash;
 use tokio::sync::Notify;
 
-use self::hands::{Answer, Hands, Known, Request};
+use self::{
+    hands::{Answer, Hands, Known, Request},
+    locks::Refused,
+};
 use super::{program, volumes::blocking};
-use crate::host::{DiskSeen, Disks, DisksView, HostError, MakeOrder, Mount, Reason, Ticket};
+use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, Ticket};
 
 pub use footing::Footing;
+pub use keyring::Keyring;
 pub use outside::{Outside, answer_for_disks};
 
 /// How long a program that only looks may take.
@@ -45,27 +54,38 @@ pub struct Drives {
     /// One verb at a time: each looks before it acts.
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// What this machine has to open encrypted disks with.
+    keyring: Option<Keyring>,
+    /// Those that it did not open.
+    locked: Mutex<BTreeMap<String, Refused>>,
 }
 
 impl Drives {
     /// Returns the disks, with what is remembered of them in this directory. Here alone it is decided whether the daemon
     /// touches them itself.
     pub fn open(state: &Path) -> Arc<Self> {
-        Self::opened(state, Outside::needed(state))
+        Self::opened(state, Outside::needed(state), None)
+    }
+
+    /// Returns the disks, those among them that are encrypted too, which this opens.
+    pub fn open_with(state: &Path, keyring: Keyring) -> Arc<Self> {
+        Self::opened(state, Outside::needed(state), Some(keyring))
     }
 
     /// Returns the disks as a daemon sees them that is kept from devices and mounts.
     pub fn open_outside(state: &Path, outside: Outside) -> Arc<Self> {
-        Self::opened(state, Some(outside))
+        Self::opened(state, Some(outside), None)
     }
 
-    fn opened(state: &Path, outside: Option<Outside>) -> Arc<Self> {
+    fn opened(state: &Path, outside: Option<Outside>, keyring: Option<Keyring>) -> Arc<Self> {
         Arc::new(Self {
             hands: Hands::new(state),
             outside,
             hint: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            keyring,
+            locked: Mutex::default(),
         })
     }
 
@@ -104,7 +124,8 @@ impl Disks for Drives {
             return Err(beside_the_point());
         };
         *self.known() = known;
-        Ok(*view)
+        let locked = self.still_locked(&view).await;
+        Ok(DisksView { locked, ..*view })
     }
 
     async fn changed(&self) {
@@ -123,7 +144,8 @@ impl Disks for Drives {
 
     async fn make(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()) };
+        let keys = self.first_keys(order).await?.map(Box::new);
+        let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()), keys };
         let made = self.ask(request).await;
         self.known().forget(&order.device);
         self.hint.notify_one();
@@ -150,6 +172,14 @@ impl Disks for Drives {
     async fn trim_disk(&self, subject: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         self.ask(Request::Trim { subject: subject.to_owned() }).await.map(drop)
+    }
+
+    async fn turn_key(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let turned = self.turn(subject, order).await;
+        self.known().forget(&order.device);
+        self.hint.notify_one();
+        turned
     }
 
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {

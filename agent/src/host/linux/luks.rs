@@ -3,6 +3,8 @@
 //! Keys go to it by files in memory, which are gone once it ends: an argument could be read by everybody, and its standard
 //! input takes one key only.
 
+pub(super) mod whole;
+
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, OpenOptions},
@@ -175,12 +177,17 @@ impl Slots {
 
     /// Adds a key, and returns its slot.
     async fn add(&self, key: &Plain, new: &Plain) -> Result<u8, HostError> {
+        // What is added has 256 bits: it need not be slow to guess.
+        self.add_as(key, new, &words(&["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"])).await
+    }
+
+    async fn add_as(&self, key: &Plain, new: &Plain, derivation: &[String]) -> Result<u8, HostError> {
         let before = self.slots().await?;
         let (old, new_file) = (KeyFile::new(&self.memory, key)?, KeyFile::new(&self.memory, new)?);
         let mut words = words(&["luksAddKey", "--batch-mode", "--key-file"]);
-        // What is added has 256 bits: it need not be slow to guess.
-        words.extend([old.text(), "--pbkdf".to_owned(), "pbkdf2".to_owned()]);
-        words.extend(["--pbkdf-force-iterations".to_owned(), "1000".to_owned(), self.text(), new_file.text()]);
+        words.push(old.text());
+        words.extend_from_slice(derivation);
+        words.extend([self.text(), new_file.text()]);
         self.done(&words, None).await?;
         for slot in self.slots().await?.difference(&before) {
             if self.opens(Some(*slot), new).await? {

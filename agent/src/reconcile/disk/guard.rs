@@ -5,7 +5,10 @@ use piccolo_schema::{
     disk::{Filesystem, MountOption},
 };
 
-use crate::host::{DiskSeen, DisksView, HALF_MADE, MountSeen, Signature, Standing, disk_label, human};
+use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Signature, Standing, disk_label, human, mapped};
+
+/// What the header of an encrypted disk takes of it.
+const HEADER: u64 = 16 << 20;
 
 /// One manifest, and the disk that it means.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,13 @@ pub enum Verdict {
         /// The making that this goes on with.
         resumes: Option<String>,
     },
+    /// What was half made is closed, so that it can be made to its end.
+    Close {
+        /// The encrypted disk.
+        device: String,
+        /// Its UUID.
+        uuid: String,
+    },
     /// It is left alone, with the reason in PascalCase and a sentence.
     Leave(&'static str, String),
 }
@@ -56,6 +66,9 @@ impl<'a> Case<'a> {
     fn decide(self) -> Decision {
         let leave = self.ticket();
         if let Some(Ok(ticket)) = leave {
+            if let Some(first) = self.closes_first() {
+                return Ok(first);
+            }
             self.may_write(true)?;
             return Ok(Verdict::Make { ticket: Some(ticket.to_owned()), resumes: None });
         }
@@ -64,6 +77,9 @@ impl<'a> Case<'a> {
             return self.use_as_it_is(device, found, leave);
         }
         if let Some(nonce) = self.goes_on()? {
+            if let Some(first) = self.closes_first() {
+                return Ok(first);
+            }
             self.may_write(false)?;
             return Ok(Verdict::Make { ticket: None, resumes: Some(nonce) });
         }
@@ -74,6 +90,7 @@ impl<'a> Case<'a> {
         if let Some(uuid) = &self.spec.adopt {
             return Err(self.not_adopted(uuid));
         }
+        self.is_the_same_way()?;
         self.is_free(true)?;
         Err(self.not_blank(leave))
     }
@@ -131,12 +148,11 @@ impl<'a> Case<'a> {
     /// Returns where what the manifest means is, if it is there.
     fn its_own(self) -> Option<(&'a str, &'a Signature)> {
         match &self.spec.adopt {
-            Some(uuid) => self.disk.holds(uuid).filter(|(_, it)| it.kind == self.spec.filesystem.as_str()),
+            Some(uuid) => self.disk.holds(uuid).filter(|(_, it)| it.kind == self.kind()),
             None => {
                 let label = disk_label(self.name);
-                let is_ours = |it: &&Signature| {
-                    it.kind == self.spec.filesystem.as_str() && it.uuid.is_some() && it.label.as_ref() == Some(&label)
-                };
+                let is_ours =
+                    |it: &&Signature| it.kind == self.kind() && it.uuid.is_some() && it.label.as_ref() == Some(&label);
                 self.disk.whole().filter(is_ours).map(|it| (self.disk.device.as_str(), it))
             }
         }
@@ -144,7 +160,8 @@ impl<'a> Case<'a> {
 
     fn use_as_it_is(self, device: &str, found: &Signature, leave: Leave<'_>) -> Decision {
         let uuid = found.uuid.clone().unwrap_or_default();
-        let own = self.own().filter(|it| it.present && it.mount.uuid == uuid);
+        let inside = self.disk.luks(&uuid).and_then(|it| it.opened.as_ref()?.whole()?.uuid.as_ref());
+        let own = self.own().filter(|it| it.present && (it.mount.uuid == uuid || Some(&it.mount.uuid) == inside));
         if own.is_none() {
             self.is_known()?;
             self.is_free(false)?;
@@ -190,8 +207,9 @@ impl<'a> Case<'a> {
         if let Some(failing) = &disk.failing {
             return Err(("DiskFailing", format!("{failing}; nothing new is put on it: replace it")));
         }
-        if disk.identity.size < filesystem.least() {
-            let least = human(filesystem.least());
+        let least = filesystem.least() + if self.spec.encryption.is_some() { HEADER } else { 0 };
+        if disk.identity.size < least {
+            let least = human(least);
             let message = format!("{} is too small for {}, which needs {least}", disk.name(), filesystem.as_str());
             return Err(("DiskTooSmall", message));
         }
@@ -225,7 +243,8 @@ impl<'a> Case<'a> {
         if disk.system {
             return busy("the machine itself runs from it, so it is left alone".to_owned());
         }
-        if let Some(holder) = disk.holders.first() {
+        let itself = self.opened().filter(|_| !for_writing);
+        if let Some(holder) = disk.holders.iter().find(|it| Some(it.as_str()) != itself) {
             return busy(format!("`{holder}` stands on it; take that apart first"));
         }
         let place =
@@ -266,7 +285,7 @@ impl<'a> Case<'a> {
     }
 
     fn not_blank(self, leave: Leave<'_>) -> (&'static str, String) {
-        let (disk, wanted) = (self.disk, self.spec.filesystem.as_str());
+        let (disk, wanted) = (self.disk, self.kind());
         let usable = disk.found().find(|(_, it)| it.kind == wanted && it.uuid.is_some());
         let keep = match usable.and_then(|(_, it)| it.uuid.as_deref()) {
             Some(uuid) => format!("to use it as it is, write `adopt = \"{uuid}\"`; "),
@@ -285,6 +304,9 @@ impl<'a> Case<'a> {
     fn not_adopted(self, uuid: &str) -> (&'static str, String) {
         let disk = self.disk;
         if let Some((_, found)) = disk.holds(uuid) {
+            if (found.kind == LUKS) != self.spec.encryption.is_some() {
+                return self.other_way(found);
+            }
             let usable = [Filesystem::Ext4, Filesystem::Xfs, Filesystem::Btrfs, Filesystem::Swap];
             let help = match usable.iter().find(|it| it.as_str() == found.kind) {
                 Some(it) => format!("write `filesystem = \"{}\"`", it.as_str()),
@@ -293,6 +315,52 @@ impl<'a> Case<'a> {
             return ("WrongFilesystem", format!("`{uuid}` is {}; {help}", found.kind));
         }
         ("NothingToAdopt", format!("{} holds {}, and no `{uuid}`; correct `adopt`", disk.name(), disk.content()))
+    }
+
+    /// Returns what the disk, or a partition of it, has to be to be used.
+    fn kind(self) -> &'static str {
+        if self.spec.encryption.is_some() { LUKS } else { self.spec.filesystem.as_str() }
+    }
+
+    /// Returns what the kernel's tree calls the inside of what this manifest means, while it is open.
+    fn opened(self) -> Option<&'a str> {
+        let (_, found) = self.its_own().filter(|(_, it)| it.kind == LUKS)?;
+        self.disk.luks(found.uuid.as_deref()?)?.opened.as_ref().map(|it| it.name())
+    }
+
+    /// Closes what was half made and is open, if that alone stands on the disk.
+    fn closes_first(self) -> Option<Verdict> {
+        let (disk, inside) = (self.disk, mapped(self.name));
+        let half = disk.whole().filter(|it| it.label.as_deref() == Some(HALF_MADE))?;
+        let luks = disk.luks(half.uuid.as_deref()?)?;
+        let name = luks.opened.as_ref().filter(|it| it.device == inside)?.name();
+        let alone = disk.holders.iter().all(|it| it == name) && disk.mounted.is_empty() && !disk.system;
+        alone.then(|| Verdict::Close { device: luks.device.clone(), uuid: luks.uuid.clone() })
+    }
+
+    /// Returns an error if the disk was made for this manifest, but encrypted and it no longer asks for that, or the other
+    /// way round.
+    fn is_the_same_way(self) -> Result<(), (&'static str, String)> {
+        let label = disk_label(self.name);
+        let ours = self.disk.whole().filter(|it| it.label.as_ref() == Some(&label));
+        match ours.filter(|it| (it.kind == LUKS) != self.spec.encryption.is_some()) {
+            Some(found) => Err(self.other_way(found)),
+            None => Ok(()),
+        }
+    }
+
+    fn other_way(self, found: &Signature) -> (&'static str, String) {
+        let name = self.disk.name();
+        let message = if found.kind == LUKS {
+            format!("{name} is encrypted, and stays so as long as its data does; add `encryption`")
+        } else {
+            let which = self.by_name();
+            format!(
+                "{name} is not encrypted, and can't be while its data stays; take out `encryption`, or copy what is on it \
+                 elsewhere and run `piccolo disk wipe-ticket {which}`"
+            )
+        };
+        ("EncryptionFixed", message)
     }
 
     fn half_made(self, why: &str) -> (&'static str, String) {

@@ -7,10 +7,11 @@ use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption, volum
 use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
+    keys::{Inside, inside, keys},
     step::{Act, DiskStep},
 };
 use crate::{
-    host::{DiskSeen, DisksView, MakeOrder, Mount, disk_label},
+    host::{DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mount, disk_label, mapped_name},
     reconcile::{Plan, Waiting},
 };
 
@@ -25,6 +26,11 @@ pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskSt
     for it in observed.mounts.iter().filter(|it| goes(&it.subject)) {
         let act = Act::Unmount { at: it.mount.at.clone() };
         plan.steps.push(DiskStep { subject: it.subject.clone(), removal: true, act });
+    }
+    let is_mounted = |name: &str| observed.mounts.iter().any(|it| it.subject == name);
+    for it in observed.unlocked.iter().filter(|it| goes(&it.subject) && !is_mounted(&it.subject)) {
+        let order = KeyOrder { device: it.device.clone(), act: KeyAct::Close, ..KeyOrder::default() };
+        plan.steps.push(DiskStep { subject: it.subject.clone(), removal: true, act: Act::Key { order } });
     }
     let mut taken = Taken::default();
     for (name, spec) in &wanted {
@@ -69,7 +75,31 @@ fn one<'a>(
             Err(("ManifestsIncomplete", message.to_owned()))
         }
         Verdict::Make { ticket, resumes } => Ok(vec![make(name, spec, disk, ticket, resumes)]),
+        Verdict::Close { device, uuid } => Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close } }]),
+        Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
         Verdict::Use { uuid, device, .. } => Ok(put_in_place(name, spec, disk, (uuid, device), view)),
+    }
+}
+
+/// Plans for an encrypted disk that is as it should be: what is inside comes first, then its keys.
+fn encrypted(
+    name: &str,
+    spec: &DiskSpec,
+    (disk, uuid): (&DiskSeen, &str),
+    view: &DisksView,
+) -> Result<Vec<Act>, (&'static str, String)> {
+    let found = match inside(name, spec, (disk, uuid), view)? {
+        Inside::First(act) => return Ok(vec![act]),
+        Inside::There(uuid, device) => (uuid, device),
+    };
+    let mut acts = put_in_place(name, spec, disk, found, view);
+    if matches!(acts.first(), Some(Act::Unmount { .. })) {
+        // It is closed with that, and opened anew by the next plan.
+        acts.truncate(1);
+    }
+    match disk.luks(uuid) {
+        Some(luks) if acts.is_empty() => keys(name, spec, luks),
+        _ => Ok(acts),
     }
 }
 
@@ -82,6 +112,7 @@ fn make(name: &str, spec: &DiskSpec, disk: &DiskSeen, ticket: Option<String>, re
         filesystem: spec.filesystem,
         label: disk_label(name),
         quotas: spec.options.contains(&MountOption::ProjectQuota),
+        encryption: spec.encryption.clone(),
         ticket,
         resumes,
     };
@@ -124,7 +155,11 @@ fn put_in_place(
     if own.mount.options != mount.options {
         return vec![Act::Remount { mount }];
     }
-    let can_grow = mount.at.is_some() && mount.device == disk.device && !reads_only(&mount) && !disk.read_only;
+    // What is inside of an encrypted disk fills it, unless that is a partition.
+    let is_inside = mapped_name(&mount.device).is_some()
+        && disk.luks.iter().any(|it| it.device == disk.device && it.opened.is_some());
+    let is_whole = mount.device == disk.device || is_inside;
+    let can_grow = mount.at.is_some() && is_whole && !reads_only(&mount) && !disk.read_only;
     if can_grow && disk.identity.size > mount.disk_size {
         return vec![Act::Grow { mount: Mount { disk_size: disk.identity.size, ..mount } }];
     }

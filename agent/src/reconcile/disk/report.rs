@@ -1,15 +1,20 @@
 //! How a disk stands.
 
-use piccolo_schema::{Declared, Disk, DiskStatus, quantity::Bytes};
+use jiff::{SignedDuration, Timestamp};
+use piccolo_schema::{Declared, Disk, DiskStatus, disk::EncryptionStatus, quantity::Bytes};
 
 use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
+    keys::is_retrieved,
 };
 use crate::{
-    host::{DiskSeen, DisksView, MountSeen, human},
+    host::{DiskSeen, DisksView, LuksSeen, MountSeen, OpenedBy, disk_label, human},
     reconcile::{Note, Report},
 };
+
+/// How long a recovery key is believed to be where its owner keeps it.
+const BELIEVED: SignedDuration = SignedDuration::from_hours(24 * 180);
 
 /// Says how the disk of each manifest stands.
 pub(super) fn report(manifests: &[Disk], observed: &DisksView) -> Vec<Report> {
@@ -28,7 +33,8 @@ fn one(manifest: &Disk, view: &DisksView) -> Report {
         Some(own) => (true, if own.mount.at.is_some() { "Mounted" } else { "Used" }, stands(own)),
         None => (false, "NotMounted", "It is not mounted".to_owned()),
     };
-    let fields = serde_json::to_value(status(disk, own)).unwrap_or_default();
+    let encryption = disk.and_then(|disk| encryption(luks(manifest, disk)?));
+    let fields = serde_json::to_value(DiskStatus { encryption, ..status(disk, own) }).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
 
@@ -60,10 +66,61 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
         let message = format!("{failing}; copy what is on it, and replace it");
         notes.push(Note { name: "DiskFailing", reason: "SelfTest", message });
     }
+    notes.extend(luks(manifest, disk).and_then(|luks| recovery(manifest, luks, view.now)));
     if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view }) {
         notes.push(Note { name: "TicketWorthless", reason: "Spent", message });
     }
     notes
+}
+
+/// Returns the encrypted disk or partition that a manifest means.
+fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
+    manifest.spec.encryption.as_ref()?;
+    let label = disk_label(manifest.name());
+    match &manifest.spec.adopt {
+        Some(uuid) => disk.luks(uuid),
+        None => disk.luks(disk.whole().filter(|it| it.label.as_ref() == Some(&label))?.uuid.as_deref()?),
+    }
+}
+
+/// Says what there is to do about the recovery key of a disk, if there is anything.
+fn recovery(manifest: &Disk, luks: &LuksSeen, now: Timestamp) -> Option<Note> {
+    manifest.spec.encryption.as_ref().filter(|it| it.recovery)?;
+    let name = manifest.name();
+    let note = |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message });
+    let keys = || luks.keys.iter().filter(|it| it.by == OpenedBy::Recovery);
+    match keys().filter_map(|it| it.proved).max() {
+        None if keys().next().is_none() => {
+            let lost = "what is on the disk is lost with what opens it now";
+            note("NotMade", format!("There is no recovery key, and {lost}: run `piccolo disk recovery-key {name}`"))
+        }
+        None => {
+            let message = format!(
+                "Nobody has proved to have the recovery key: type it at `piccolo disk recovery-key {name} --check`, or make \
+                 another one without `--check`"
+            );
+            note("NotConfirmed", message)
+        }
+        Some(last) if now.duration_since(last) >= BELIEVED => {
+            let when = last.strftime("%Y-%m-%d");
+            let message = format!(
+                "The recovery key was last typed on {when}; see whether you still have it: `piccolo disk recovery-key {name} \
+                 --check`"
+            );
+            note("ProofDue", message)
+        }
+        Some(_) => None,
+    }
+}
+
+fn encryption(luks: &LuksSeen) -> Option<EncryptionStatus> {
+    let proved = luks.keys.iter().filter_map(|it| it.proved).max().filter(|_| is_retrieved(luks));
+    Some(EncryptionStatus {
+        uuid: luks.uuid.clone(),
+        open: luks.opened.is_some(),
+        keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
+        recovery_proved: proved.map(|it| it.to_string()),
+    })
 }
 
 fn own<'a>(manifest: &Disk, view: &'a DisksView) -> Option<&'a MountSeen> {

@@ -3,7 +3,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 
 use crate::{
-    host::{MakeOrder, Mount, human},
+    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, human},
     reconcile::{Disruption, Step},
 };
 
@@ -19,7 +19,7 @@ pub struct DiskStep {
     pub act: Act,
 }
 
-/// What is done. Only the first writes to a disk.
+/// What is done. Only the first writes over what is on a disk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Act {
@@ -31,6 +31,11 @@ pub enum Act {
         what: String,
         /// What is on it, for people.
         content: String,
+    },
+    /// Opens or closes an encrypted disk, or changes its keys.
+    Key {
+        /// Which, and how.
+        order: KeyOrder,
     },
     /// Mounts it, or uses it as swap.
     Mount {
@@ -100,9 +105,12 @@ impl Display for DiskStep {
         match &self.act {
             Act::Make { order, what, content } => {
                 let go_on = if order.resumes.is_some() { "go on to " } else { "" };
-                write!(f, "{go_on}format disk {name} as {} ({what}, with {content})", order.filesystem.as_str())?;
+                let as_what = if order.encryption.is_some() { "encrypted " } else { "" };
+                let filesystem = order.filesystem.as_str();
+                write!(f, "{go_on}format disk {name} as {as_what}{filesystem} ({what}, with {content})")?;
                 order.ticket.as_ref().map_or(Ok(()), |ticket| write!(f, " by {ticket}"))
             }
+            Act::Key { order } => key(f, name, &order.act),
             Act::Mount { mount } => match &mount.at {
                 Some(at) => write!(f, "mount disk {name} at {at} ({})", mount.options.join(",")),
                 None => write!(f, "use disk {name} as swap"),
@@ -113,5 +121,15 @@ impl Display for DiskStep {
             Act::Unmount { at: Some(at) } => write!(f, "unmount disk {name} from {at}; its data stays on it"),
             Act::Unmount { at: None } => write!(f, "use disk {name} as swap no longer"),
         }
+    }
+}
+
+fn key(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
+    match act {
+        KeyAct::Open { .. } => write!(f, "open disk {name}"),
+        KeyAct::Close => write!(f, "close disk {name}"),
+        KeyAct::Add { key: NewKey::Tpm2(pcrs), .. } => write!(f, "let the TPM (registers {pcrs}) open disk {name}"),
+        KeyAct::Add { key: NewKey::Passphrase(it), .. } => write!(f, "let the secret {it} open disk {name}"),
+        KeyAct::Remove { slot, what, .. } => write!(f, "let {what} in slot {slot} open disk {name} no longer"),
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Page {
     pub(super) making: Vec<Making>,
     /// When disks were told what is free of them, by subject.
     pub(super) trimmed: BTreeMap<String, Timestamp>,
+    /// What we opened of encrypted disks, below `/dev`, by subject.
+    pub(super) unlocked: BTreeMap<String, String>,
 }
 
 impl Book {
@@ -74,6 +76,20 @@ impl Book {
     pub(super) fn trimmed(&self, subject: &str, when: Timestamp) -> Result<(), HostError> {
         self.change(|page| {
             page.trimmed.insert(subject.to_owned(), when);
+            Ok(())
+        })
+    }
+
+    pub(super) fn unlocked(&self, subject: &str, device: &str) -> Result<(), HostError> {
+        self.change(|page| {
+            page.unlocked.insert(subject.to_owned(), device.to_owned());
+            Ok(())
+        })
+    }
+
+    pub(super) fn closed(&self, subject: &str) -> Result<(), HostError> {
+        self.change(|page| {
+            page.unlocked.remove(subject);
             Ok(())
         })
     }

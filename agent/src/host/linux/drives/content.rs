@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, blocking, program, tree::Node};
-use crate::host::{Ends, HostError, Marker, Reason, Signature};
+use super::{LOOK, blocking, encrypt, program, tree::Node};
+use crate::host::{Ends, HostError, LUKS, LuksSeen, Marker, Reason, Signature};
 
 /// How much of each end is looked at.
 const END: u64 = 16 << 20;
@@ -30,6 +30,8 @@ pub(super) struct Content {
     pub(super) partitions: BTreeMap<String, Vec<Signature>>,
     pub(super) ends: Ends,
     pub(super) marker: Option<Marker>,
+    /// What of it is encrypted, as its headers say.
+    pub(super) luks: Vec<LuksSeen>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +54,13 @@ pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bo
     let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
     for part in partitions {
         content.partitions.insert(part.name.clone(), signatures(&part.name).await?);
+    }
+    let of_disk = (name.to_owned(), content.signatures.clone());
+    for (device, signatures) in std::iter::once(of_disk).chain(content.partitions.clone()) {
+        let header = signatures.iter().find(|it| it.kind == LUKS).and_then(|it| it.uuid.clone());
+        if let Some(uuid) = header {
+            content.luks.extend(encrypt::look(&device, &uuid).await);
+        }
     }
     if !in_use {
         let path = format!("/dev/{name}");

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use tokio::sync::watch;
 
-use super::{book::Book, table::Table};
-use crate::host::{Ground, GroundPlaces, Grounds};
+use super::{
+    book::Book,
+    table::{Table, kernel_name},
+};
+use crate::host::{Ground, GroundPlaces, Grounds, mapped_name};
 
 /// The places of declared disks on this machine.
 pub struct Footing {
@@ -34,10 +37,16 @@ impl Grounds for Footing {
         places.grounds(|disk, at| {
             let is_ours = mounts.get(disk).filter(|mount| mount.at.as_deref() == Some(at));
             is_ours.is_some_and(|mount| {
-                // A disk that was pulled out leaves its mount behind.
-                table.at(at) == Some(&format!("/dev/{}", mount.device))
-                    && Path::new("/sys/class/block").join(&mount.device).exists()
+                // A disk that was pulled out leaves its mount behind, and one that is encrypted what was inside, which then
+                // stands on nothing.
+                let device = Path::new("/sys/class/block").join(kernel_name(&mount.device));
+                let is_there = mapped_name(&mount.device).is_none() || has_entries(&device.join("slaves"));
+                table.at(at) == Some(&format!("/dev/{}", mount.device)) && device.exists() && is_there
             })
         })
     }
+}
+
+fn has_entries(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|it| it.flatten().any(|entry| entry.path().exists()))
 }

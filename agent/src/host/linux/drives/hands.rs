@@ -12,6 +12,9 @@ use super::{
     check::Health,
     content,
     content::Content,
+    encrypt,
+    encrypt::Worked,
+    key::{FirstKeys, Key},
     place, program,
     table::Table,
     tree,
@@ -19,7 +22,10 @@ use super::{
 };
 use crate::{
     clock,
-    host::{DiskSeen, DisksView, Ends, HostError, MakeOrder, Mount, MountSeen, Partition, Reason, Ticket},
+    host::{
+        DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason, Ticket,
+        Unlocked, mapped_name,
+    },
 };
 
 /// What is asked of the hands.
@@ -30,8 +36,12 @@ pub(super) enum Request {
     Look(Known),
     /// To make a ticket for a disk whose serial number somebody typed.
     Ticket { which: String, typed: String },
-    /// To make a file system.
-    Make { subject: String, order: Box<MakeOrder> },
+    /// To make a file system, with these keys if it is to be encrypted.
+    Make { subject: String, order: Box<MakeOrder>, keys: Option<Box<FirstKeys>> },
+    /// To do something with the keys of an encrypted disk.
+    Keys { device: String, uuid: String, work: Box<KeyWork> },
+    /// To close what was opened for a manifest.
+    Close { subject: String },
     /// To mount it.
     Mount { subject: String, mount: Box<Mount> },
     /// To change the options of a mount.
@@ -44,12 +54,32 @@ pub(super) enum Request {
     Unmount { subject: String },
 }
 
+/// What is done with the keys of an encrypted disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum KeyWork {
+    /// Tells its tokens of a TPM.
+    Tokens,
+    /// Opens it for a manifest.
+    Open { subject: String, key: Key, discard: bool },
+    /// Adds a key by one that opens it already.
+    Add { with: Key, new: Key, is_chosen: bool, token: serde_json::Value },
+    /// Takes a slot away by a key that opens another one.
+    Remove { with: Key, slot: u8 },
+    /// Makes a recovery key.
+    Recovery { with: Key },
+    /// Takes down that somebody typed its recovery key.
+    Prove { key: Key, now: jiff::Timestamp },
+}
+
 /// What became of a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Answer {
     /// It was done.
     Done,
+    /// What became of work with keys.
+    Worked(Worked),
     /// What was seen, and what is known by now.
     Seen(Box<DisksView>, Known),
     /// A ticket, and the disk that it is for.
@@ -64,6 +94,8 @@ pub(super) struct Known {
     found: BTreeMap<String, Found>,
     /// What disks said of their end before they fell asleep, by the number of their plugging-in.
     failing: BTreeMap<u64, String>,
+    /// What is inside of encrypted disks that are open, by their UUID.
+    inside: BTreeMap<String, Opened>,
 }
 
 /// What was found on a disk, and by what it shows that this still holds.
@@ -84,7 +116,7 @@ pub(super) struct Hands {
 impl Known {
     /// Forgets what was found on a device.
     pub(super) fn forget(&mut self, device: &str) {
-        self.found.remove(device);
+        self.found.retain(|name, it| name != device && !it.content.luks.iter().any(|luks| luks.device == device));
     }
 }
 
@@ -102,14 +134,25 @@ impl Hands {
                 let (disk, ticket) = self.wipe_ticket(&which, &typed).await?;
                 return Ok(Answer::Ticket(Box::new(disk), Box::new(ticket)));
             }
-            Request::Make { subject, order } => self.make_it(&subject, &order).await?,
+            Request::Keys { device, uuid, work } => return self.work(&device, &uuid, *work).await.map(Answer::Worked),
+            Request::Close { subject } => self.close(&subject).await?,
+            Request::Make { subject, order, keys } => self.make_it(&subject, &order, keys.as_deref()).await?,
             Request::Mount { subject, mount } => place::mount(&self.book, &subject, &mount).await?,
             Request::Remount { subject, mount } => place::remount(&self.book, &subject, &mount).await?,
             Request::Grow { subject, mount } => place::grow(&self.book, &subject, &mount).await?,
             Request::Trim { subject } => place::trim(&self.book, &subject).await?,
-            Request::Unmount { subject } => place::unmount(&self.book, &subject).await?,
+            Request::Unmount { subject } => self.take_away(&subject).await?,
         }
         Ok(Answer::Done)
+    }
+
+    /// Takes a mount of ours away, closes what was opened for it, and forgets both.
+    async fn take_away(&self, subject: &str) -> Result<(), HostError> {
+        let Some(mount) = place::unmount(&self.book, subject).await? else { return Ok(()) };
+        if mapped_name(&mount.device).is_some() {
+            self.close(subject).await?;
+        }
+        self.book.forget(subject)
     }
 
     async fn view(&self, mut known: Known) -> Result<Answer, HostError> {
@@ -125,7 +168,10 @@ impl Hands {
             MountSeen { subject, mount, present: is_there, trims, trimmed, total, used }
         };
         let mounts = book.mounts.into_iter().map(present).collect();
-        let view = DisksView { disks, mounts, tickets: book.tickets, making: book.making, now: clock::now() };
+        let one = |(subject, device)| Unlocked { subject, device };
+        let unlocked = book.unlocked.into_iter().map(one).collect();
+        let (tickets, making) = (book.tickets, book.making);
+        let view = DisksView { disks, mounts, tickets, making, unlocked, locked: Vec::new(), now: clock::now() };
         Ok(Answer::Seen(Box::new(view), known))
     }
 
@@ -168,6 +214,8 @@ impl Hands {
         seen.sort_by(|one: &DiskSeen, other| one.device.cmp(&other.device));
         known.found.retain(|device, _| seen.iter().any(|disk| disk.device == *device));
         known.failing.retain(|seq, _| seen.iter().any(|disk| disk.seq == *seq));
+        let is_open = |uuid: &str| seen.iter().any(|it| it.luks(uuid).is_some_and(|it| it.opened.is_some()));
+        known.inside.retain(|uuid, _| is_open(uuid));
         Ok(seen)
     }
 }
@@ -204,6 +252,7 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
             disk.signatures.clone_from(&content.signatures);
             disk.marker.clone_from(&content.marker);
             disk.ends = content.ends;
+            disk.luks = look_inside(&content.luks, known).await;
             let (seq, size) = (disk.seq, disk.identity.size);
             if content.ends != Ends::Unknown || in_use {
                 known.found.insert(name, Found { seq, size, written, content });
@@ -218,6 +267,19 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     }
     disk.failing = known.failing.get(&disk.seq).cloned();
     Some(disk)
+}
+
+/// Looks which encrypted disks are open. What is inside of one that stays open does not change, and asking would wake it.
+async fn look_inside(closed: &[LuksSeen], known: &mut Known) -> Vec<LuksSeen> {
+    let mut all = closed.to_vec();
+    for luks in &mut all {
+        let before = known.inside.remove(&luks.uuid);
+        encrypt::look_inside(luks, before).await;
+        if let Some(opened) = luks.opened.clone().filter(|it| !it.signatures.is_empty()) {
+            known.inside.insert(luks.uuid.clone(), opened);
+        }
+    }
+    all
 }
 
 /// Says what uses a disk, if anything does.

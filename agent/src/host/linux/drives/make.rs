@@ -13,6 +13,7 @@ use super::{
     blocking,
     content::{clear_mark, later_marks, signatures, write_mark},
     hands::{Hands, in_use, nonce},
+    key::FirstKeys,
     program,
 };
 use crate::{
@@ -27,7 +28,12 @@ const KEPT: u64 = 1 << 20;
 
 impl Hands {
     /// Makes the file system of an order. The caller holds the turn.
-    pub(super) async fn make_it(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+    pub(super) async fn make_it(
+        &self,
+        subject: &str,
+        order: &MakeOrder,
+        keys: Option<&FirstKeys>,
+    ) -> Result<(), HostError> {
         let path = format!("/dev/{}", order.device);
         // Held to the end: who makes block devices known, waits for it.
         let lock = blocking({
@@ -45,10 +51,16 @@ impl Hands {
         mark(&lock, vec![0], &nonce).await?;
         erase(&disk, &path).await?;
         mark(&lock, later_marks(disk.identity.size), &nonce).await?;
-        run(make(order, &path)).await?;
-        clear(&lock, later_marks(disk.identity.size)).await?;
-        look_over(order, &path).await?;
-        run(label(order, &path)).await?;
+        if order.encryption.is_some() {
+            let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
+            self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
+            self.finish(order).await?;
+        } else {
+            run(make(order, &path, HALF_MADE)).await?;
+            clear(&lock, later_marks(disk.identity.size)).await?;
+            verify(order, &order.device, HALF_MADE).await?;
+            run(label(order, &path)).await?;
+        }
         blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
         self.book.end(subject)
     }
@@ -101,7 +113,7 @@ async fn mark(device: &File, places: Vec<u64>, nonce: &str) -> Result<(), HostEr
 }
 
 /// Takes those of our marks away that are left beside what was made.
-async fn clear(device: &File, places: Vec<u64>) -> Result<(), HostError> {
+pub(super) async fn clear(device: &File, places: Vec<u64>) -> Result<(), HostError> {
     let mut device = device.try_clone().map_err(|error| failed(&error))?;
     blocking(move || places.into_iter().try_for_each(|at| clear_mark(&mut device, at)).map_err(|error| failed(&error)))
         .await
@@ -121,10 +133,16 @@ async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> {
     Ok(())
 }
 
+/// Has the kernel write down what it has in mind of a disk as a whole, and forget it.
+pub(super) async fn flush(path: &str) -> Result<(), HostError> {
+    program::run("blockdev", ["--flushbufs", path], PATIENCE).await.map(drop)
+}
+
 /// Looks over what was made before it is called ours.
-async fn look_over(order: &MakeOrder, path: &str) -> Result<(), HostError> {
-    let found = signatures(&order.device).await?;
-    let is_it = |kind: &str, label: Option<&str>| kind == order.filesystem.as_str() && label == Some(HALF_MADE);
+pub(super) async fn verify(order: &MakeOrder, device: &str, label: &str) -> Result<(), HostError> {
+    let path = &*format!("/dev/{device}");
+    let found = signatures(device).await?;
+    let is_it = |kind: &str, has: Option<&str>| kind == order.filesystem.as_str() && has == Some(label);
     if found.is_empty() || !found.iter().all(|it| is_it(&it.kind, it.label.as_deref())) {
         let message = format!("What was made on `{path}` is not what was asked for");
         return Err(HostError::new(Reason::Failed, message));
@@ -137,12 +155,12 @@ async fn look_over(order: &MakeOrder, path: &str) -> Result<(), HostError> {
     }
 }
 
-fn make<'a>(order: &MakeOrder, path: &'a str) -> Vec<&'a str> {
+pub(super) fn make<'a>(order: &MakeOrder, path: &'a str, label: &'a str) -> Vec<&'a str> {
     let mut words = match order.filesystem {
-        Filesystem::Ext4 => vec!["mkfs.ext4", "-q", "-E", "nodiscard", "-L", HALF_MADE],
-        Filesystem::Xfs => vec!["mkfs.xfs", "-q", "-K", "-L", HALF_MADE],
-        Filesystem::Btrfs => vec!["mkfs.btrfs", "-q", "-K", "-L", HALF_MADE],
-        Filesystem::Swap => vec!["mkswap", "-L", HALF_MADE],
+        Filesystem::Ext4 => vec!["mkfs.ext4", "-q", "-E", "nodiscard", "-L", label],
+        Filesystem::Xfs => vec!["mkfs.xfs", "-q", "-K", "-L", label],
+        Filesystem::Btrfs => vec!["mkfs.btrfs", "-q", "-K", "-L", label],
+        Filesystem::Swap => vec!["mkswap", "-L", label],
     };
     if order.quotas && order.filesystem == Filesystem::Ext4 {
         words.extend(["-O", "quota,project", "-E", "quotatype=prjquota"]);
@@ -160,7 +178,7 @@ fn label<'a>(order: &'a MakeOrder, path: &'a str) -> Vec<&'a str> {
     }
 }
 
-async fn run(words: Vec<&str>) -> Result<(), HostError> {
+pub(super) async fn run(words: Vec<&str>) -> Result<(), HostError> {
     let Some((name, arguments)) = words.split_first() else { return Ok(()) };
     program::run(name, arguments, PATIENCE).await.map(drop)
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 use super::{
     hands::{Answer, Hands, Request},
@@ -33,10 +34,12 @@ const BOUNDS: &[&str] = &[
     "DevicePolicy=closed",
     "DeviceAllow=block-* rwm",
     "DeviceAllow=/dev/btrfs-control rw",
+    "DeviceAllow=/dev/mapper/control rw",
     "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RESOURCE CAP_SYS_RAWIO CAP_DAC_OVERRIDE CAP_FOWNER CAP_CHOWN CAP_LINUX_IMMUTABLE",
     "NoNewPrivileges=yes",
     "IPAddressDeny=any",
-    "RestrictAddressFamilies=AF_UNIX",
+    // The kernel's own ciphers are reached as a network is, though nothing leaves by that.
+    "RestrictAddressFamilies=AF_UNIX AF_ALG",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
     "LockPersonality=yes",
@@ -70,7 +73,8 @@ impl Outside {
     /// Has a request carried out outside.
     pub(super) async fn ask(&self, request: &Request) -> Result<Answer, HostError> {
         let life = if matches!(request, Request::Look(_)) { GLIMPSE } else { LIFE };
-        let text = serde_json::to_vec(request).map_err(|error| garbled(&error))?;
+        // A key may be in it.
+        let text = Zeroizing::new(serde_json::to_vec(request).map_err(|error| garbled(&error))?);
         match tokio::time::timeout(life, self.exchange(text, life)).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -79,13 +83,13 @@ impl Outside {
         }
     }
 
-    async fn exchange(&self, request: Vec<u8>, life: Duration) -> Result<Answer, HostError> {
+    async fn exchange(&self, request: Zeroizing<Vec<u8>>, life: Duration) -> Result<Answer, HostError> {
         let name = self.systemd_run.to_string_lossy().into_owned();
         let mut command = program::program(&name);
         command.args(self.words(life)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| program::not_started(&name, &error))?;
         let (input, output, complaint) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (mut answer, mut why) = (Vec::new(), Vec::new());
+        let (mut answer, mut why) = (Zeroizing::new(Vec::new()), Vec::new());
         let write = async {
             if let Some(mut input) = input {
                 // One that ended before it read everything says why itself.
@@ -124,12 +128,12 @@ impl Outside {
 /// # Errors
 /// When the request can't be read, or the answer not be written.
 pub async fn answer_for_disks(state: &Path) -> io::Result<()> {
-    let mut text = Vec::new();
+    let mut text = Zeroizing::new(Vec::new());
     io::stdin().take(MOST_BYTES).read_to_end(&mut text)?;
     let request: Request = serde_json::from_slice(&text)?;
     let answer = Hands::new(state).carry_out(request).await;
     let mut output = io::stdout();
-    output.write_all(&serde_json::to_vec(&answer)?)?;
+    output.write_all(&Zeroizing::new(serde_json::to_vec(&answer)?))?;
     output.flush()
 }
 

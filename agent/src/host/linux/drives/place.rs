@@ -5,10 +5,16 @@ use std::{fs, io, time::Duration};
 use piccolo_schema::disk::Filesystem;
 use rustix::fs::{IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, open, statvfs};
 
-use super::{blocking, book::Book, content::signatures, program, table::Table};
+use super::{
+    blocking,
+    book::Book,
+    content::signatures,
+    program,
+    table::{Table, kernel_name},
+};
 use crate::{
     clock,
-    host::{DiskSeen, HostError, Mount, Reason},
+    host::{DiskSeen, HostError, Mount, Reason, linux::luks::whole, mapped_name},
 };
 
 /// How long a mount may take, which may have to read a journal first.
@@ -18,8 +24,7 @@ const GROWTH: Duration = Duration::from_secs(1800);
 
 /// Returns true if a mount of ours is there, and is of the file system that it should be.
 pub(super) fn is_there(mount: &Mount, disks: &[DiskSeen], table: &Table) -> bool {
-    let mut holders =
-        disks.iter().filter_map(|disk| disk.holds(&mount.uuid)).map(|(device, _)| format!("/dev/{device}"));
+    let mut holders = disks.iter().filter_map(|disk| disk.device_of(&mount.uuid)).map(|it| format!("/dev/{it}"));
     holders.any(|device| match &mount.at {
         Some(at) => table.at(at) == Some(&device),
         None => table.swaps(&device),
@@ -88,6 +93,9 @@ pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<()
     let Some(at) = mount.at.as_ref().filter(|at| Table::read().is_ok_and(|table| table.at(at) == Some(&path))) else {
         return Err(HostError::new(Reason::Gone, format!("`{path}` is not mounted where it was")));
     };
+    if let Some(name) = mapped_name(&mount.device) {
+        whole::resize(name).await?;
+    }
     match mount.filesystem {
         Filesystem::Ext4 => program::run("resize2fs", [&path], GROWTH).await?,
         Filesystem::Xfs => program::run("xfs_growfs", ["-d", at], GROWTH).await?,
@@ -99,7 +107,7 @@ pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<()
 
 /// Returns true if a mounted disk likes to be told what is free, and the file system does not do so at once.
 pub(super) fn trims(mount: &Mount) -> bool {
-    let device = format!("/sys/class/block/{}", mount.device);
+    let device = format!("/sys/class/block/{}", kernel_name(&mount.device));
     // A partition has the queue of its disk.
     let limit = ["queue", "../queue"]
         .iter()
@@ -123,9 +131,9 @@ pub(super) async fn trim(book: &Book, subject: &str) -> Result<(), HostError> {
     book.trimmed(subject, clock::now())
 }
 
-/// Takes a mount of ours away, and forgets it.
-pub(super) async fn unmount(book: &Book, subject: &str) -> Result<(), HostError> {
-    let Some(mount) = book.read()?.mounts.remove(subject) else { return Ok(()) };
+/// Takes a mount of ours away, and returns it.
+pub(super) async fn unmount(book: &Book, subject: &str) -> Result<Option<Mount>, HostError> {
+    let Some(mount) = book.read()?.mounts.remove(subject) else { return Ok(None) };
     let table = Table::read()?;
     let held = holder(&mount).await;
     match (&mount.at, mount.filesystem) {
@@ -147,7 +155,7 @@ pub(super) async fn unmount(book: &Book, subject: &str) -> Result<(), HostError>
         }
         (None, _) => {}
     }
-    book.forget(subject)
+    Ok(Some(mount))
 }
 
 /// Returns the device that holds a mount's file system now. A disk that was pulled out holds nothing, but what was

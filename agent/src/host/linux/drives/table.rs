@@ -53,7 +53,7 @@ impl Table {
     pub(super) fn places(&self, number: &str) -> Vec<String> {
         let named = std::fs::canonicalize(format!("/dev/block/{number}")).ok();
         let device = named.as_ref().and_then(|path| path.to_str());
-        let kernel = kernel_name(number).map(|name| format!("/dev/{name}"));
+        let kernel = name_of(number).map(|name| format!("/dev/{name}"));
         let is_it = |it: &&Entry| {
             it.number == number || device.is_some_and(|name| it.device == name) || kernel.as_ref() == Some(&it.device)
         };
@@ -72,9 +72,16 @@ impl Table {
 }
 
 /// Returns what the kernel calls the device of a number.
-fn kernel_name(number: &str) -> Option<String> {
+fn name_of(number: &str) -> Option<String> {
     let target = std::fs::read_link(format!("/sys/dev/block/{number}")).ok()?;
     Some(target.file_name()?.to_str()?.to_owned())
+}
+
+/// Returns what the kernel calls a device below `/dev`: what is inside of an encrypted disk has a name of people beside that.
+pub(super) fn kernel_name(device: &str) -> String {
+    let real = std::fs::canonicalize(std::path::Path::new("/dev").join(device)).ok();
+    let name = real.as_ref().and_then(|it| it.file_name()?.to_str()).filter(|it| it.starts_with("dm-"));
+    name.unwrap_or(device).to_owned()
 }
 
 /// The kernel writes blanks as numbers.

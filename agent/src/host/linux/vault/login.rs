@@ -55,6 +55,17 @@ impl Vault {
         self.run(move |inner| inner.authorization(&secret)).await
     }
 
+    /// Returns one value of a secret; none if it is not here. For who needs it at once alone.
+    pub(in crate::host::linux) async fn value(&self, secret: &str, key: &str) -> Result<Option<Plain>, HostError> {
+        let path = self.0.values(secret).join(key);
+        self.run(move |inner| match files::read(&path) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(inner.unusable(&error)),
+        })
+        .await
+    }
+
     /// Returns the file in memory that holds the private key of a secret. For ssh alone: nobody else is to read it.
     pub async fn private_key(&self, secret: &str) -> Result<PathBuf, HostError> {
         let secret = secret.to_owned();

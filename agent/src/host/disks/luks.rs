@@ -1,0 +1,208 @@
+use piccolo_schema::disk::{Encryption, Passphrase};
+use serde::{Deserialize, Serialize};
+
+use super::{DiskSeen, Signature, label};
+use crate::host::Pcrs;
+
+/// What an encrypted disk is, in the word of util-linux.
+pub const LUKS: &str = "crypto_LUKS";
+/// Where the kernel shows what is inside of encrypted disks, below `/dev`.
+const MAPPED: &str = "mapper/";
+
+/// A disk or partition that is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LuksSeen {
+    /// What the kernel calls it now, `sda` or `sda1`.
+    pub device: String,
+    /// Its UUID, which is not that of what is inside.
+    pub uuid: String,
+    /// Its keys, by the numbers of their slots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeySeen>,
+    /// What is inside, while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
+}
+
+/// A key slot of an encrypted disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeySeen {
+    /// Its number.
+    pub slot: u8,
+    /// What opens it.
+    pub by: OpenedBy,
+    /// The registers that have to be as they were, where a TPM opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcrs: Option<Pcrs>,
+    /// The secret that the passphrase is of, where that is known: `name/key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// When somebody last typed the recovery key that opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proved: Option<jiff::Timestamp>,
+}
+
+/// What opens a key slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OpenedBy {
+    /// A TPM.
+    Tpm2,
+    /// A recovery key.
+    Recovery,
+    /// A passphrase in a secret.
+    Passphrase,
+    /// Something that nothing is known of, as a passphrase of a person.
+    #[default]
+    Unknown,
+}
+
+/// What is inside of an encrypted disk that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Opened {
+    /// What it is called below `/dev`: `mapper/pic-721c9525`.
+    pub device: String,
+    /// What is found there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Signature>,
+}
+
+/// An encrypted disk that was opened for a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Unlocked {
+    /// The manifest.
+    pub subject: String,
+    /// What is inside, below `/dev`.
+    pub device: String,
+}
+
+/// An encrypted disk that nothing on this machine opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Locked {
+    /// The manifest.
+    pub subject: String,
+    /// The UUID of the encrypted disk.
+    pub uuid: String,
+    /// Why, in a sentence without an end.
+    pub why: String,
+}
+
+/// What is done with the keys of an encrypted disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyOrder {
+    /// What the kernel calls the encrypted disk or partition now.
+    pub device: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// What is done.
+    pub act: KeyAct,
+}
+
+/// One turn of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyAct {
+    /// Opens the disk by the first of these that does: the TPM, where it has a slot, and the passphrase.
+    Open {
+        /// The secret of the passphrase, if there is one.
+        passphrase: Option<Passphrase>,
+        /// True if the disk is told at once which of its blocks are free, which shows to others where data lies.
+        discard: bool,
+    },
+    /// Closes it.
+    Close,
+    /// Adds a slot.
+    Add {
+        /// What shall open it.
+        key: NewKey,
+        /// The passphrase that opens the disk already, if there is one. The TPM is asked first.
+        passphrase: Option<Passphrase>,
+    },
+    /// Takes a slot away, for which another key has to open the disk.
+    Remove {
+        /// Its number.
+        slot: u8,
+        /// What opens it, for people.
+        what: String,
+        /// The passphrase that still opens the disk, if there is one. The TPM is asked first.
+        passphrase: Option<Passphrase>,
+    },
+}
+
+/// What shall open a new slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NewKey {
+    /// The TPM, while these registers are as they are now.
+    Tpm2(Pcrs),
+    /// A passphrase.
+    Passphrase(Passphrase),
+}
+
+impl Default for KeyAct {
+    fn default() -> Self {
+        Self::Open { passphrase: None, discard: false }
+    }
+}
+
+impl KeySeen {
+    /// Says what opens it, for people.
+    pub fn words(&self) -> String {
+        match (self.by, &self.secret) {
+            (OpenedBy::Tpm2, _) => format!("the TPM (registers {})", self.pcrs.unwrap_or_default()),
+            (OpenedBy::Recovery, _) => "a recovery key".to_owned(),
+            (OpenedBy::Passphrase, Some(secret)) => format!("the secret {secret}"),
+            (OpenedBy::Passphrase | OpenedBy::Unknown, _) => "a passphrase".to_owned(),
+        }
+    }
+}
+
+impl Opened {
+    /// Returns the one thing that is inside, if it is one thing alone.
+    pub fn whole(&self) -> Option<&Signature> {
+        let first = self.signatures.first()?;
+        self.signatures.iter().all(|it| it.kind == first.kind && it.uuid == first.uuid).then_some(first)
+    }
+
+    /// Returns what the kernel's tree of devices calls it.
+    pub fn name(&self) -> &str {
+        mapped_name(&self.device).unwrap_or(&self.device)
+    }
+}
+
+impl DiskSeen {
+    /// Returns the encrypted disk or partition of this UUID.
+    pub fn luks(&self, uuid: &str) -> Option<&LuksSeen> {
+        self.luks.iter().find(|it| it.uuid.eq_ignore_ascii_case(uuid))
+    }
+
+    /// Returns the device that holds a file system, also one inside of what is encrypted and open.
+    pub fn device_of(&self, uuid: &str) -> Option<&str> {
+        let is_it = |it: &&Signature| it.uuid.as_deref().is_some_and(|has| has.eq_ignore_ascii_case(uuid));
+        let opened = self.luks.iter().filter_map(|it| it.opened.as_ref());
+        let inside = opened.filter(|it| it.whole().as_ref().is_some_and(is_it)).map(|it| it.device.as_str()).next();
+        inside.or_else(|| self.holds(uuid).map(|(device, _)| device))
+    }
+}
+
+/// Returns where below `/dev` the inside of a manifest's disk is once it was opened here.
+pub fn mapped(subject: &str) -> String {
+    format!("{MAPPED}{}", label(subject))
+}
+
+/// Returns what the kernel calls the inside of an encrypted disk, if this is one.
+pub fn mapped_name(device: &str) -> Option<&str> {
+    device.strip_prefix(MAPPED)
+}
+
+/// Returns the registers that an encryption names.
+pub fn registers(encryption: &Encryption) -> Option<Pcrs> {
+    // The schema lets no other numbers through.
+    encryption.tpm2.as_ref().map(|it| Pcrs::of(it.pcrs.iter().map(|pcr| u64::from(*pcr))).unwrap_or_default())
+}

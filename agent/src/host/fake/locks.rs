@@ -1,0 +1,163 @@
+//! Encrypted disks in memory.
+
+use std::collections::BTreeMap;
+
+use super::{
+    FakeEngine,
+    disks::Slot,
+    world::{World, gone},
+};
+use crate::host::{
+    Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey, Opened, OpenedBy,
+    Reason, Signature, Unlocked, mapped, registers,
+};
+
+/// What opens encrypted disks, and what was opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Locks {
+    /// True if neither the TPM nor a passphrase opens anything.
+    jammed: bool,
+    unlocked: BTreeMap<String, String>,
+    locked: BTreeMap<String, Locked>,
+}
+
+impl Locks {
+    pub(super) fn unlocked(&self) -> Vec<Unlocked> {
+        let one = |(subject, device): (&String, &String)| Unlocked { subject: subject.clone(), device: device.clone() };
+        self.unlocked.iter().map(one).collect()
+    }
+
+    pub(super) fn locked(&self) -> Vec<Locked> {
+        self.locked.values().cloned().collect()
+    }
+
+    /// Forgets what does not outlive a start of the machine.
+    pub(super) fn forget(&mut self) {
+        self.unlocked.clear();
+        self.locked.clear();
+    }
+}
+
+impl FakeEngine {
+    /// Lets nothing open encrypted disks any more, as another TPM does, or lets it be again.
+    pub fn jam_locks(&self, jammed: bool) {
+        self.by_hand(|world| {
+            world.shelf.locks.jammed = jammed;
+            world.shelf.locks.locked.clear();
+        });
+    }
+
+    /// Opens an encrypted disk as a person with its recovery key does.
+    pub fn unlock_by_hand(&self, seq: u64, subject: &str) {
+        self.by_hand(|world| {
+            if let Some(slot) = world.shelf.disks.get_mut(&seq) {
+                slot.open(subject);
+                world.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
+                world.shelf.locks.locked.remove(subject);
+            }
+        });
+    }
+}
+
+impl Slot {
+    /// Does one step of a making: the header with what is inside, open, and then its label, closed.
+    pub(super) fn encrypt(&mut self, subject: &str, order: &MakeOrder, first: bool, inside: Signature) {
+        let uuid = format!("1111{:04x}-{}", order.seq, order.label.trim_start_matches("pic-"));
+        let label = if first { HALF_MADE } else { &order.label };
+        let header =
+            Signature { offset: 0, kind: LUKS.to_owned(), uuid: Some(uuid.clone()), label: Some(label.to_owned()) };
+        (self.seen.marker, self.seen.ends, self.seen.signatures) = (None, Ends::Data, vec![header]);
+        if !first {
+            return self.shut();
+        }
+        let mut luks = LuksSeen { device: self.seen.device.clone(), uuid, ..LuksSeen::default() };
+        let encryption = order.encryption.clone().unwrap_or_default();
+        let keys = registers(&encryption).map(NewKey::Tpm2).into_iter();
+        keys.chain(encryption.passphrase.map(NewKey::Passphrase)).for_each(|key| add(&mut luks, &key));
+        (self.seen.luks, self.inside) = (vec![luks], vec![inside]);
+        self.open(subject);
+    }
+
+    pub(super) fn open(&mut self, subject: &str) {
+        let opened = Opened { device: mapped(subject), signatures: self.inside.clone() };
+        if let Some(luks) = self.seen.luks.first_mut() {
+            self.seen.holders = vec![opened.name().to_owned()];
+            luks.opened = Some(opened);
+        }
+    }
+
+    /// Closes all that is encrypted.
+    pub(super) fn shut(&mut self) {
+        for opened in self.seen.luks.iter_mut().filter_map(|it| it.opened.take()) {
+            self.seen.holders.retain(|it| it != opened.name());
+        }
+    }
+}
+
+impl World {
+    pub(super) fn turn_key(&mut self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
+        self.count(None);
+        if order.act == KeyAct::Close {
+            self.close(subject);
+            return Ok(());
+        }
+        let jammed = self.shelf.locks.jammed;
+        let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
+        let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
+        let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
+        let opens = |it: &KeySeen| !jammed && matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Passphrase);
+        let is_open = luks.keys.iter().any(opens);
+        match &order.act {
+            KeyAct::Open { .. } if luks.opened.is_some() => {}
+            KeyAct::Open { .. } if is_open => {
+                slot.open(subject);
+                self.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
+            }
+            KeyAct::Open { .. } => {
+                let why = "the TPM is another one".to_owned();
+                let locked = Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
+                self.shelf.locks.locked.insert(subject.to_owned(), locked);
+                return Err(HostError::new(Reason::Undecryptable, why));
+            }
+            KeyAct::Add { .. } | KeyAct::Remove { .. } if !is_open => {
+                return Err(HostError::new(Reason::Undecryptable, "Nothing opens it"));
+            }
+            KeyAct::Add { key, .. } => add(luks, key),
+            KeyAct::Remove { slot, .. } => {
+                luks.keys.retain(|it| it.slot != *slot);
+                if luks.keys.is_empty() {
+                    self.trespasses.push(format!("take the last key of {} away", order.device));
+                }
+            }
+            KeyAct::Close => {}
+        }
+        Ok(())
+    }
+
+    /// Closes what was opened for a manifest.
+    pub(super) fn close(&mut self, subject: &str) {
+        let device = mapped(subject);
+        for slot in self.shelf.disks.values_mut() {
+            let is_it = slot.seen.luks.iter().any(|it| it.opened.as_ref().is_some_and(|it| it.device == device));
+            if is_it && slot.seen.mounted.is_empty() {
+                slot.shut();
+            }
+        }
+        self.shelf.locks.unlocked.remove(subject);
+    }
+}
+
+/// Adds a key, unless it is there.
+fn add(luks: &mut LuksSeen, key: &NewKey) {
+    let seen = match key {
+        NewKey::Tpm2(pcrs) => KeySeen { by: OpenedBy::Tpm2, pcrs: Some(*pcrs), ..KeySeen::default() },
+        NewKey::Passphrase(it) => {
+            KeySeen { by: OpenedBy::Passphrase, secret: Some(it.to_string()), ..KeySeen::default() }
+        }
+    };
+    let is_there = |it: &KeySeen| (it.by, it.pcrs, &it.secret) == (seen.by, seen.pcrs, &seen.secret);
+    if !luks.keys.iter().any(is_there) {
+        let slot = (0..32).find(|slot| !luks.keys.iter().any(|it| it.slot == *slot)).unwrap_or_default();
+        luks.keys.push(KeySeen { slot, ..seen });
+    }
+}

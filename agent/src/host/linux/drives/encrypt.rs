@@ -1,0 +1,192 @@
+//! Encrypted disks in the hands: how one is made, opened and closed, and how its keys are changed.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+};
+
+use serde_json::Value;
+
+use super::{
+    blocking,
+    content::{later_marks, signatures},
+    hands::{Hands, KeyWork},
+    key::{FirstKeys, Key},
+    make::{clear, flush, make, run, verify},
+};
+use crate::host::{
+    HALF_MADE, HostError, LUKS, LuksSeen, MakeOrder, Opened, Reason, disk_label,
+    linux::{
+        luks::{
+            Slots,
+            whole::{self, Strength},
+        },
+        vault::is_in_memory,
+    },
+    mapped, mapped_name,
+};
+
+/// Where keys are handed over to programs, if it lies in memory.
+const MEMORY: &str = "/run/piccolo/keys";
+/// Where else: everybody may write there, and nobody reads or moves what is root's.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Returns the key slots of a device.
+pub(super) fn slots(device: &str) -> Slots {
+    let home = if is_in_memory("/run".as_ref()).unwrap_or_default() { MEMORY } else { SHARED_MEMORY };
+    Slots::new(PathBuf::from(format!("/dev/{device}")), PathBuf::from(home))
+}
+
+/// Looks at what of a disk is encrypted.
+pub(super) async fn look(device: &str, uuid: &str) -> Option<LuksSeen> {
+    // One whose header can't be read is told by having none of this.
+    let keys = slots(device).keys().await.ok()?;
+    Some(LuksSeen { device: device.to_owned(), uuid: uuid.to_owned(), keys, opened: None })
+}
+
+/// Looks whether it is open, and what is inside.
+pub(super) async fn look_inside(luks: &mut LuksSeen, before: Option<Opened>) {
+    let Some(name) = whole::opened(&luks.uuid, &luks.device) else { return };
+    let device = format!("mapper/{name}");
+    let signatures = match before.filter(|it| it.device == device) {
+        Some(before) => before.signatures,
+        None => signatures(&device).await.unwrap_or_default(),
+    };
+    luks.opened = Some(Opened { device, signatures });
+}
+
+impl Hands {
+    /// Encrypts a disk, and makes its file system inside. It ends closed, and half made as its header says.
+    pub(super) async fn encrypt(
+        &self,
+        subject: &str,
+        order: &MakeOrder,
+        keys: &FirstKeys,
+        disk: &File,
+    ) -> Result<(), HostError> {
+        let (slots, path) = (slots(&order.device), format!("/dev/{}", order.device));
+        let first = match (&keys.tpm, &keys.passphrase) {
+            (Some((key, token)), _) => {
+                slots.format(&key.plain(), Strength::Random, HALF_MADE).await?;
+                slots.tell(0, token.clone()).await?;
+                key.plain()
+            }
+            (None, Some((key, token))) => {
+                slots.format(&key.plain(), Strength::Chosen, HALF_MADE).await?;
+                slots.tell(0, token.clone()).await?;
+                key.plain()
+            }
+            (None, None) => return Err(HostError::new(Reason::Refused, "There is no key to encrypt the disk with")),
+        };
+        if let (Some(_), Some((key, token))) = (&keys.tpm, &keys.passphrase) {
+            slots.add_with(&first, &key.plain(), Strength::Chosen, token.clone()).await?;
+        }
+        // From here on the header says that it is half made. What we left further on goes before anything is written
+        // inside, past the memory that the kernel has of the disk as a whole.
+        clear(disk, later_marks(order.identity.size)).await?;
+        flush(&path).await?;
+        let inside = mapped(subject);
+        let name = mapped_name(&inside).unwrap_or_default();
+        slots.open(&first, name, false).await?;
+        let made = self.fill(order, &inside).await;
+        let closed = whole::close(name).await;
+        made.and(closed)?;
+        let found = signatures(&order.device).await?;
+        if found.is_empty() || !found.iter().all(|it| it.kind == LUKS && it.label.as_deref() == Some(HALF_MADE)) {
+            return Err(HostError::new(Reason::Failed, format!("What was made on `{path}` is not what was asked for")));
+        }
+        Ok(())
+    }
+
+    async fn fill(&self, order: &MakeOrder, inside: &str) -> Result<(), HostError> {
+        let path = format!("/dev/{inside}");
+        // What is inside is reached by the header alone, whose label is the one that counts.
+        run(make(order, &path, &order.label)).await?;
+        verify(order, inside, &order.label).await
+    }
+
+    /// Says that an encrypted disk was made to its end.
+    pub(super) async fn finish(&self, order: &MakeOrder) -> Result<(), HostError> {
+        slots(&order.device).label(&order.label).await
+    }
+
+    /// Does what is asked with the keys of a disk that is still the one that was meant.
+    pub(super) async fn work(&self, device: &str, uuid: &str, work: KeyWork) -> Result<Worked, HostError> {
+        let is_it = |has: Option<&str>| has.is_some_and(|it| it.eq_ignore_ascii_case(uuid));
+        if !signatures(device).await?.iter().any(|it| it.kind == LUKS && is_it(it.uuid.as_deref())) {
+            return Err(HostError::new(Reason::Gone, format!("`/dev/{device}` is another disk by now")));
+        }
+        let slots = slots(device);
+        Ok(match work {
+            KeyWork::Tokens => Worked::Tokens(slots.chip_tokens().await?),
+            KeyWork::Open { subject, key, discard } => {
+                self.open(&subject, (device, uuid), (&key, discard)).await?;
+                Worked::Done
+            }
+            KeyWork::Add { with, new, is_chosen, token } => {
+                let strength = if is_chosen { Strength::Chosen } else { Strength::Random };
+                Worked::Slot(slots.add_with(&with.plain(), &new.plain(), strength, token).await?)
+            }
+            KeyWork::Remove { with, slot } => {
+                slots.kill_whole(slot, &with.plain()).await?;
+                Worked::Slot(slot)
+            }
+            KeyWork::Recovery { with } => {
+                let (slot, made) = slots.recovery_key(&with.plain()).await?;
+                Worked::Recovery(slot, Key::text(&made.text(), "The recovery key")?)
+            }
+            KeyWork::Prove { key, now } => Worked::Slot(slots.prove(&key.plain(), now).await?),
+        })
+    }
+
+    async fn open(
+        &self,
+        subject: &str,
+        (device, uuid): (&str, &str),
+        (key, discard): (&Key, bool),
+    ) -> Result<(), HostError> {
+        let inside = mapped(subject);
+        let name = mapped_name(&inside).unwrap_or_default();
+        if whole::opened(uuid, device).is_some() {
+            return self.book.unlocked(subject, &inside);
+        }
+        if fs::exists(format!("/dev/{inside}")).unwrap_or_default() {
+            // A disk that was pulled out leaves what was inside behind.
+            whole::close(name).await.map_err(|error| {
+                let message = format!("What is left of the disk as it was before is still in use: {}", error.message);
+                HostError::new(Reason::InUse, message)
+            })?;
+        }
+        slots(device).open(&key.plain(), name, discard).await?;
+        self.book.unlocked(subject, &inside)
+    }
+
+    /// Closes what was opened for a manifest, and forgets it.
+    pub(super) async fn close(&self, subject: &str) -> Result<(), HostError> {
+        let inside = mapped(subject);
+        let there = format!("/dev/{inside}");
+        if blocking(move || Ok(fs::exists(there).unwrap_or_default())).await? {
+            whole::close(&disk_label(subject)).await?;
+        }
+        self.book.closed(subject)
+    }
+}
+
+/// What became of work with keys.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Worked {
+    /// It was done.
+    Done,
+    /// It was done with this slot.
+    Slot(u8),
+    /// The tokens of a TPM.
+    Tokens(Vec<String>),
+    /// A recovery key, with its slot.
+    Recovery(u8, Key),
+}
+
+/// A token that names the secret of a passphrase.
+pub(super) fn names(secret: &str) -> Value {
+    serde_json::json!({ "type": whole::PASSPHRASE, "secret": secret })
+}

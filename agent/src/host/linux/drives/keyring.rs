@@ -1,0 +1,68 @@
+use piccolo_schema::disk::Passphrase;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::key::Key;
+use crate::host::{
+    Above, HostError, Pcrs, Reason, Tpm,
+    linux::{Chip, Vault},
+    tpm::token::{self, Token},
+};
+
+/// What this machine has to open encrypted disks with: its TPM, and what is in secrets.
+#[derive(Clone)]
+pub struct Keyring {
+    chip: Chip,
+    vault: Vault,
+}
+
+impl Keyring {
+    /// Returns a ring of these.
+    pub const fn new(chip: Chip, vault: Vault) -> Self {
+        Self { chip, vault }
+    }
+
+    /// Makes a key that the TPM alone gives back while these registers are as they are now, with the token that says how.
+    pub(super) async fn seal(&self, pcrs: Pcrs) -> Result<(Key, Value), HostError> {
+        let mut secret = Zeroizing::new(vec![0; 32]);
+        let filled = getrandom::fill(&mut secret);
+        filled
+            .map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no random bytes ({error})")))?;
+        let sealed = self.chip.seal(&secret, pcrs, None, Above::Shared).await?;
+        // Only what the chip gives back is worth a slot.
+        if self.chip.unseal(&sealed, None).await? != secret {
+            return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
+        }
+        let written = Token { slot: 0, sealed, salt: None }.write();
+        let strange = |_| HostError::new(Reason::Failed, "What the TPM sealed can't be written down");
+        Ok((Key::of(token::passphrase(&secret)), serde_json::from_str(&written).map_err(strange)?))
+    }
+
+    /// Has the TPM give back what opens a disk, by the first of its tokens that it can, but for that of a slot that goes.
+    /// None if there is no token.
+    pub(super) async fn by_chip(&self, tokens: &[String], goes: Option<u8>) -> Option<Result<Key, HostError>> {
+        let mut last = None;
+        for text in tokens {
+            let opened = match Token::read(text) {
+                Ok(token) if Some(token.slot) == goes => continue,
+                Ok(token) => self.chip.unseal(&token.sealed, None).await,
+                Err(error) => Err(HostError::new(Reason::Refused, format!("The TPM is not asked: {error}"))),
+            };
+            match opened {
+                Ok(secret) => return Some(Ok(Key::of(token::passphrase(&secret)))),
+                Err(error) => last = Some(Err(error)),
+            }
+        }
+        last
+    }
+
+    /// Returns the passphrase of a secret.
+    pub(super) async fn passphrase(&self, it: &Passphrase) -> Result<Key, HostError> {
+        let missing = || {
+            let message = format!("The secret `{}` holds no `{}` here yet", it.secret, it.key);
+            HostError::new(Reason::Gone, message)
+        };
+        let value = self.vault.value(&it.secret, &it.key).await?.ok_or_else(missing)?;
+        Key::text(&value, &format!("`{}` of the secret `{}`", it.key, it.secret))
+    }
+}

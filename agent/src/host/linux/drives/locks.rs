@@ -1,0 +1,264 @@
+//! Encrypted disks as the daemon sees them: which key opens one, and what people may do with its keys.
+
+use piccolo_schema::{DiskSpec, disk::Passphrase};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{
+    Drives, beside_the_point,
+    encrypt::{Worked, names},
+    hands::{Answer, KeyWork, Request},
+    key::{FirstKeys, Key},
+    keyring::Keyring,
+};
+use crate::{
+    clock,
+    host::{
+        DisksView, HostError, KeyAct, KeyOrder, KeySeen, Locked, LuksSeen, MakeOrder, NewKey, Reason, disk_label,
+        registers,
+    },
+};
+
+/// A disk that nothing opened, and what was tried: when that is another, it is tried again.
+pub(super) struct Refused {
+    locked: Locked,
+    keys: Vec<KeySeen>,
+    passphrase: Option<Passphrase>,
+    tried: Option<[u8; 32]>,
+}
+
+impl Drives {
+    /// Makes the keys of a disk that is to be encrypted.
+    pub(super) async fn first_keys(&self, order: &MakeOrder) -> Result<Option<FirstKeys>, HostError> {
+        let Some(encryption) = &order.encryption else { return Ok(None) };
+        let ring = self.keyring()?;
+        let tpm = match registers(encryption) {
+            Some(pcrs) => Some(ring.seal(pcrs).await?),
+            None => None,
+        };
+        let passphrase = match &encryption.passphrase {
+            Some(it) => Some((ring.passphrase(it).await?, names(&it.to_string()))),
+            None => None,
+        };
+        Ok(Some(FirstKeys { tpm, passphrase }))
+    }
+
+    /// Turns a key. The caller holds the turn.
+    pub(super) async fn turn(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
+        let (passphrase, work): (_, Box<dyn Fn(Key) -> KeyWork + Send + Sync>) = match &order.act {
+            KeyAct::Close => return self.ask(Request::Close { subject: subject.to_owned() }).await.map(drop),
+            KeyAct::Open { passphrase, discard } => {
+                let (subject, discard) = (subject.to_owned(), *discard);
+                (passphrase, Box::new(move |key| KeyWork::Open { subject: subject.clone(), key, discard }))
+            }
+            KeyAct::Add { key, passphrase } => {
+                let ring = self.keyring()?;
+                let (new, token, is_chosen) = match key {
+                    NewKey::Tpm2(pcrs) => ring.seal(*pcrs).await.map(|(key, token)| (key, token, false))?,
+                    NewKey::Passphrase(it) => (ring.passphrase(it).await?, names(&it.to_string()), true),
+                };
+                let add = move |with| KeyWork::Add { with, new: new.clone(), is_chosen, token: token.clone() };
+                (passphrase, Box::new(add))
+            }
+            KeyAct::Remove { slot, passphrase, .. } => {
+                let slot = *slot;
+                (passphrase, Box::new(move |with| KeyWork::Remove { with, slot }))
+            }
+        };
+        let opens = matches!(order.act, KeyAct::Open { .. });
+        match self.with_own_key(order, passphrase.as_ref(), work).await {
+            Err(error) if opens && error.reason == Reason::Undecryptable => {
+                self.refused(subject, order, passphrase.as_ref(), &error).await;
+                Err(error)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// Does something by the first key of this machine that opens the disk: that of the TPM, then the passphrase. The key of
+    /// a slot that goes with it is of no use for that.
+    async fn with_own_key(
+        &self,
+        order: &KeyOrder,
+        passphrase: Option<&Passphrase>,
+        work: impl Fn(Key) -> KeyWork + Send,
+    ) -> Result<Worked, HostError> {
+        let ring = self.keyring()?;
+        let Worked::Tokens(tokens) = self.work(order, KeyWork::Tokens).await? else { return Err(beside_the_point()) };
+        let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
+        let mut why = Vec::new();
+        match ring.by_chip(&tokens, goes).await {
+            Some(Ok(key)) => match self.work(order, work(key)).await {
+                Err(error) if opens_not(&error) => why.push(error.message),
+                other => return other,
+            },
+            Some(Err(error)) if opens_not(&error) => why.push(error.message),
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+        if let Some(it) = passphrase {
+            let told = |error: HostError| format!("by the secret `{}`: {}", it.secret, error.message);
+            match ring.passphrase(it).await {
+                Ok(key) => match self.work(order, work(key)).await {
+                    Err(error) if opens_not(&error) => why.push(told(error)),
+                    other => return other,
+                },
+                Err(error) if opens_not(&error) => why.push(told(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if why.is_empty() {
+            why.push("no key of this machine opens it".to_owned());
+        }
+        Err(HostError::new(Reason::Undecryptable, why.join("; ")))
+    }
+
+    async fn work(&self, order: &KeyOrder, work: KeyWork) -> Result<Worked, HostError> {
+        let (device, uuid) = (order.device.clone(), order.uuid.clone());
+        match self.ask(Request::Keys { device, uuid, work: Box::new(work) }).await? {
+            Answer::Worked(worked) => Ok(worked),
+            _ => Err(beside_the_point()),
+        }
+    }
+
+    fn keyring(&self) -> Result<&Keyring, HostError> {
+        let none = || HostError::new(Reason::Refused, "Nothing here opens encrypted disks");
+        self.keyring.as_ref().ok_or_else(none)
+    }
+}
+
+/// What is remembered of disks that nothing opened.
+impl Drives {
+    async fn refused(&self, subject: &str, order: &KeyOrder, passphrase: Option<&Passphrase>, error: &HostError) {
+        let locked =
+            Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: error.message.trim().to_owned() };
+        let tried = self.fingerprint(passphrase).await;
+        let refused = Refused { locked, keys: Vec::new(), passphrase: passphrase.cloned(), tried };
+        self.locked().insert(subject.to_owned(), refused);
+    }
+
+    /// Returns the disks that are still locked, for nothing has changed since they were tried.
+    pub(super) async fn still_locked(&self, view: &DisksView) -> Vec<Locked> {
+        let all: Vec<(String, Option<Passphrase>)> =
+            self.locked().iter().map(|(subject, it)| (subject.clone(), it.passphrase.clone())).collect();
+        let mut now = Vec::new();
+        for (subject, passphrase) in all {
+            now.push((subject, self.fingerprint(passphrase.as_ref()).await));
+        }
+        let mut locked = self.locked();
+        for (subject, tried) in now {
+            let Some(refused) = locked.get_mut(&subject) else { continue };
+            let luks = view.disks.iter().find_map(|it| it.luks(&refused.locked.uuid));
+            let keys = luks.filter(|it| it.opened.is_none()).map(|it| it.keys.clone());
+            let first = refused.keys.is_empty();
+            if keys.as_ref().is_none_or(|keys| !first && *keys != refused.keys) || tried != refused.tried {
+                locked.remove(&subject);
+            } else if let Some(keys) = keys {
+                refused.keys = keys;
+            }
+        }
+        locked.values().map(|it| it.locked.clone()).collect()
+    }
+
+    /// Returns by what a passphrase is known again. It stays in memory.
+    async fn fingerprint(&self, passphrase: Option<&Passphrase>) -> Option<[u8; 32]> {
+        let key = self.keyring.as_ref()?.passphrase(passphrase?).await.ok()?;
+        Some(Sha256::digest(key.plain().expose()).into())
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<String, Refused>> {
+        self.locked.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What people do with the keys of a disk that a manifest means.
+impl Drives {
+    /// Opens a disk by a key that a person typed: its recovery key or a passphrase.
+    ///
+    /// # Errors
+    /// When there is no such disk, or the key does not open it.
+    pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
+        let order = self.order(name, spec).await?;
+        let _turn = self.turn.lock().await;
+        let work = KeyWork::Open { subject: name.to_owned(), key: typed_key(typed)?, discard: spec.trim };
+        self.work(&order, work).await?;
+        self.locked().remove(name);
+        self.hint.notify_one();
+        Ok(())
+    }
+
+    /// Makes a recovery key of a disk. It is told this once, and counts for nothing before somebody has proved to have it.
+    ///
+    /// # Errors
+    /// When there is no such disk, or nothing of this machine opens it.
+    pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
+        let order = self.order(name, spec).await?;
+        let _turn = self.turn.lock().await;
+        let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.as_ref());
+        let made = self.with_own_key(&order, passphrase, |with| KeyWork::Recovery { with }).await?;
+        let Worked::Recovery(slot, key) = made else { return Err(beside_the_point()) };
+        self.keys_changed(&order);
+        Ok((slot, Zeroizing::new(String::from_utf8_lossy(key.plain().expose()).into_owned())))
+    }
+
+    /// Takes down that somebody has the recovery key of a disk, and takes those away that were made before.
+    ///
+    /// # Errors
+    /// When there is no such disk, or this is no recovery key of it.
+    pub async fn prove_recovery(
+        &self,
+        name: &str,
+        spec: &DiskSpec,
+        typed: &Zeroizing<String>,
+    ) -> Result<u8, HostError> {
+        let order = self.order(name, spec).await?;
+        let _turn = self.turn.lock().await;
+        let proved = self.work(&order, KeyWork::Prove { key: typed_key(typed)?, now: clock::now() }).await;
+        self.keys_changed(&order);
+        match proved? {
+            Worked::Slot(slot) => Ok(slot),
+            _ => Err(beside_the_point()),
+        }
+    }
+
+    fn keys_changed(&self, order: &KeyOrder) {
+        self.known().forget(&order.device);
+        self.hint.notify_one();
+    }
+
+    /// Finds the encrypted disk of a manifest.
+    async fn order(&self, name: &str, spec: &DiskSpec) -> Result<KeyOrder, HostError> {
+        let known = self.known().clone();
+        let Answer::Seen(view, _) = self.ask(Request::Look(known)).await? else {
+            return Err(beside_the_point());
+        };
+        let label = disk_label(name);
+        let is_it = |luks: &&LuksSeen| match &spec.adopt {
+            Some(uuid) => luks.uuid.eq_ignore_ascii_case(uuid),
+            None => view.disks.iter().any(|disk| {
+                let whole = disk.whole().filter(|it| it.label.as_ref() == Some(&label));
+                whole.is_some_and(|it| it.uuid.as_ref() == Some(&luks.uuid))
+            }),
+        };
+        let found: Vec<&LuksSeen> = view.disks.iter().flat_map(|it| &it.luks).filter(is_it).collect();
+        match found.as_slice() {
+            [luks] => Ok(KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act: KeyAct::Close }),
+            [] => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
+            _ => Err(HostError::new(Reason::Refused, format!("Several disks say that they are `{name}`; unplug one"))),
+        }
+    }
+}
+
+/// Returns true if a key is not here, or does not open the disk, so that another one may.
+const fn opens_not(error: &HostError) -> bool {
+    matches!(error.reason, Reason::Undecryptable | Reason::PermissionDenied | Reason::Gone | Reason::Refused)
+}
+
+/// A recovery key may be typed with blanks and capital letters.
+fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
+    let plain = match crate::secrets::RecoveryKey::parse(typed) {
+        Some(key) => key.text(),
+        None => crate::secrets::Plain::new(typed.as_bytes().to_vec()),
+    };
+    Key::text(&plain, "What was typed")
+}

@@ -1,0 +1,237 @@
+//! A whole encrypted disk: how it is made, opened and closed, and what is known of its keys.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{CRYPTSETUP, Ended, Slots, token, words};
+use crate::{
+    clock,
+    host::{HostError, KeySeen, OpenedBy, Pcrs, Reason},
+    secrets::{Plain, RecoveryKey},
+};
+
+/// The type of tokens that tell of a recovery key, which is systemd's.
+pub(in crate::host::linux) const RECOVERY: &str = "systemd-recovery";
+/// The type of tokens that tell of a passphrase in a secret.
+pub(in crate::host::linux) const PASSPHRASE: &str = "piccolo-passphrase";
+/// Where it is kept when a recovery key was last typed.
+const PROVED: &str = "piccolo_proved";
+/// How much memory a guess at a passphrase takes, in kilobytes: half of what a small machine can spare.
+const MEMORY: &str = "262144";
+
+/// How hard a key is to guess without any help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::host::linux) enum Strength {
+    /// It has 256 bits of chance.
+    Random,
+    /// A person has chosen it.
+    Chosen,
+}
+
+impl Strength {
+    fn words(self) -> Vec<String> {
+        match self {
+            Self::Random => words(&["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]),
+            Self::Chosen => words(&["--pbkdf", "argon2id", "--pbkdf-memory", MEMORY]),
+        }
+    }
+}
+
+impl Slots {
+    /// Encrypts the disk anew, with this key in the first slot. What was on it is lost.
+    pub(in crate::host::linux) async fn format(
+        &self,
+        key: &Plain,
+        strength: Strength,
+        label: &str,
+    ) -> Result<(), HostError> {
+        let first = ["luksFormat", "--type", "luks2", "--batch-mode", "--key-slot", "0", "--key-file", "-", "--label"];
+        let mut all = words(&first);
+        all.push(label.to_owned());
+        all.extend(strength.words());
+        all.push(self.text());
+        self.done(&all, Some(key.expose())).await.map(drop)
+    }
+
+    /// Opens the disk under a name.
+    pub(in crate::host::linux) async fn open(&self, key: &Plain, name: &str, discard: bool) -> Result<(), HostError> {
+        // With the key in the kernel's keyring it could be made larger only by who has it.
+        let first = ["open", "--type", "luks2", "--disable-external-tokens", "--disable-keyring", "--key-file", "-"];
+        let mut all = words(&first);
+        all.extend(discard.then(|| "--allow-discards".to_owned()));
+        all.extend([self.text(), name.to_owned()]);
+        self.done(&all, Some(key.expose())).await.map(drop)
+    }
+
+    /// Gives the disk a label.
+    pub(in crate::host::linux) async fn label(&self, label: &str) -> Result<(), HostError> {
+        let mut all = words(&["config", "--label", label]);
+        all.push(self.text());
+        self.done(&all, None).await.map(drop)
+    }
+
+    /// Adds a slot for a key, with a token that says what it is. Whoever holds `key` may do so.
+    pub(in crate::host::linux) async fn add_with(
+        &self,
+        key: &Plain,
+        new: &Plain,
+        strength: Strength,
+        token: Value,
+    ) -> Result<u8, HostError> {
+        let slot = self.add_as(key, new, &strength.words()).await?;
+        let written = self.tell(slot, token).await;
+        if written.is_err() {
+            // The first error is the one to tell.
+            drop(self.kill(slot, key).await);
+        }
+        written.map(|()| slot)
+    }
+
+    /// Writes a token that says what a slot is.
+    pub(in crate::host::linux) async fn tell(&self, slot: u8, mut token: Value) -> Result<(), HostError> {
+        token["keyslots"] = json!([slot.to_string()]);
+        let mut all = words(&["token", "import", "--json-file", "-"]);
+        all.push(self.text());
+        self.done(&all, Some(token.to_string().as_bytes())).await.map(drop)
+    }
+
+    /// Makes a recovery key, adds its slot, and says so in a token. Nobody has proved to have it yet.
+    pub(in crate::host::linux) async fn recovery_key(&self, key: &Plain) -> Result<(u8, RecoveryKey), HostError> {
+        let made = RecoveryKey::of(&super::random()?);
+        let slot = self.add_with(key, &made.text(), Strength::Random, json!({ "type": RECOVERY })).await?;
+        Ok((slot, made))
+    }
+
+    /// Takes down that somebody has typed a recovery key, and takes all other recovery keys away: they were made before.
+    /// Returns its slot.
+    ///
+    /// # Errors
+    /// When it opens no slot that is one of a recovery key.
+    pub(in crate::host::linux) async fn prove(&self, key: &Plain, now: jiff::Timestamp) -> Result<u8, HostError> {
+        let header = self.header().await?;
+        let slots: Vec<u8> = keys(&header).iter().filter(|it| it.by == OpenedBy::Recovery).map(|it| it.slot).collect();
+        for slot in &slots {
+            if self.opens(Some(*slot), key).await? {
+                let numbers = numbers_of(&header, *slot);
+                self.tell(*slot, json!({ "type": RECOVERY, PROVED: clock::text(now) })).await?;
+                self.forget_tokens(&numbers).await?;
+                for other in slots.iter().filter(|it| *it != slot) {
+                    self.kill_whole(*other, key).await?;
+                }
+                return Ok(*slot);
+            }
+        }
+        let message = format!("This is no recovery key of {}, or it was mistyped", self.text());
+        Err(HostError::new(Reason::PermissionDenied, message))
+    }
+
+    /// Takes a slot away with whatever tokens tell of it.
+    pub(in crate::host::linux) async fn kill_whole(&self, slot: u8, key: &Plain) -> Result<(), HostError> {
+        let numbers = numbers_of(&self.header().await?, slot);
+        // Those of a TPM go with the slot.
+        self.kill(slot, key).await?;
+        let left: Vec<String> = numbers_with(&self.header().await?, |it| slots_of(it).is_empty());
+        self.forget_tokens(&numbers.into_iter().filter(|it| left.contains(it)).collect::<Vec<_>>()).await
+    }
+
+    /// Returns what is known of the keys.
+    pub(in crate::host::linux) async fn keys(&self) -> Result<Vec<KeySeen>, HostError> {
+        Ok(keys(&self.header().await?))
+    }
+
+    /// Returns the tokens of a TPM, as they are.
+    pub(in crate::host::linux) async fn chip_tokens(&self) -> Result<Vec<String>, HostError> {
+        let header = self.header().await?;
+        let all = header["tokens"].as_object().into_iter().flatten();
+        Ok(all.filter(|(_, it)| it["type"] == token::TYPE).map(|(_, it)| it.to_string()).collect())
+    }
+
+    async fn forget_tokens(&self, numbers: &[String]) -> Result<(), HostError> {
+        for number in numbers {
+            let mut all = words(&["token", "remove", "--token-id"]);
+            all.extend([number.clone(), self.text()]);
+            self.done(&all, None).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Closes what was opened under a name.
+pub(in crate::host::linux) async fn close(name: &str) -> Result<(), HostError> {
+    no_device(&["close", name]).await
+}
+
+/// Lets what was opened under a name fill the disk below it.
+pub(in crate::host::linux) async fn resize(name: &str) -> Result<(), HostError> {
+    no_device(&["resize", name]).await
+}
+
+async fn no_device(all: &[&str]) -> Result<(), HostError> {
+    // No key is handed over, so nowhere is as good as anywhere.
+    match Slots::new(PathBuf::new(), PathBuf::new()).run(&words(all), None).await? {
+        Ended::Well(_) => Ok(()),
+        Ended::Badly(_, complaint) => Err(super::failed(CRYPTSETUP, &complaint)),
+    }
+}
+
+/// Returns the name under which the disk of this UUID is open on this device, as the kernel tells.
+pub(in crate::host::linux) fn opened(uuid: &str, device: &str) -> Option<String> {
+    let wanted = format!("CRYPT-LUKS2-{}-", uuid.replace('-', ""));
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+    let mut nodes = entries.filter(|it| it.file_name().to_str().is_some_and(|name| name.starts_with("dm-")));
+    nodes.find_map(|node| {
+        let path = node.path();
+        // One that was pulled out leaves what is inside behind.
+        let is_it = read(&path.join("dm/uuid")).starts_with(&wanted) && path.join("slaves").join(device).exists();
+        Some(read(&path.join("dm/name"))).filter(|name| is_it && !name.is_empty())
+    })
+}
+
+/// Reads what a header tells of its keys.
+fn keys(header: &Value) -> Vec<KeySeen> {
+    let all = header["keyslots"].as_object().into_iter().flatten();
+    let mut seen: Vec<KeySeen> =
+        all.filter_map(|(slot, _)| Some(KeySeen { slot: slot.parse().ok()?, ..KeySeen::default() })).collect();
+    seen.sort_by_key(|it| it.slot);
+    for (_, told) in header["tokens"].as_object().into_iter().flatten() {
+        for key in seen.iter_mut().filter(|it| slots_of(told).contains(&it.slot)) {
+            match told["type"].as_str() {
+                Some(token::TYPE) => {
+                    let numbers = told["tpm2-pcrs"].as_array().into_iter().flatten().map(Value::as_u64);
+                    let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of);
+                    (key.by, key.pcrs) = (OpenedBy::Tpm2, pcrs);
+                }
+                Some(RECOVERY) => {
+                    let proved = told[PROVED].as_str().and_then(|it| it.parse().ok());
+                    (key.by, key.proved) = (OpenedBy::Recovery, key.proved.max(proved));
+                }
+                Some(PASSPHRASE) => {
+                    let secret = told["secret"].as_str().filter(|it| it.len() < 256).map(str::to_owned);
+                    (key.by, key.secret) = (OpenedBy::Passphrase, secret);
+                }
+                _ => {}
+            }
+        }
+    }
+    seen
+}
+
+fn slots_of(token: &Value) -> Vec<u8> {
+    let all = token["keyslots"].as_array().into_iter().flatten();
+    all.filter_map(|it| it.as_str()?.parse().ok()).collect()
+}
+
+/// Returns the numbers of the tokens that tell of this slot alone.
+fn numbers_of(header: &Value, slot: u8) -> Vec<String> {
+    numbers_with(header, |it| slots_of(it) == [slot])
+}
+
+fn numbers_with(header: &Value, is_it: impl Fn(&Value) -> bool) -> Vec<String> {
+    let all = header["tokens"].as_object().into_iter().flatten();
+    all.filter(|(_, it)| is_it(it)).map(|(number, _)| number.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! What opens an encrypted disk, and how its keys come to be as its manifest asks.
+
+use piccolo_schema::{
+    DiskSpec,
+    disk::{Encryption, Passphrase},
+};
+
+use super::step::Act;
+use crate::host::{DiskSeen, DisksView, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, OpenedBy, disk_label, registers};
+
+type Refusal = (&'static str, String);
+
+/// What of a disk is inside of its encryption, or what has to be done before that is known.
+pub(super) enum Inside {
+    /// This step comes first.
+    First(Act),
+    /// A file system, by its UUID and the device that holds it.
+    There(String, String),
+}
+
+/// Looks into an encrypted disk.
+pub(super) fn inside(
+    name: &str,
+    spec: &DiskSpec,
+    (disk, uuid): (&DiskSeen, &str),
+    view: &DisksView,
+) -> Result<Inside, Refusal> {
+    let Some(luks) = disk.luks(uuid) else {
+        let message = format!("{} is encrypted, and its header can't be read; keep it as it is", disk.name());
+        return Err(("HeaderUnreadable", message));
+    };
+    let Some(opened) = &luks.opened else {
+        if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
+            return Err(("DiskLocked", told(name, disk, &locked.why)));
+        }
+        let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
+        return Ok(Inside::First(act(luks, KeyAct::Open { passphrase, discard: spec.trim })));
+    };
+    let whole = opened.whole().and_then(|it| Some((it, it.uuid.clone()?)));
+    let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
+    match whole {
+        Some((found, uuid)) if found.kind == spec.filesystem.as_str() && is_it(&found.label) => {
+            Ok(Inside::There(uuid, opened.device.clone()))
+        }
+        found => {
+            let holds = found.as_ref().map_or("nothing that is known", |(it, _)| &it.kind);
+            let help = if holds == spec.filesystem.as_str() {
+                format!("that was not made for this manifest; to use it as it is, write `adopt = \"{uuid}\"`")
+            } else {
+                "correct `filesystem`".to_owned()
+            };
+            Err(("WrongFilesystem", format!("Inside of {} is {holds}; {help}", disk.name())))
+        }
+    }
+}
+
+fn told(name: &str, disk: &DiskSeen, why: &str) -> String {
+    format!("{} is locked: {why}; `piccolo disk unlock {name}` opens it with its recovery key", disk.name())
+}
+
+/// Plans how the keys of a disk come to be as its manifest asks: first what is new, then what is asked for no more. The keys
+/// of an adopted disk are its owner's.
+pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen) -> Result<Vec<Act>, Refusal> {
+    let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(Vec::new()) };
+    if let Some(key) = missing(encryption, luks) {
+        let passphrase = known(luks).or_else(|| encryption.passphrase.clone());
+        return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
+    }
+    let Some(key) = luks.keys.iter().find(|it| is_left(encryption, it)) else { return Ok(Vec::new()) };
+    if encryption.recovery && !is_retrieved(luks) {
+        let message = format!(
+            "Slot {} ({}) is asked for no more, and stays until the recovery key was proved: `piccolo disk recovery-key {name}`",
+            key.slot,
+            key.words()
+        );
+        return Err(("RecoveryKeyNotRetrieved", message));
+    }
+    let passphrase = encryption.passphrase.clone();
+    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), passphrase })])
+}
+
+/// Returns true if somebody has proved to have a recovery key of the disk.
+pub(super) fn is_retrieved(luks: &LuksSeen) -> bool {
+    luks.keys.iter().any(|it| it.by == OpenedBy::Recovery && it.proved.is_some())
+}
+
+/// Returns the secret whose passphrase opens the disk by now.
+fn known(luks: &LuksSeen) -> Option<Passphrase> {
+    let secrets = luks.keys.iter().filter_map(|it| it.secret.as_ref()?.split_once('/'));
+    secrets.map(|(secret, key)| Passphrase { secret: secret.to_owned(), key: key.to_owned() }).next()
+}
+
+fn missing(encryption: &Encryption, luks: &LuksSeen) -> Option<NewKey> {
+    if let Some(pcrs) = registers(encryption)
+        && !luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2 && it.pcrs == Some(pcrs))
+    {
+        return Some(NewKey::Tpm2(pcrs));
+    }
+    let wanted = encryption.passphrase.clone()?;
+    let secret = wanted.to_string();
+    (!luks.keys.iter().any(|it| it.secret.as_ref() == Some(&secret))).then_some(NewKey::Passphrase(wanted))
+}
+
+/// Returns true for a key of ours that the manifest asks for no more.
+fn is_left(encryption: &Encryption, key: &KeySeen) -> bool {
+    match key.by {
+        OpenedBy::Tpm2 => key.pcrs != registers(encryption),
+        OpenedBy::Passphrase => key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
+        OpenedBy::Recovery | OpenedBy::Unknown => false,
+    }
+}
+
+fn act(luks: &LuksSeen, act: KeyAct) -> Act {
+    Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act } }
+}

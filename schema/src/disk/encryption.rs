@@ -1,0 +1,86 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a disk is encrypted (LUKS2), and what opens it when the machine starts: its TPM, a passphrase, or both.
+///
+/// Whether a disk is encrypted is decided when it is made, and never changes while its data stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Encryption {
+    /// The TPM of this machine opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm2: Option<Tpm2>,
+    /// Whether a recovery key is asked for, which opens it when nothing else does. `piccolo disk recovery-key` makes one and
+    /// shows it once; until it was confirmed the status says so, and no other key of the disk is taken away.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub recovery: bool,
+    /// A passphrase opens it, which also does on another machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Passphrase>,
+}
+
+/// How the TPM opens a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tpm2 {
+    /// The registers that have to be as they are now: 7 tells how Secure Boot is set up. With none it opens whatever was
+    /// started.
+    #[serde(default = "secure_boot")]
+    #[schemars(length(max = 24), inner(range(min = 0, max = 23)))]
+    pub pcrs: Vec<u8>,
+}
+
+/// A passphrase in a secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Passphrase {
+    /// The name of its Secret manifest.
+    #[schemars(
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        extend("patternErrorMessage" = "write the name of a manifest: lower-case letters, digits and `-`")
+    )]
+    pub secret: String,
+    /// The value of it that is the passphrase, as text.
+    #[serde(default = "passphrase")]
+    #[schemars(
+        regex(pattern = r"^[A-Za-z0-9._-]{1,128}$"),
+        extend("patternErrorMessage" = "write the name of one value of the secret: `passphrase`")
+    )]
+    pub key: String,
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        Self { tpm2: None, recovery: true, passphrase: None }
+    }
+}
+
+impl Default for Tpm2 {
+    fn default() -> Self {
+        Self { pcrs: secure_boot() }
+    }
+}
+
+impl Default for Passphrase {
+    fn default() -> Self {
+        Self { secret: String::new(), key: passphrase() }
+    }
+}
+
+impl std::fmt::Display for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.secret, self.key)
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn secure_boot() -> Vec<u8> {
+    vec![7]
+}
+
+fn passphrase() -> String {
+    "passphrase".to_owned()
+}
