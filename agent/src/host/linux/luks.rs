@@ -308,7 +308,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-fn random() -> Result<Zeroizing<[u8; 32]>, HostError> {
+pub(super) fn random() -> Result<Zeroizing<[u8; 32]>, HostError> {
     let mut bytes = Zeroizing::new([0; 32]);
     let filled = getrandom::fill(&mut *bytes);
     filled.map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no random bytes ({error})")))?;

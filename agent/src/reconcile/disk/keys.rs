@@ -43,7 +43,7 @@ pub(super) fn inside(
             Ok(Inside::There(uuid, opened.device.clone()))
         }
         found => {
-            let holds = found.as_ref().map_or("nothing that is known", |(it, _)| &it.kind);
+            let holds = found.as_ref().map_or("nothing that is known", |(it, _)| it.kind.as_str());
             let help = if holds == spec.filesystem.as_str() {
                 format!("that was not made for this manifest; to use it as it is, write `adopt = \"{uuid}\"`")
             } else {

@@ -157,8 +157,9 @@ impl Hands {
                 HostError::new(Reason::InUse, message)
             })?;
         }
-        slots(device).open(&key.plain(), name, discard).await?;
-        self.book.unlocked(subject, &inside)
+        // Written down first, so that it is closed whenever the manifest goes.
+        self.book.unlocked(subject, &inside)?;
+        slots(device).open(&key.plain(), name, discard).await
     }
 
     /// Closes what was opened for a manifest, and forgets it.

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::key::Key;
 use crate::host::{
     Above, HostError, Pcrs, Reason, Tpm,
-    linux::{Chip, Vault},
+    linux::{Chip, Vault, luks},
     tpm::token::{self, Token},
 };
 
@@ -24,10 +24,7 @@ impl Keyring {
 
     /// Makes a key that the TPM alone gives back while these registers are as they are now, with the token that says how.
     pub(super) async fn seal(&self, pcrs: Pcrs) -> Result<(Key, Value), HostError> {
-        let mut secret = Zeroizing::new(vec![0; 32]);
-        let filled = getrandom::fill(&mut secret);
-        filled
-            .map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no random bytes ({error})")))?;
+        let secret = Zeroizing::new(luks::random()?.to_vec());
         let sealed = self.chip.seal(&secret, pcrs, None, Above::Shared).await?;
         // Only what the chip gives back is worth a slot.
         if self.chip.unseal(&sealed, None).await? != secret {
