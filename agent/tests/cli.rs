@@ -732,3 +732,36 @@ async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
     assert_eq!((done.code, done.out.as_str()), (0, "key-of-wipe-0123456789abcdef01234567\n"), "{}", done.err);
     assert!(done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
 }
+
+#[tokio::test]
+async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() {
+    let machine = Machine::open().await;
+    let missing = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert!(missing.code == 3 && missing.err.contains("not found"), "{}", missing.err);
+    let disk = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"papers\"\n[spec]\n\
+                select = { serial = \"A1\" }\nfilesystem = \"ext4\"\nmount = \"/srv/papers\"\n";
+    machine.write("papers.toml", disk);
+    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
+    let plain = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert!(plain.code == 5 && plain.err.contains("has no `encryption`"), "{}", plain.err);
+    machine.write("papers.toml", &format!("{disk}encryption = {{ tpm2 = {{}} }}\n"));
+    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
+
+    let key = support::recovery_key();
+    let made = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert_eq!((made.code, made.out.as_str()), (0, format!("{key}\n").as_str()), "{}", made.err);
+    assert!(made.err.contains("piccolo disk recovery-key papers --check"), "{}", made.err);
+    // As a person types it.
+    let check = ["disk", "recovery-key", "papers", "--check"];
+    machine.run_with(&check, &[], &format!("{key}\n")).await.is(
+        0,
+        "it opens slot 2 of disk `papers`; any other recovery key of it is worth nothing\n",
+        "",
+    );
+    let wrong = machine.run_with(&check, &[], "wrong\n").await;
+    assert!(wrong.code == 5 && wrong.err.contains("no recovery key") && !wrong.err.contains("wrong"), "{}", wrong.err);
+    assert_eq!(machine.run_with(&check, &[], "").await.code, 2);
+    let opened = machine.run_with(&["disk", "unlock", "papers"], &[], &format!("{key}\n")).await;
+    opened.is(0, "", "disk `papers` is open; it is mounted in a moment\n");
+    assert_eq!(machine.run_with(&["disk", "unlock", "papers"], &[], "wrong\n").await.code, 5);
+}
