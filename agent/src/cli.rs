@@ -154,7 +154,7 @@ enum Command {
     Validate(validate::Args),
     /// Carries images between machines without a registry.
     Image(image::Args),
-    /// Shows the disks of the machine, and gives leave to erase one.
+    /// Shows disks, gives leave to erase one, and opens encrypted ones.
     Disk(disk::Args),
     /// Installs the system of a stick on a disk.
     Install(install::Args),
