@@ -23,7 +23,7 @@ use self::{shell::Shell, wires::Serial};
 
 /// Where Debian keeps the firmware.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-/// What the firmware remembers when it is new.
+/// What the firmware remembers when it is new: whose signatures it trusts is not yet among it.
 const MEMORY_OF_FIRMWARE: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// A machine that is switched off. What its disks, firmware and TPM hold stays in its directory.
@@ -80,6 +80,15 @@ impl Hardware {
         Ok(())
     }
 
+    /// Puts a CD in, which can only be read.
+    ///
+    /// # Errors
+    /// When its place can't be told.
+    pub fn cd(&mut self, image: &Path) -> anyhow::Result<()> {
+        self.disks.push(std::path::absolute(image)?);
+        Ok(())
+    }
+
     /// Plugs in a blank disk of so many bytes, and returns the file that is its platters: what is in there at any moment is
     /// what a loss of power would leave.
     ///
@@ -108,15 +117,38 @@ impl Hardware {
         done(write, "qemu-io").await
     }
 
+    /// Puts zeros into the first disk.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn erase(&self, at: u64, length: u64) -> anyhow::Result<()> {
+        let disk = self.disks.first().context("there is no disk")?;
+        let mut write = Command::new("qemu-io");
+        write.args(["-f", "qcow2", "-c", &format!("write -P 0 {at} {length}")]).arg(disk);
+        done(write, "qemu-io").await
+    }
+
     fn next_disk(&self, form: &str) -> PathBuf {
         self.dir.join(format!("disk{}.{form}", self.disks.len()))
     }
 
-    /// Pulls the first disk out.
-    pub fn unplug(&mut self) {
-        if !self.disks.is_empty() {
-            self.disks.remove(0);
-        }
+    /// Pulls the first disk out, and returns it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn unplug(&mut self) -> anyhow::Result<PathBuf> {
+        ensure!(!self.disks.is_empty(), "there is no disk");
+        Ok(self.disks.remove(0))
+    }
+
+    /// Plugs a disk in again. The firmware starts from it when it can from no other.
+    pub fn plug(&mut self, disk: PathBuf) {
+        self.disks.push(disk);
+    }
+
+    /// Has the firmware start from this disk before all others.
+    pub fn prefer(&mut self, disk: &Path) {
+        self.disks.sort_by_key(|it| it != disk);
     }
 
     /// Switches it on.
@@ -193,6 +225,11 @@ impl Hardware {
             let serial = disk.file_stem().unwrap_or_default().display();
             let form = disk.extension().unwrap_or_default().display();
             let (disk, boot) = (disk.display(), at + 1);
+            if disk.to_string().ends_with(".iso") {
+                all.push(format!("-drive if=none,id=disk{at},format=raw,media=cdrom,readonly=on,file={disk}"));
+                all.push(format!("-device ide-cd,drive=disk{at},bus=ide.{at},bootindex={boot}"));
+                continue;
+            }
             all.push(format!("-drive if=none,id=disk{at},format={form},discard=unmap,cache=unsafe,file={disk}"));
             all.push(format!("-device virtio-blk-pci,drive=disk{at},serial={serial},bootindex={boot}"));
         }
@@ -242,6 +279,14 @@ impl Guest {
     /// When the machine is off.
     pub async fn type_line(&mut self, text: &str) -> anyhow::Result<()> {
         self.serial.type_line(text).await
+    }
+
+    /// Presses keys at its serial line.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub async fn press(&mut self, keys: &str) -> anyhow::Result<()> {
+        self.serial.press(keys).await
     }
 
     /// Runs a command as root and returns what it printed.

@@ -43,7 +43,11 @@ impl Serial {
     }
 
     pub(super) async fn type_line(&mut self, text: &str) -> anyhow::Result<()> {
-        Ok(self.keys.write_all(format!("{text}\r").as_bytes()).await?)
+        self.press(&format!("{text}\r")).await
+    }
+
+    pub(super) async fn press(&mut self, keys: &str) -> anyhow::Result<()> {
+        Ok(self.keys.write_all(keys.as_bytes()).await?)
     }
 
     pub(super) async fn until<T>(&mut self, mut find: impl FnMut(&str) -> Option<T> + Send) -> anyhow::Result<T> {

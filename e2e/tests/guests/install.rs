@@ -13,6 +13,9 @@ use crate::{Person, complete, image, place, way_in};
 const LONG: Duration = Duration::from_secs(1500);
 /// Writes the seed that names a disk, and has it heeded.
 const SEED: &str = "mkdir -p /boot/piccolo && echo 'serial = \"DISK\"' >/boot/piccolo/install.toml && systemctl restart piccolo-install; rc=$?; rm /boot/piccolo/install.toml; exit $rc";
+/// The entry of the loader's menu for the rescue. It is chosen until another one is, as an emulated kernel may panic and start
+/// anew. What the loader counts is in the name of the file alone.
+const RESCUE: &str = "$(ls /boot/EFI/Linux | sed 's/+[-0-9]*[.]efi$/.efi/')@rescue";
 /// At how many moments at least it is looked what a cut would leave.
 const MOMENTS: u32 = 20;
 /// How long the rest between two of them is at most, in milliseconds.
@@ -60,21 +63,60 @@ async fn tell() -> anyhow::Result<()> {
     guest.cut().await?;
 
     // Alone, it opens its state by the TPM, and is the machine that was claimed.
-    hardware.unplug();
+    let stick = hardware.unplug()?;
     let mut guest = hardware.boot().await?;
     same_machine(&mut guest, &person).await?;
     println!("the disk alone: firmware to a complete start {} s", guest.seconds());
     run_something(&mut guest, &person).await?;
-    guest.run("systemctl --no-block poweroff").await?;
-    guest.until_off().await?;
 
-    // In another machine the disk stays closed, until somebody has the key.
+    // In the rescue whoever could ask before can ask, and nothing runs.
+    guest.run(&format!("bootctl set-default {RESCUE} && systemctl --no-block poweroff")).await?;
+    guest.until_off().await?;
+    let mut guest = hardware.boot().await?;
+    rescued(&mut guest, &person).await?;
+    println!("the rescue: firmware to an answer {} s", guest.seconds());
+    guest.run("bootctl set-default ''").await?;
+    guest.cut().await?;
+
+    // In another machine the disk stays closed, until somebody has the key. The stick is there too, with the same version.
     hardware.new_tpm().await?;
+    hardware.plug(stick.clone());
     let mut guest = hardware.boot().await?;
     guest.until_said(|it| it.contains("recovery key for disk").then_some(())).await?;
     guest.type_line(&recovery).await?;
     same_machine(&mut guest, &person).await?;
+    runs_from(&mut guest, "disk1").await?;
+    guest.cut().await?;
+
+    // And when the stick is started, it takes nothing from the disk.
+    hardware.prefer(&stick);
+    let mut guest = hardware.boot().await?;
+    runs_from(&mut guest, "disk0").await?;
     guest.cut().await
+}
+
+/// Makes sure that the API answers those who might ask it before, and that nothing is kept as the manifests ask.
+async fn rescued(guest: &mut Guest, person: &Person) -> anyhow::Result<()> {
+    let started = "systemctl is-system-running --wait >/dev/null; systemctl is-active piccolo-rescue.target piccolod";
+    guest
+        .run(&format!("{started} || {{ systemctl list-jobs; systemctl --failed; cat /proc/cmdline; exit 1; }}"))
+        .await?;
+    let others = guest.run("systemctl is-active docker containerd; true").await?;
+    ensure!(others.lines().all(|it| it == "inactive"), "an engine runs: {others}");
+    let volumes = person.piccolo(&["get", "volumes"]).await?;
+    ensure!(volumes.contains("photos"), "{volumes}");
+    let stranger = Person::new()?.attempt(&["--host", &guest.host(), "get", "volumes"]).await?;
+    ensure!(!stranger.status.success(), "a stranger was answered");
+    let status = guest.run("piccolo status").await?;
+    ensure!(status.contains("observe"), "{status}");
+    Ok(())
+}
+
+/// Makes sure that the system is read from this disk, and from no other.
+async fn runs_from(guest: &mut Guest, serial: &str) -> anyhow::Result<()> {
+    let disks = guest.run("lsblk --noheadings --inverse --output SERIAL /dev/mapper/usr | sort -u").await?;
+    ensure!(disks.split_whitespace().eq([serial]), "the system is read from {disks}");
+    Ok(())
 }
 
 /// Claims a machine by what its screen shows.

@@ -76,7 +76,7 @@ async fn start_of_usr(image: &Path) -> anyhow::Result<u64> {
     let table: serde_json::Value = serde_json::from_slice(&table)?;
     let parts = table["partitiontable"]["partitions"].as_array().context("the image has no partitions")?;
     let is_usr = |part: &&serde_json::Value| {
-        part["name"].as_str().is_some_and(|name| name.starts_with("piccolo_") && !name.ends_with("_v"))
+        part["name"].as_str().is_some_and(|name| name.starts_with("piccolo-live_") && !name.ends_with("_v"))
     };
     let start = parts.iter().find(is_usr).and_then(|part| part["start"].as_u64());
     Ok(start.context("the image has no system")? * 512)

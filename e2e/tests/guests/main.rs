@@ -3,9 +3,11 @@
 #![allow(clippy::large_futures, reason = "a story runs once")]
 #![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
+mod cd;
 mod encrypted;
 mod install;
 mod live;
+mod secure;
 
 use std::{
     path::{Path, PathBuf},

@@ -199,7 +199,8 @@ impl Installs for Stick {
         let begun = written(&disk.device);
         let (definitions, key) = (format!("--definitions={LAYOUT}"), format!("--key-file={}", self.key()));
         let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
-        let words = words.into_iter().chain([definitions.as_str(), key.as_str(), path.as_str()]);
+        // Two disks that one machine is installed on are told apart by the UUIDs of their partitions.
+        let words = words.into_iter().chain(["--seed=random", &definitions, &key, &path]);
         self.held.is_still(disk)?;
         let work = run("systemd-repart", words, LONG);
         with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
