@@ -44,8 +44,8 @@ use crate::{
     },
     manifests::{Change, Manifests},
     reconcile::{
-        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, host::Hosts, image::Images, link::Links,
-        network::Networks, secret::Secrets, source::Sources, volume::Volumes,
+        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, host::Hosts, image::Images,
+        install::Installations, link::Links, network::Networks, secret::Secrets, source::Sources, volume::Volumes,
     },
     secrets::Identity,
     sources::Puller,
@@ -197,6 +197,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     let drives = Drives::open_with(&options.state_dir, keeper.keyring(vault));
     controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
+    let installer = Arc::new(installs::Door::default());
+    controllers.spawn(&mut tasks, Installations(installer.clone()), &shared);
     let (place, places) = watch::channel(GroundPlaces::default());
     tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));
     let footing = Arc::new(Footing::open(&options.state_dir, places));
@@ -222,7 +224,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         archives: docker.clone(),
         prunes: docker.clone(),
         disks: drives,
-        installer: Arc::new(installs::Door::default()),
+        installer,
         recipient,
         updates: updater,
         sources: puller,

@@ -40,7 +40,9 @@ pub use self::{
         ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, ImageSeen, Images, ImagesView, Ours,
         Pushed, Trouble,
     },
-    installs::{INSTALLING, Installs, Pace, Target, UNFINISHED},
+    installs::{
+        INSTALLING, InstallView, Installing, Installs, Order, Pace, RunsFrom, STATE, Target, UNFINISHED, UnderWay,
+    },
     links::{
         CheckSeen, DeviceSeen, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen,
         Way,

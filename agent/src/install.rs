@@ -9,9 +9,11 @@ mod engine;
 mod plan;
 mod told;
 
+pub use crate::host::Order;
+
 pub use self::{
     choose::{Refusal, choose},
     engine::{Offer, Tell, install, offers},
     plan::{LEAST, Leave, Step, judge, plan},
-    told::{Asked, Order, Told},
+    told::{Asked, Told},
 };

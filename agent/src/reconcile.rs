@@ -8,6 +8,7 @@ pub mod disk;
 pub mod firewall;
 pub mod host;
 pub mod image;
+pub mod install;
 pub mod link;
 pub mod network;
 pub mod secret;

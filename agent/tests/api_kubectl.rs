@@ -57,6 +57,8 @@ async fn clients_find_the_kinds() {
             "networks/status",
             "disks",
             "disks/status",
+            "installs",
+            "installs/status",
             "volumes",
             "volumes/status",
             "containers",

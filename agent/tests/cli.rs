@@ -170,7 +170,7 @@ async fn get_prints_tables_and_documents() {
     machine.run(&["get", "pod"]).await.is(
         2,
         "",
-        "error: there is no kind `pod`; there are: secret, configsource, host, firewall, link, image, network, disk, volume, container\n",
+        "error: there is no kind `pod`; there are: secret, configsource, host, firewall, link, image, network, disk, install, volume, container\n",
     );
 }
 
@@ -336,6 +336,7 @@ Link          0         0      0        0
 Image         0         0      0        0
 Network       0         0      0        0
 Disk          0         0      0        0
+Install       0         0      0        0
 Volume        0         0      0        0
 Container     1         1      0        0
 
@@ -513,7 +514,7 @@ async fn without_a_daemon() {
     machine.run(&["explain", "container.spec.port"]).await.is(3, "", near);
     let schema: Value = serde_json::from_str(&machine.run(&["schema", "container"]).await.out).unwrap();
     assert_eq!(schema["title"], "Container");
-    let files = "s/secret.json\ns/configsource.json\ns/host.json\ns/firewall.json\ns/link.json\ns/image.json\ns/network.json\ns/disk.json\ns/volume.json\ns/container.json\n";
+    let files = "s/secret.json\ns/configsource.json\ns/host.json\ns/firewall.json\ns/link.json\ns/image.json\ns/network.json\ns/disk.json\ns/install.json\ns/volume.json\ns/container.json\n";
     machine.run(&["schema", "--dir", "s"]).await.is(0, files, "");
     assert!(machine.run(&["completion", "bash"]).await.out.contains("_piccolo()"));
 }

@@ -16,7 +16,7 @@ const SERIAL: &str = "S4EVNX0N123456";
 /// Runs an installation, and returns all that it told.
 async fn run(stick: &FakeStick, wipe: Option<&str>) -> Vec<Told> {
     let told = Mutex::new(Vec::new());
-    let order = Order { select: by_serial(SERIAL), wipe: wipe.map(str::to_owned) };
+    let order = Order { select: by_serial(SERIAL), wipe: wipe.map(str::to_owned), ..Order::default() };
     install(stick, &order, Timestamp::UNIX_EPOCH, &|it| told.lock().unwrap().push(it)).await;
     told.into_inner().unwrap()
 }

@@ -20,9 +20,9 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DisksView, EngineView, FilterView, ImagesView, LinksView, NetworkView, Rules, SecretsView, SettingsView,
-        SourcesView, VolumesView,
-        fake::{FakeEngine, FakeLinks, FakeSettings},
+        DisksView, EngineView, FilterView, ImagesView, InstallView, LinksView, NetworkView, Rules, SecretsView,
+        SettingsView, SourcesView, VolumesView,
+        fake::{FakeEngine, FakeLinks, FakeSettings, FakeStick},
     },
     reconcile::{
         Disruption, Plan, Reconciler, Step,
@@ -31,6 +31,7 @@ use piccolo_agent::{
         firewall::{self, Firewalls},
         host::{self, HostStep, Hosts},
         image::Images,
+        install::Installations,
         link::{self, LinkStep, Links},
         network::{Act, NetworkStep, Networks},
         secret::Secrets,
@@ -40,7 +41,8 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Desired, Disk, DiskSpec, Firewall, FirewallSpec, Host,
-    HostSpec, Image, ImageSpec, Link, LinkSpec, Network, NetworkSpec, Secret, SecretSpec, Volume, VolumeSpec,
+    HostSpec, Image, ImageSpec, Install, InstallSpec, Link, LinkSpec, Network, NetworkSpec, Secret, SecretSpec, Volume,
+    VolumeSpec,
     disk::{Encryption, Tpm2},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -186,6 +188,16 @@ fn the_guard_is_as_strict_with_encryption() {
         fs::write(&path, &table).unwrap();
     }
     assert_eq!(table, fs::read_to_string(&path).unwrap_or_default(), "PICCOLO_BLESS=1 writes it down");
+}
+
+#[test]
+fn install_plans_are_as_written_down() {
+    let cases = each_case("install", |desired, observed| {
+        let desired = read_desired::<InstallSpec, Install>(desired, Install::new);
+        let observed = toml::from_str::<InstallView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
+        describe(&Installations::<FakeStick>::plan(&desired, &observed))
+    });
+    assert!(cases >= 40, "{cases} cases are too few");
 }
 
 #[test]

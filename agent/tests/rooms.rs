@@ -94,6 +94,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile/firewall", &["reconcile::firewall", "reconcile", "host"]),
     ("reconcile/host", &["reconcile::host", "reconcile", "host"]),
     ("reconcile/image", &["reconcile::image", "reconcile", "host"]),
+    ("reconcile/install", &["reconcile::install", "reconcile", "host", "install"]),
     ("reconcile/link", &["reconcile::link", "reconcile", "host"]),
     ("reconcile/network", &["reconcile::network", "reconcile", "host"]),
     ("reconcile/secret", &["reconcile::secret", "reconcile", "host"]),

@@ -13,6 +13,7 @@ use crate::{Condition, quantity::Bytes, volume::plain};
 
 pub use encryption::{Encryption, Passphrase, Tpm2};
 pub use filesystem::{Filesystem, MountOption};
+pub(crate) use rules::check_select;
 pub use select::{Selector, Transport};
 
 /// A disk chosen by its properties, with a file system that is mounted at a place of the machine.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     API_VERSION, ConfigSource, ConfigSourceSpec, Container, ContainerSpec, Disk, DiskSpec, Firewall, FirewallSpec,
-    Host, HostSpec, Image, ImageSpec, Kind, Link, LinkSpec, Mode, Network, NetworkSpec, Secret, SecretSpec, Volume,
-    VolumeSpec,
+    Host, HostSpec, Image, ImageSpec, Install, InstallSpec, Kind, Link, LinkSpec, Mode, Network, NetworkSpec, Secret,
+    SecretSpec, Volume, VolumeSpec,
 };
 
 /// The form of the name of a manifest.
@@ -26,6 +26,7 @@ pub fn crd(kind: Kind) -> Value {
         Kind::Host => Host::crd(),
         Kind::Firewall => Firewall::crd(),
         Kind::Disk => Disk::crd(),
+        Kind::Install => Install::crd(),
     };
     serde_json::to_value(crd).unwrap_or_default()
 }
@@ -45,6 +46,7 @@ pub fn schema(kind: Kind) -> Value {
         Kind::Host => root_of::<HostSpec>(),
         Kind::Firewall => root_of::<FirewallSpec>(),
         Kind::Disk => root_of::<DiskSpec>(),
+        Kind::Install => root_of::<InstallSpec>(),
     };
     let about = spec.remove("description").unwrap_or_default();
     for key in ["$schema", "title"] {

@@ -25,6 +25,8 @@ pub enum Kind {
     Firewall,
     /// A disk with a file system.
     Disk,
+    /// The system of a stick that comes onto a disk.
+    Install,
 }
 
 /// A word that names no kind.
@@ -42,6 +44,7 @@ impl Kind {
         Self::Image,
         Self::Network,
         Self::Disk,
+        Self::Install,
         Self::Volume,
         Self::Container,
     ];
@@ -59,6 +62,7 @@ impl Kind {
             Self::Host => "Host",
             Self::Firewall => "Firewall",
             Self::Disk => "Disk",
+            Self::Install => "Install",
         }
     }
 
@@ -75,6 +79,7 @@ impl Kind {
             Self::Host => "hosts",
             Self::Firewall => "firewalls",
             Self::Disk => "disks",
+            Self::Install => "installs",
         }
     }
 
@@ -91,6 +96,7 @@ impl Kind {
             Self::Host => "host",
             Self::Firewall => "firewall",
             Self::Disk => "disk",
+            Self::Install => "install",
         }
     }
 
@@ -107,6 +113,7 @@ impl Kind {
             Self::Host => "ho",
             Self::Firewall => "fw",
             Self::Disk => "dk",
+            Self::Install => "ins",
         }
     }
 

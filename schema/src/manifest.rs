@@ -3,7 +3,8 @@ use kube::Resource;
 use serde::Serialize;
 
 use crate::{
-    ConfigSource, Container, Disk, Firewall, Host, Image, Kind, Link, Mode, Network, Secret, Volume, parse::Violation,
+    ConfigSource, Container, Disk, Firewall, Host, Image, Install, Kind, Link, Mode, Network, Secret, Volume,
+    parse::Violation,
 };
 
 /// One wanted thing, of whichever kind.
@@ -30,6 +31,8 @@ pub enum Manifest {
     Firewall(Box<Firewall>),
     /// A disk.
     Disk(Box<Disk>),
+    /// An installation.
+    Install(Box<Install>),
 }
 
 /// A kind's own type, as it is found inside a [`Manifest`].
@@ -64,6 +67,7 @@ impl Manifest {
             Self::Host(_) => Kind::Host,
             Self::Firewall(_) => Kind::Firewall,
             Self::Disk(_) => Kind::Disk,
+            Self::Install(_) => Kind::Install,
         }
     }
 
@@ -80,6 +84,7 @@ impl Manifest {
             Self::Host(it) => &it.metadata,
             Self::Firewall(it) => &it.metadata,
             Self::Disk(it) => &it.metadata,
+            Self::Install(it) => &it.metadata,
         }
     }
 
@@ -101,6 +106,7 @@ impl Manifest {
             Self::Host(it) => it.validate(),
             Self::Firewall(it) => it.validate(),
             Self::Disk(it) => it.validate(),
+            Self::Install(it) => it.validate(),
         };
         violations.extend(Mode::validate(self.metadata()));
         violations
@@ -212,6 +218,17 @@ impl Declared for Disk {
     fn of(manifest: &Manifest) -> Option<&Self> {
         match manifest {
             Manifest::Disk(it) => Some(it),
+            _ => None,
+        }
+    }
+}
+
+impl Declared for Install {
+    const KIND: Kind = Kind::Install;
+
+    fn of(manifest: &Manifest) -> Option<&Self> {
+        match manifest {
+            Manifest::Install(it) => Some(it),
             _ => None,
         }
     }

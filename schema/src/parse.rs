@@ -22,7 +22,9 @@ use toml::de::DeTable;
 pub(crate) use self::spell::nearest;
 pub use self::{code::Code, diagnostic::Diagnostic, path::Path};
 use self::{finding::Finding, shape::Shape, text::Text, tree::Node, walk::Walk};
-use crate::{ConfigSource, Container, Disk, Firewall, Host, Image, Kind, Link, Manifest, Network, Secret, Volume};
+use crate::{
+    ConfigSource, Container, Disk, Firewall, Host, Image, Install, Kind, Link, Manifest, Network, Secret, Volume,
+};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -167,6 +169,7 @@ fn typed(kind: Kind, json: Json, tree: &Node<'_>, findings: &mut Vec<Finding>) -
             serde_json::from_value::<ConfigSource>(json).map(|it| Manifest::ConfigSource(Box::new(it)))
         }
         Kind::Disk => serde_json::from_value::<Disk>(json).map(|it| Manifest::Disk(Box::new(it))),
+        Kind::Install => serde_json::from_value::<Install>(json).map(|it| Manifest::Install(Box::new(it))),
     };
     match result {
         Ok(manifest) => {

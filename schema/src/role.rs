@@ -50,6 +50,8 @@ impl Manifest {
             Self::Firewall(_) => true,
             // It may erase a disk, and brings in what another machine wrote.
             Self::Disk(_) => true,
+            // It may erase a disk, and copies who may come in.
+            Self::Install(_) => true,
             Self::Image(it) => reads_the_machine(it),
             Self::Network(_) | Self::Volume(_) | Self::Secret(_) => false,
         };

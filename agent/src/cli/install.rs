@@ -51,10 +51,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let order = match (&args.disk, &args.seed) {
         (None, None) => return list(args, client, screen).await,
-        (None, Some(path)) => Order { select: seed(path)?, wipe: None },
+        (None, Some(path)) => Order { select: seed(path)?, ..Order::default() },
         (Some(serial), _) => {
             let wipe = if args.erase { Some(leave(args, serial, client, screen).await?) } else { None };
-            Order { select: Selector { serial: Some(serial.clone()), ..Selector::default() }, wipe }
+            Order { select: Selector { serial: Some(serial.clone()), ..Selector::default() }, wipe, ..Order::default() }
         }
     };
     let headers = [(header::CONTENT_TYPE, "application/json")];

@@ -3,6 +3,8 @@
 //! The daemon has no rights to devices, and needs none for this: on a stick systemd listens at a socket that only root
 //! reaches, and starts `piccolod installer` for each question. Who asks and goes away does not end what was begun.
 
+mod kind;
+
 use std::{
     fs::File,
     io::{BufRead, Read, Write},
@@ -22,10 +24,11 @@ use tokio::{
     time::timeout,
 };
 
+use self::kind::Followed;
 use crate::{
     api::{Installer, WipeTicket},
     clock,
-    host::linux::Stick,
+    host::{Installs as _, linux::Stick},
     install::{Asked, Order, Told, install, offers},
 };
 
@@ -45,18 +48,21 @@ const STILL: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(120);
 
 /// The way to the installer.
-pub(super) struct Door(PathBuf);
+pub(super) struct Door {
+    socket: PathBuf,
+    followed: Followed,
+}
 
 impl Default for Door {
     fn default() -> Self {
-        Self(SOCKET.into())
+        Self { socket: SOCKET.into(), followed: Followed::default() }
     }
 }
 
 impl Door {
     async fn ask(&self, asked: &Asked) -> Result<BufReader<Take<OwnedReadHalf>>, String> {
         let none = |_| "this system does not run from a stick, so there is nothing to be installed".to_owned();
-        let (from, mut to) = UnixStream::connect(&self.0).await.map_err(none)?.into_split();
+        let (from, mut to) = UnixStream::connect(&self.socket).await.map_err(none)?.into_split();
         let line = format!("{}\n", json!(asked));
         to.write_all(line.as_bytes()).await.map_err(|error| format!("the installer does not listen ({error})"))?;
         // The other half stays open with this one: nothing is dropped before the answer.
@@ -143,6 +149,15 @@ async fn answer(asked: Asked, dir: &Path, ear: &Ear) -> Result<Value, String> {
         Asked::Look {} => {
             let offers = offers(&Stick::look(dir)).await.map_err(|why| why.to_string())?;
             Ok(json!({ "items": offers }))
+        }
+        Asked::Targets {} => {
+            let stick = Stick::look(dir);
+            if let Some(why) = stick.obstacle() {
+                return Err(why);
+            }
+            let (targets, tickets) = (stick.targets().await, stick.tickets().await);
+            let targets = targets.map_err(|error| error.message)?;
+            Ok(json!({ "targets": targets, "tickets": tickets.map_err(|error| error.message)? }))
         }
         Asked::Ticket { disk, serial } => {
             let (disk, ticket) = open().await?.ticket(&disk, &serial).await.map_err(|error| error.message)?;

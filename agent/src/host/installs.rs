@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use piccolo_schema::{disk::Selector, install::Keep};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -9,6 +10,8 @@ use super::{DiskSeen, HostError, Ticket};
 
 /// What the partition of the state is called until all was read back. No start takes such a one for a system.
 pub const UNFINISHED: &str = "piccolo-half-made";
+/// What it is called once it counts.
+pub const STATE: &str = "piccolo-state";
 /// What is in the mark of ours at the beginning of a disk that is about to be written to.
 pub const INSTALLING: &str = "696e7374616c6c696e6720706963636f";
 
@@ -25,6 +28,89 @@ pub struct Target {
     /// What its partitions are called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+}
+
+/// What shall be installed on, and what comes along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// The disk.
+    pub select: Selector,
+    /// The ticket by which it may be erased if it is not blank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wipe: Option<String>,
+    /// What comes along.
+    #[serde(default, skip_serializing_if = "Keep::is_default")]
+    pub keep: Keep,
+}
+
+/// What this system runs from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunsFrom {
+    /// A stick, from which it can be installed.
+    Stick,
+    /// A disk on which it was installed.
+    Disk,
+    /// It is a system of others.
+    #[default]
+    Elsewhere,
+}
+
+/// What there is to be installed on, and how far an installation is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstallView {
+    /// What this system runs from.
+    pub runs_from: RunsFrom,
+    /// Why nothing can be installed from this stick, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
+    /// The version of this system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Every disk.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// The tickets by which disks may be erased.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tickets: Vec<Ticket>,
+    /// How far the installation is that is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
+    /// When it was looked.
+    pub now: jiff::Timestamp,
+}
+
+/// How far an installation is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UnderWay {
+    /// Which step is under way, counted from 1.
+    pub step: u32,
+    /// How many there are.
+    pub steps: u32,
+    /// What is done, for people.
+    pub text: String,
+    /// How many bytes of this step are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<u64>,
+    /// How many it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// How many are done in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+}
+
+/// The installer as a whole: what it sees, and the one thing that it does.
+pub trait Installing: Send + Sync + 'static {
+    /// Looks at the disks. While an installation is under way, says how far it is.
+    fn installing(&self) -> impl Future<Output = Result<InstallView, HostError>> + Send;
+    /// Waits until a disk may have come or gone, or an installation went on.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+    /// Installs, from the mark to the end. Dropped, it goes on.
+    fn install(&self, order: &Order) -> impl Future<Output = Result<(), HostError>> + Send;
 }
 
 /// The live system of a stick, and the disks beside it.
@@ -46,8 +132,8 @@ pub trait Installs: Send + Sync {
     fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Compares what was written with what it came from.
     fn read_back(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Copies who this machine is, its manifests and who may come in.
-    fn keep(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Copies who this machine is, and what else comes along.
+    fn keep(&self, disk: &DiskSeen, keep: Keep) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Makes the one key beside the TPM that opens the state, and proves that it does, and that the installation's no longer
     /// does.
     fn recovery(&self, disk: &DiskSeen) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
@@ -68,6 +154,12 @@ impl Target {
         }
         let ours = |name: &String| ["esp", "_empty"].contains(&name.as_str()) || name.starts_with("piccolo");
         self.names.iter().any(|name| name == UNFINISHED) && self.names.iter().all(ours)
+    }
+
+    /// Returns true if it holds this version of the system, whole.
+    pub fn has(&self, version: &str) -> bool {
+        let is_there = |name: &str| self.names.iter().any(|it| it == name);
+        is_there(STATE) && is_there(&format!("piccolo_{version}"))
     }
 
     /// Says what uses it, if anything does.

@@ -66,7 +66,7 @@ pub use self::{
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
-    installs::Stick,
+    installs::{Running, Stick, running},
     links::{Networkd, Restored, TrialBook, put_links_back},
     luks::{Enrolment, Slots},
     memory::Memory,

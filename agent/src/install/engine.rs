@@ -8,8 +8,8 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Leave, Order, Refusal, Step, Told, choose, judge, plan};
-use crate::host::{HostError, Installs, Target};
+use super::{Leave, Refusal, Step, Told, choose, judge, plan};
+use crate::host::{HostError, Installs, Order, Target};
 
 /// The least time between two words on how far a step is.
 const REST: Duration = Duration::from_millis(500);
@@ -97,7 +97,7 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
             Step::Mark => host.mark(disk).await,
             Step::Write => host.write(disk, &pace).await,
             Step::ReadBack => host.read_back(disk, &pace).await,
-            Step::Keep => host.keep(disk).await,
+            Step::Keep => host.keep(disk, order.keep).await,
             Step::Recovery => host.recovery(disk).await.map(|key| {
                 host.show(&format!("recovery key {}", *key));
                 host.show("write it down: it is shown this once, and opens the disk without its TPM");

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use piccolo_schema::disk::Selector;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::host::Order;
 
 /// A question, one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,6 +13,8 @@ use zeroize::Zeroizing;
 pub enum Asked {
     /// Which disks there are.
     Look {},
+    /// All that is known of them, and of tickets.
+    Targets {},
     /// Leave to erase a disk, whose serial number a person has typed.
     Ticket {
         /// The disk, by any of its names.
@@ -21,17 +24,6 @@ pub enum Asked {
     },
     /// An installation.
     Install(Order),
-}
-
-/// What shall be installed on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Order {
-    /// The disk.
-    pub select: Selector,
-    /// The ticket by which it may be erased if it is not blank.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wipe: Option<String>,
 }
 
 /// A line that is told of an installation. The last one says that it is complete, or why it is not.

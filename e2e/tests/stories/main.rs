@@ -22,6 +22,7 @@ mod flatcar;
 mod fuzz;
 mod guards;
 mod images;
+mod installs;
 mod kills;
 mod kube_client;
 mod kubectl;

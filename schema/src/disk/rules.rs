@@ -1,6 +1,6 @@
 //! Rules of a disk that a pattern can't say.
 
-use super::{Disk, Filesystem};
+use super::{Disk, Filesystem, Selector};
 use crate::{
     parse::{Code, Path, Violation},
     volume::{machines_own, plain},
@@ -10,7 +10,7 @@ impl Disk {
     /// Checks the rules that go beyond the shape of single fields.
     pub fn validate(&self) -> Vec<Violation> {
         let mut out = Vec::new();
-        self.select(&mut out);
+        check_select(&self.spec.select, "piccolo disk list", &mut out);
         self.mount(&mut out);
         self.options(&mut out);
         self.encryption(&mut out);
@@ -24,35 +24,6 @@ impl Disk {
             note(&mut out, Code::OutOfRange, Path::spec("usage").key("warn"), reason, "give `warn` the smaller number");
         }
         out
-    }
-
-    fn select(&self, out: &mut Vec<Violation>) {
-        let select = &self.spec.select;
-        if select.is_empty() {
-            let reason = "it chooses no disk, for it would fit every one".to_owned();
-            let help = "give `serial`, `wwn` or `id` as `piccolo disk list` shows them";
-            note(out, Code::MissingKey, Path::spec("select"), reason, help);
-        }
-        let texts = [("serial", &select.serial), ("wwn", &select.wwn), ("model", &select.model), ("id", &select.id)];
-        for (key, text) in texts {
-            let Some(text) = text else { continue };
-            let path = || Path::spec("select").key(key);
-            if text.trim().is_empty() {
-                let reason = format!("`{key}` is empty, and a disk without one can't be told from others");
-                note(out, Code::WrongLength, path(), reason, "leave it out, or write what `piccolo disk list` shows");
-            } else if text.starts_with("/dev/") {
-                let reason = format!("`{text}` is a name of the kernel, which another disk may have tomorrow");
-                let help = "use `serial`, `wwn` or `id` as `piccolo disk list` shows them";
-                note(out, Code::WrongForm, path(), reason, help);
-            }
-        }
-        if let (Some(least), Some(most)) = (select.min_size, select.max_size)
-            && least > most
-        {
-            let reason = "`minSize` is greater than `maxSize`, so no disk fits".to_owned();
-            let path = Path::spec("select").key("minSize");
-            note(out, Code::OutOfRange, path, reason, "give `minSize` the smaller number");
-        }
     }
 
     fn mount(&self, out: &mut Vec<Violation>) {
@@ -116,6 +87,35 @@ impl Disk {
             let path = path().key("tpm2").key("pcrs").index(index);
             note(out, Code::Duplicate, path, format!("register {pcr} stands here twice"), "remove one");
         }
+    }
+}
+
+/// Checks the properties by which a disk is chosen; the command lists the disks there are.
+pub(crate) fn check_select(select: &Selector, command: &str, out: &mut Vec<Violation>) {
+    if select.is_empty() {
+        let reason = "it chooses no disk, for it would fit every one".to_owned();
+        let help = format!("give `serial`, `wwn` or `id` as `{command}` shows them");
+        note(out, Code::MissingKey, Path::spec("select"), reason, &help);
+    }
+    let texts = [("serial", &select.serial), ("wwn", &select.wwn), ("model", &select.model), ("id", &select.id)];
+    for (key, text) in texts {
+        let Some(text) = text else { continue };
+        let path = || Path::spec("select").key(key);
+        if text.trim().is_empty() {
+            let reason = format!("`{key}` is empty, and a disk without one can't be told from others");
+            note(out, Code::WrongLength, path(), reason, &format!("leave it out, or write what `{command}` shows"));
+        } else if text.starts_with("/dev/") {
+            let reason = format!("`{text}` is a name of the kernel, which another disk may have tomorrow");
+            let help = format!("use `serial`, `wwn` or `id` as `{command}` shows them");
+            note(out, Code::WrongForm, path(), reason, &help);
+        }
+    }
+    if let (Some(least), Some(most)) = (select.min_size, select.max_size)
+        && least > most
+    {
+        let reason = "`minSize` is greater than `maxSize`, so no disk fits".to_owned();
+        let path = Path::spec("select").key("minSize");
+        note(out, Code::OutOfRange, path, reason, "give `minSize` the smaller number");
     }
 }
 

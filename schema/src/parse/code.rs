@@ -130,7 +130,7 @@ impl Code {
             }
             Self::UnknownKind => {
                 "`kind` says what the manifest declares. Upper and lower case matter: `Container`, `Network`, `Volume`, \
-                 `Secret`, `Image`, `ConfigSource`, `Host`, `Firewall`, `Disk`, `Link`. A file of a kind that this version does not know \
+                 `Secret`, `Image`, `ConfigSource`, `Host`, `Firewall`, `Disk`, `Install`, `Link`. A file of a kind that this version does not know \
                  changes nothing."
             }
             Self::WrongApiVersion => {

@@ -57,6 +57,7 @@ impl Shape {
         static HOST: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Host)));
         static FIREWALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Firewall)));
         static DISK: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Disk)));
+        static INSTALL: LazyLock<Shape> = LazyLock::new(|| Shape::compile(&json::schema(Kind::Install)));
         match kind {
             Kind::Container => &CONTAINER,
             Kind::Network => &NETWORK,
@@ -68,6 +69,7 @@ impl Shape {
             Kind::Host => &HOST,
             Kind::Firewall => &FIREWALL,
             Kind::Disk => &DISK,
+            Kind::Install => &INSTALL,
         }
     }
 

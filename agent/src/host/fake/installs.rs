@@ -1,10 +1,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use piccolo_schema::install::Keep;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::host::{
-    DiskSeen, Ends, HostError, INSTALLING, Identity, Installs, Marker, Pace, Partition, Reason, Signature, Standing,
-    Target, Ticket, UNFINISHED,
+    DiskSeen, Ends, HostError, INSTALLING, Identity, InstallView, Installing, Installs, Marker, Order, Pace, Partition,
+    Reason, RunsFrom, STATE, Signature, Standing, Target, Ticket, UNFINISHED,
 };
 
 /// The names of the partitions, the state last.
@@ -12,7 +14,7 @@ const NAMES: [&str; 6] = ["esp", "piccolo_1_v", "piccolo_1", "_empty", "_empty",
 
 /// A stick in memory, and one disk beside it, whose power can be cut.
 #[derive(Debug, Default)]
-pub struct FakeStick(Mutex<Inner>);
+pub struct FakeStick(Mutex<Inner>, Notify);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -25,6 +27,9 @@ struct Inner {
     shown: Vec<String>,
     keys: usize,
     bad: bool,
+    kept: Option<Keep>,
+    mutations: u64,
+    hangs: bool,
 }
 
 /// What is behind the names of partitions.
@@ -39,7 +44,7 @@ impl FakeStick {
     /// Returns a stick beside this disk.
     pub fn beside(disk: DiskSeen) -> Self {
         let target = Target { disk, names: Vec::new() };
-        Self(Mutex::new(Inner { target, ..Inner::default() }))
+        Self(Mutex::new(Inner { target, ..Inner::default() }), Notify::new())
     }
 
     /// Returns a disk of this size with nothing on it.
@@ -72,9 +77,29 @@ impl FakeStick {
     /// Returns the recovery key that opens a whole system on the disk, none if there is no whole one.
     pub fn whole(&self) -> Option<String> {
         let it = self.lock();
-        let is_named = it.target.names.last().is_some_and(|name| name == "piccolo-state");
+        let is_named = it.target.names.last().is_some_and(|name| name == STATE);
         let is_whole = is_named && it.on_disk.system && it.on_disk.identity;
         it.on_disk.key.clone().filter(|_| is_whole)
+    }
+
+    /// Returns what came along.
+    pub fn kept(&self) -> Option<Keep> {
+        self.lock().kept
+    }
+
+    /// Returns how often something was changed.
+    pub fn mutations(&self) -> u64 {
+        self.lock().mutations
+    }
+
+    /// Has the next installation come to its end without an answer.
+    pub fn lose_the_next_answer(&self) {
+        self.lock().hangs = true;
+    }
+
+    /// Answers from now on.
+    pub fn calm(&self) {
+        self.lock().hangs = false;
     }
 
     /// Returns what the screens showed.
@@ -90,6 +115,7 @@ impl FakeStick {
     fn verb(&self, half: impl FnOnce(&mut Inner), rest: impl FnOnce(&mut Inner)) -> Result<(), HostError> {
         let mut it = self.lock();
         it.passes()?;
+        it.mutations += 1;
         half(&mut it);
         it.passes()?;
         rest(&mut it);
@@ -153,8 +179,14 @@ impl Installs for FakeStick {
         if self.lock().bad { Err(HostError::new(Reason::Failed, "It does not read back")) } else { Ok(()) }
     }
 
-    async fn keep(&self, _disk: &DiskSeen) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.on_disk.identity = true)
+    async fn keep(&self, _disk: &DiskSeen, keep: Keep) -> Result<(), HostError> {
+        self.verb(
+            |_| {},
+            |it| {
+                it.on_disk.identity = true;
+                it.kept = Some(keep);
+            },
+        )
     }
 
     async fn recovery(&self, _disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
@@ -173,7 +205,7 @@ impl Installs for FakeStick {
             |_| {},
             |it| {
                 if let Some(name) = it.target.names.last_mut() {
-                    "piccolo-state".clone_into(name);
+                    STATE.clone_into(name);
                 }
             },
         )
@@ -181,6 +213,41 @@ impl Installs for FakeStick {
 
     fn show(&self, text: &str) {
         self.lock().shown.push(text.to_owned());
+    }
+}
+
+/// The installer as a whole: the verbs in their order.
+impl Installing for FakeStick {
+    async fn installing(&self) -> Result<InstallView, HostError> {
+        let it = self.lock();
+        Ok(InstallView {
+            runs_from: RunsFrom::Stick,
+            version: Some("1".to_owned()),
+            targets: vec![it.target.clone()],
+            tickets: it.tickets.clone(),
+            ..InstallView::default()
+        })
+    }
+
+    async fn changed(&self) {
+        self.1.notified().await;
+    }
+
+    async fn install(&self, order: &Order) -> Result<(), HostError> {
+        let Target { disk, names } = self.target();
+        if let Some(ticket) = &order.wipe {
+            self.use_up(ticket, &disk).await?;
+        } else if !disk.is_blank() && !(Target { disk: disk.clone(), names }).is_unfinished() {
+            return Err(HostError::new(Reason::Refused, "It is not blank"));
+        }
+        self.mark(&disk).await?;
+        self.write(&disk, &|_, _| {}).await?;
+        self.read_back(&disk, &|_, _| {}).await?;
+        self.keep(&disk, order.keep).await?;
+        drop(self.recovery(&disk).await?);
+        self.finish(&disk).await?;
+        let hangs = std::mem::take(&mut self.lock().hangs);
+        if hangs { std::future::pending().await } else { Ok(()) }
     }
 }
 

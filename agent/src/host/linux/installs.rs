@@ -19,14 +19,16 @@ use std::{
     time::Duration,
 };
 
+use piccolo_schema::install::Keep;
 use rustix::fs::{FlockOperation, flock};
 use tokio::io::AsyncWriteExt;
 use zeroize::Zeroizing;
 
+pub use self::live::{Running, running};
 use self::{
     compare::{Piece, compare},
     held::Held,
-    live::{MAPPED, mapped, size, slots, version, written},
+    live::{MAPPED, left_behind, mapped, size, slots, version, written},
     parts::{Part, State},
 };
 use super::{
@@ -50,7 +52,6 @@ const LAYOUT: &str = "/usr/lib/piccolo/target.d";
 const OWN: &str = "var/lib/piccolo-etc/upper";
 /// What the machine remembers, without the store, which is a cache. Tickets of the installer are not in it: they lie in memory.
 const MEMORY: &str = "var/lib/piccolo";
-const NOT_KEPT: &[&str] = &["store"];
 
 /// The live system of this stick.
 pub struct Stick {
@@ -125,12 +126,13 @@ impl Stick {
         }
     }
 
-    async fn copy(&self, state: &Part) -> Result<(), HostError> {
+    async fn copy(&self, state: &Part, keep: Keep) -> Result<(), HostError> {
         run("cryptsetup", ["open", "--key-file", &self.key(), &state.path, MAPPED], SHORT).await?;
         let at = self.mount(&format!("/dev/mapper/{MAPPED}"), "state", "rw").await?;
-        for (from, not) in [(OWN, &[][..]), (MEMORY, NOT_KEPT)] {
+        let (own, memory) = left_behind(keep);
+        for (from, not) in [(OWN, own), (MEMORY, memory)] {
             let to = at.join(from);
-            let sources = entries(&Path::new("/").join(from), not)?;
+            let sources = entries(&Path::new("/").join(from), &not)?;
             run("mkdir", ["-p", &to.display().to_string()], SHORT).await?;
             if !sources.is_empty() {
                 let words = ["-a".to_owned(), "-t".to_owned(), to.display().to_string(), "--".to_owned()];
@@ -232,9 +234,9 @@ impl Installs for Stick {
         compared
     }
 
-    async fn keep(&self, disk: &DiskSeen) -> Result<(), HostError> {
+    async fn keep(&self, disk: &DiskSeen, keep: Keep) -> Result<(), HostError> {
         self.held.is_still(disk)?;
-        let copied = self.copy(&self.part(disk, UNFINISHED).await?).await;
+        let copied = self.copy(&self.part(disk, UNFINISHED).await?, keep).await;
         self.clear().await;
         copied
     }

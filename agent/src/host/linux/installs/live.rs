@@ -2,8 +2,10 @@
 
 use std::{fs, io, path::Path};
 
+use piccolo_schema::install::Keep;
+
 use super::{SHORT, run};
-use crate::host::{HostError, Reason};
+use crate::host::{HostError, Reason, RunsFrom};
 
 /// What the state is called while it is open here.
 pub(super) const MAPPED: &str = "piccolo-install";
@@ -23,6 +25,44 @@ pub(super) fn version() -> Result<String, HostError> {
     let told =
         text.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION=")).map(|it| it.trim_matches('"').to_owned());
     told.ok_or_else(|| HostError::new(Reason::Failed, "The system does not tell its version"))
+}
+
+/// What is known of the system that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// What it runs from.
+    pub from: RunsFrom,
+    /// Its version, if it is ours.
+    pub version: Option<String>,
+}
+
+/// Looks at the system that runs.
+pub fn running() -> Running {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    told(&read("/proc/cmdline"), &read("/etc/os-release"))
+}
+
+/// Reads it from what the kernel was started with, and from what the system says of itself.
+fn told(words: &str, release: &str) -> Running {
+    let of =
+        |key: &str| release.lines().find_map(|line| line.strip_prefix(key)).map(|it| it.trim_matches('"').to_owned());
+    if of("IMAGE_ID=").as_deref() != Some("piccolo") {
+        return Running::default();
+    }
+    let is_live = words.split_whitespace().any(|word| word.starts_with("piccolo.live"));
+    Running { from: if is_live { RunsFrom::Stick } else { RunsFrom::Disk }, version: of("IMAGE_VERSION=") }
+}
+
+/// Returns what stays behind of what is the owner's in `/etc`, and of what the machine remembers.
+pub(super) fn left_behind(keep: Keep) -> (Vec<&'static str>, Vec<&'static str>) {
+    // A cache alone.
+    let (mut own, mut memory) = (Vec::new(), vec!["store"]);
+    if !keep.manifests {
+        own.push("piccolo");
+        memory.extend(["config.git", "sources"]);
+    }
+    memory.extend((!keep.access).then_some("access"));
+    (own, memory)
 }
 
 /// Returns the size of a device in bytes.
@@ -48,6 +88,24 @@ pub(super) fn mapped(directory: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stick_a_disk_and_a_system_of_others_are_told_apart() {
+        let ours = "ID=debian\nIMAGE_ID=piccolo\nIMAGE_VERSION=\"1.2.0\"\n";
+        let version = Some("1.2.0".to_owned());
+        let live = told("rw quiet usrhash=aa piccolo.live=1", ours);
+        assert_eq!(live, Running { from: RunsFrom::Stick, version: version.clone() });
+        assert_eq!(told("rw quiet usrhash=aa", ours), Running { from: RunsFrom::Disk, version });
+        // Words that anybody can write do not make it a stick.
+        assert_eq!(told("quiet piccolo.live", "ID=debian\n"), Running::default());
+    }
+
+    #[test]
+    fn what_is_not_asked_for_stays_behind() {
+        assert_eq!(left_behind(Keep::default()), (vec![], vec!["store"]));
+        let none = left_behind(Keep { manifests: false, access: false });
+        assert_eq!(none, (vec!["piccolo"], vec!["store", "config.git", "sources", "access"]));
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]

@@ -3,10 +3,7 @@
 use serde::Deserialize;
 
 use super::{SHORT, run};
-use crate::host::{HostError, Reason, UNFINISHED};
-
-/// What the partition of the state is called once it counts.
-const FINISHED: &str = "piccolo-state";
+use crate::host::{HostError, Reason, STATE, UNFINISHED};
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +53,7 @@ pub(super) fn finished(dump: &str) -> Option<State> {
             return line.to_owned();
         }
         found = true;
-        let line = line.replace(&unfinished, &format!("name=\"{FINISHED}\""));
+        let line = line.replace(&unfinished, &format!("name=\"{STATE}\""));
         // It was kept from being found by an attribute alone.
         match line.split_once(", attrs=\"") {
             Some((before, rest)) => format!("{before}{}", rest.split_once('"').map_or("", |(_, after)| after)),
