@@ -5,7 +5,9 @@ use piccolo_schema::{
     disk::{Filesystem, MountOption},
 };
 
-use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Signature, Standing, disk_label, human, mapped};
+use crate::host::{
+    DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Opened, Signature, Standing, disk_label, human, mapped,
+};
 
 /// What the header of an encrypted disk takes of it.
 const HEADER: u64 = 16 << 20;
@@ -325,7 +327,7 @@ impl<'a> Case<'a> {
     /// Returns what the kernel's tree calls the inside of what this manifest means, while it is open.
     fn opened(self) -> Option<&'a str> {
         let (_, found) = self.its_own().filter(|(_, it)| it.kind == LUKS)?;
-        self.disk.luks(found.uuid.as_deref()?)?.opened.as_ref().map(|it| it.name())
+        self.disk.luks(found.uuid.as_deref()?)?.opened.as_ref().map(Opened::name)
     }
 
     /// Closes what was half made and is open, if that alone stands on the disk.
