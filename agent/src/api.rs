@@ -82,6 +82,7 @@ pub use self::{
     net::{Nets, Unconfirmed},
     plate::Plate,
     serve::{Arrival, Gate, Peer, for_networks, serve},
+    trust::Trust,
 };
 use crate::{
     access::Access,
@@ -92,7 +93,6 @@ use crate::{
     history::History,
     manifests::{Manifests, Snapshot},
     store::{self, PlanView},
-    trust::{DiskKey, DiskRecovery, DiskWish, Pcrs, Quote, Standing, Wish},
 };
 
 /// What the routes stand on.
@@ -209,24 +209,6 @@ pub trait Strangers: Send + Sync {
     fn adopt<'a>(&'a self, id: &'a str, name: &'a str, spec: ContainerSpec) -> BoxFuture<'a, Result<(), String>>;
 }
 
-/// Knows what the machine's keys rest on. An error is a sentence for people.
-pub trait Trust: Send + Sync {
-    /// Says how the keys stand, and what chip there is.
-    fn look(&self) -> BoxFuture<'_, Standing>;
-    /// Has the chip sign what these registers hold, with these bytes of whoever asks.
-    fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>>;
-    /// Seals every key to the chip.
-    fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>>;
-    /// Puts every key back into a file.
-    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>>;
-    /// Lets the chip open an encrypted disk, and returns the slot.
-    fn enrol(&self, wish: DiskWish) -> BoxFuture<'_, Result<u8, String>>;
-    /// Makes a recovery key of an encrypted disk.
-    fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>>;
-    /// Wipes a slot of an encrypted disk; the key has to open another one.
-    fn forget(&self, at: DiskKey, slot: u8) -> BoxFuture<'_, Result<(), String>>;
-}
-
 /// Removes images that nobody needs. An error is a sentence for people.
 pub trait Prunes: Send + Sync {
     /// Removes every one, or only says which ones those are.
@@ -307,9 +289,12 @@ pub fn router(state: State) -> Router {
         .route("/net/retry", post(net::retry))
         .route("/trust", get(trust::show))
         .route("/trust/quote", post(trust::quote))
+        .route("/trust/why", get(trust::why))
         .route("/trust/seal", post(trust::seal))
+        .route("/trust/reseal", post(trust::reseal))
         .route("/trust/unseal", post(trust::unseal))
         .route("/trust/disks/enrol", post(trust::enrol))
+        .route("/trust/disks/reseal", post(trust::rebind))
         .route("/trust/disks/recovery", post(trust::recovery))
         .route("/trust/disks/forget", post(trust::forget))
         .route("/webhooks/{source}", post(webhook::hear))

@@ -80,6 +80,12 @@ pub struct Options {
     /// there. With `none` there is none.
     #[arg(long, env = "PICCOLO_TCTI")]
     pub tcti: Option<String>,
+    /// The log of what the firmware measured as this machine started.
+    #[arg(long, env = "PICCOLO_EVENT_LOG", default_value = "/sys/kernel/security/tpm0/binary_bios_measurements")]
+    pub event_log: PathBuf,
+    /// The log of what the system measured after that, which systemd keeps from version 256 on.
+    #[arg(long, env = "PICCOLO_SYSTEM_LOG", default_value = "/run/log/systemd/tpm2-measure.log")]
+    pub system_log: PathBuf,
     /// The directory of decrypted secrets. It must lie in memory (tmpfs).
     #[arg(long, env = "PICCOLO_SECRETS_DIR", default_value = "/run/piccolo/secrets")]
     pub secrets_dir: PathBuf,
@@ -151,6 +157,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         writer.health("firewall", true, told.unwrap_or_else(|| "containers are kept from the API".to_owned()));
     }
     keeper.tell();
+    let keeper = Arc::new(keeper);
     let socket = sockets::unix(&options.socket)?;
     let (tell_digests, told_digests) = watch::channel(Digests::default());
     let (history, recorder, changes) = history(&options, &writer, told_digests)?;
@@ -233,9 +240,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         plate: door.plate.clone(),
         audit,
         mode: options.mode,
-        trust: Arc::new(keeper),
+        trust: Arc::<trust::Keys>::clone(&keeper),
     };
     tasks.spawn(door.keeper.run(shutdown.clone()));
+    // It asks the TPM, which may take long, and nobody waits for it.
+    drop(tokio::spawn(async move { keeper.remember().await }));
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));
     info!(socket = %options.socket.display(), listen = ?door.plate.listen, "answering");
     notify::ready();

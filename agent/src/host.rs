@@ -52,7 +52,7 @@ pub use self::{
     shells::Shells,
     sources::{Offer, SourceSeen, Sources, SourcesView},
     strangers::Strangers,
-    tpm::{Above, Home, NotSealed, Pcrs, Quote, Sealed, Tpm, TpmSeen},
+    tpm::{Above, Home, Measured, NotSealed, Pcrs, Quote, Sealed, Signer, Terms, Tpm, TpmSeen, Versions},
     updates::{Copied, Previous, Record, Rollout, Updates, UpdatesSeen},
     volumes::{Access, Directory, Quota, SnapshotSeen, Snapshots, VolumeSeen, Volumes, VolumesView},
 };

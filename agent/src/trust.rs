@@ -3,23 +3,27 @@
 //! A machine with a TPM can keep its keys so that they open on it alone, and can prove to others what it measured as it
 //! started. The chip itself is behind a trait of the host.
 
+mod boot;
 mod disks;
 mod error;
 mod keeper;
 mod lock;
+mod makers;
 mod plan;
 mod quote;
 mod standing;
 mod words;
 
+pub use self::makers::Vouched;
 pub use self::{
-    disks::{DiskKey, DiskRecovery, DiskWish},
+    boot::{Cause, Change, Event, Image, Kept, NotImage, NotLog, Part, Story, Verdict, Why},
+    disks::{DiskKey, DiskRebinding, DiskRecovery, DiskWish},
     error::TrustError,
-    keeper::{Keeper, Wish},
+    keeper::{Keeper, Rebinding, Wish},
     quote::{Doubt, Proof, verify},
     standing::{Form, KeyFile, KeyStanding, Level, Standing},
 };
 pub use crate::host::{
-    Pcrs, Quote,
+    Measured, Pcrs, Quote, Versions,
     tpm::{LARGEST_NONCE, TpmSeen},
 };

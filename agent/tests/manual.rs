@@ -51,6 +51,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("piccolo install S4EV", "erases a disk: tests/cli.rs, and the stories of the image"),
     ("piccolo net confirm", "wants a change of links on trial: tests/laws.rs"),
     ("piccolo trust seal", "wants a TPM: the stories of trust"),
+    ("piccolo trust why", "wants a TPM: the stories of starts"),
+    ("piccolo trust reseal", "wants a TPM: the stories of starts"),
     ("piccolo trust verify", "wants a TPM: the stories of trust"),
     ("piccolo trust recovery", "wants an encrypted disk: the stories of trust"),
     ("piccolo trust enrol", "wants an encrypted disk and a TPM: the stories of trust"),

@@ -48,6 +48,10 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/confirm".to_owned(), consent("Confirms removals that are held, or a change on trial.", &["id"]));
     paths.insert("/update".to_owned(), consent("Approves the update of a container.", &["container", "digest"]));
     paths.insert("/trust/quote".to_owned(), quote());
+    paths.insert(
+        "/trust/disks/reseal".to_owned(),
+        consent("Binds the slots of a disk to this start.", &["disk", "key"]),
+    );
     paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
     let words = ["challenge", "label", "signature"];
     paths.insert("/claim/key".to_owned(), consent("Gives the first token to who owns the key of the seed.", &words));

@@ -108,9 +108,12 @@ pub(super) const TABLE: &[Operation] = &[
     operation("POST", "/net/retry", ADMIN),
     operation("GET", "/trust", READER),
     operation("POST", "/trust/quote", OPERATOR),
+    operation("GET", "/trust/why", OPERATOR),
     operation("POST", "/trust/seal", ROOT),
+    operation("POST", "/trust/reseal", ROOT),
     operation("POST", "/trust/unseal", ROOT),
     operation("POST", "/trust/disks/enrol", ROOT),
+    operation("POST", "/trust/disks/reseal", ROOT),
     operation("POST", "/trust/disks/recovery", ROOT),
     operation("POST", "/trust/disks/forget", ROOT),
     // A forge knows no token of ours. What it says counts for nothing, and only makes a repository be asked.

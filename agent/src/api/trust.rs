@@ -9,16 +9,44 @@ use axum::{
 };
 use bytes::Bytes;
 use data_encoding::HEXLOWER_PERMISSIVE;
+use futures_util::future::BoxFuture;
 use piccolo_schema::API_VERSION;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{State, body, fault::Fault};
-use crate::trust::{DiskKey, DiskRecovery, DiskWish, LARGEST_NONCE, Pcrs, Quote, Standing, Wish};
+use crate::trust::{
+    DiskKey, DiskRebinding, DiskRecovery, DiskWish, Image, LARGEST_NONCE, Pcrs, Quote, Rebinding, Standing, Why, Wish,
+};
 
 /// The least bytes of a nonce that nobody guesses.
 const LEAST_NONCE: usize = 8;
+
+/// Knows what the machine's keys rest on. An error is a sentence for people.
+pub trait Trust: Send + Sync {
+    /// Says how the keys stand, and what chip there is.
+    fn look(&self) -> BoxFuture<'_, Standing>;
+    /// Has the chip sign what these registers hold, with these bytes of whoever asks.
+    fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>>;
+    /// Says what changed since the last good start.
+    fn why(&self) -> BoxFuture<'_, Result<Why, String>>;
+    /// Seals every key to the chip.
+    fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>>;
+    /// Binds the keys to this start.
+    fn reseal(&self, wish: Rebinding) -> BoxFuture<'_, Result<Standing, String>>;
+    /// Puts every key back into a file.
+    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>>;
+    /// Lets the chip open an encrypted disk, and returns the slot.
+    fn enrol(&self, wish: DiskWish) -> BoxFuture<'_, Result<u8, String>>;
+    /// Binds the slots of an encrypted disk to this start, and returns the old and the new number of each.
+    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>>;
+    /// Makes a recovery key of an encrypted disk.
+    fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>>;
+    /// Wipes a slot of an encrypted disk; the key has to open another one.
+    fn forget(&self, at: DiskKey, slot: u8) -> BoxFuture<'_, Result<(), String>>;
+}
 
 /// What shall be signed.
 #[derive(Deserialize)]
@@ -54,6 +82,15 @@ pub(super) async fn quote(
     Ok(Json(state.trust.quote(&nonce.ok_or_else(wrong)?, asked.pcrs).await.map_err(refused)?))
 }
 
+/// Answers what changed since the last good start.
+pub(super) async fn why(Extract(state): Extract<State>) -> Result<Json<Value>, Fault> {
+    let why = state.trust.why().await.map_err(refused)?;
+    let mut document = json!(why);
+    document["apiVersion"] = json!(API_VERSION);
+    document["kind"] = json!("TrustWhy");
+    Ok(Json(document))
+}
+
 /// How keys shall be sealed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +112,60 @@ pub(super) async fn seal(
     let recovery = recovery.iter().map(|it| it.parse()).collect::<Result<_, _>>().map_err(Fault::bad_request)?;
     let wish = Wish { pcrs, recovery };
     state.trust.seal(wish).await.map(|it| Json(document(&it))).map_err(refused)
+}
+
+/// How keys shall be bound anew.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resealing {
+    #[serde(default)]
+    pcrs: Option<Pcrs>,
+    /// The recovery key, where the chip does not open the keys.
+    #[serde(default)]
+    recovery: Option<Zeroizing<String>>,
+    /// The file with the kernel's image that starts next.
+    #[serde(default)]
+    image: Option<PathBuf>,
+}
+
+/// Binds the keys to this start.
+pub(super) async fn reseal(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, Fault> {
+    let Resealing { pcrs, recovery, image } = body::parsed(&headers, &bytes)?;
+    let next = match image {
+        Some(path) => Some(spawn_blocking(move || read_image(&path)).await.map_err(|_| ends())??),
+        None => None,
+    };
+    let wish = Rebinding::new(pcrs, recovery.as_deref().map(String::as_str), next).map_err(Fault::bad_request)?;
+    state.trust.reseal(wish).await.map(|it| Json(document(&it))).map_err(refused)
+}
+
+/// Binds the slots of an encrypted disk to this start.
+pub(super) async fn rebind(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, Fault> {
+    let wish: DiskRebinding = body::parsed(&headers, &bytes)?;
+    is_path(&wish.disk)?;
+    let moved = state.trust.rebind(wish).await.map_err(refused)?;
+    let slots: Vec<_> = moved.iter().map(|(old, new)| json!({ "old": old, "new": new })).collect();
+    Ok(Json(json!({ "slots": slots })))
+}
+
+fn read_image(path: &Path) -> Result<Image, Fault> {
+    let wrong = |cause: String| Fault::bad_request(format!("{}: {cause}", path.display()));
+    if !path.is_absolute() {
+        return Err(wrong("write an absolute path, as the daemon runs in another directory".to_owned()));
+    }
+    Image::open(path).map_err(|error| wrong(error.to_string()))
+}
+
+fn ends() -> Fault {
+    refused("the daemon ends".to_owned())
 }
 
 /// Puts every key back into a file.

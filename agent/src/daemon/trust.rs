@@ -12,13 +12,17 @@ use zeroize::Zeroizing;
 use super::{Options, door};
 use crate::{
     api::Trust,
+    clock,
     host::{
         Above,
-        linux::{Chip, Enrolment, Keyring, Slots, Vault},
+        linux::{Chip, Enrolment, Keyring, Logs, Slots, Vault},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
-    trust::{DiskKey, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Standing, TrustError, Wish},
+    trust::{
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Rebinding, Standing, TrustError,
+        Verdict, Why, Wish,
+    },
 };
 
 const SECRETS: &str = "secrets";
@@ -40,7 +44,8 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
         KeyFile { name: AUTHORITY, path: options.state_dir.join("access").join("ca.key") },
     ];
     let lock = options.state_dir.join("trust").join("lock.json");
-    let chip = Chip::new(options.tcti.as_deref());
+    let logs = Logs { firmware: options.event_log.clone(), system: options.system_log.clone() };
+    let chip = Chip::new(options.tcti.as_deref()).with_logs(logs);
     let keeper = Arc::new(Keeper::new(chip.clone(), keys, lock));
     Keys { keeper, chip, memory: options.secrets_dir.clone(), store: Arc::clone(store) }
 }
@@ -75,6 +80,19 @@ impl Keys {
         let standing = self.keeper.standing();
         let word = standing.level.reason().to_lowercase();
         self.store.health("trust", standing.is_well(), format!("{word}: {}", standing.message));
+    }
+
+    /// Looks what changed since the last good start, writes it down, and keeps this one if it was good.
+    pub(super) async fn remember(&self) {
+        let why = match self.keeper.remember(clock::now_text()).await {
+            Ok(why) => why,
+            Err(error) => return self.store.event(Event::new("StartNotKept", error.to_string()).warning()),
+        };
+        match why.verdict {
+            Verdict::Changed => self.store.event(Event::new("StartChanged", why.message)),
+            Verdict::Untold | Verdict::LogUntrue => self.store.event(Event::new("StartChanged", why.message).warning()),
+            Verdict::NothingChanged | Verdict::NothingKept | Verdict::NoLog => {}
+        }
     }
 
     async fn opened(&self, name: &'static str) -> Result<Option<Plain>, TrustError> {
@@ -115,10 +133,41 @@ impl Trust for Keys {
         Box::pin(async move { self.keeper.quote(nonce, pcrs).await.map_err(|error| error.message) })
     }
 
+    fn why(&self) -> BoxFuture<'_, Result<Why, String>> {
+        Box::pin(async move { self.keeper.why().await.map_err(|error| error.to_string()) })
+    }
+
     fn seal(&self, wish: Wish) -> BoxFuture<'_, Result<Standing, String>> {
         let event =
             Event::new("KeysSealed", "the keys of this machine open on its TPM alone, or with the recovery key");
-        Box::pin(self.moved(event, move |keeper| async move { keeper.seal(&wish).await }))
+        let now = clock::now_text();
+        // Whoever seals keys means the start that they are sealed in.
+        Box::pin(self.moved(event, move |keeper| async move {
+            let standing = keeper.seal(&wish).await?;
+            keeper.keep(now).await?;
+            Ok(standing)
+        }))
+    }
+
+    fn reseal(&self, wish: Rebinding) -> BoxFuture<'_, Result<Standing, String>> {
+        let event = Event::new("KeysResealed", "the keys of this machine are bound to how it started this time");
+        let now = clock::now_text();
+        Box::pin(self.moved(event, move |keeper| async move { keeper.reseal(&wish, now).await }))
+    }
+
+    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>> {
+        Box::pin(async move {
+            let pin = wish.pin.as_deref().map(String::as_str);
+            let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
+            let moved = slots.reseal(&self.chip, &key, pin).await.map_err(|error| error.message)?;
+            for (old, new) in &moved {
+                self.changed(
+                    &wish.disk,
+                    &format!("the TPM opens slot {new} as it started this time, and slot {old} no more"),
+                );
+            }
+            Ok(moved)
+        })
     }
 
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
@@ -131,7 +180,9 @@ impl Trust for Keys {
             let above = if wish.old_systemd { Above::Old } else { Above::Shared };
             let (pcrs, pin) = (wish.pcrs, wish.pin.as_deref().map(String::as_str));
             let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
-            let enrolled = slots.enrol(&self.chip, &key, &Enrolment { pcrs, pin, above }).await;
+            let signer = wish.signer().map_err(|error| error.to_string())?;
+            let asked = Enrolment { pcrs, pin, above };
+            let enrolled = slots.enrol_signed(&self.chip, &key, &asked, signer.as_ref()).await;
             let token = enrolled.map_err(|error| error.message)?;
             self.changed(&wish.disk, &format!("the TPM opens slot {}, registers {pcrs}", token.slot));
             Ok(token.slot)

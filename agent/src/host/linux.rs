@@ -72,7 +72,7 @@ pub use self::{
     memory::Memory,
     settings::Own,
     snapshots::SnapshotStore,
-    tpm::Chip,
+    tpm::{Chip, Logs},
     updates::{Followed, Updater},
     vault::Vault,
 };

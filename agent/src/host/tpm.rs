@@ -1,7 +1,10 @@
 //! The security chip of the machine, as far as keys are kept by it.
 
+mod measured;
 mod pcrs;
 mod sealed;
+mod signer;
+mod terms;
 pub mod token;
 
 use std::{collections::BTreeMap, future::Future};
@@ -10,8 +13,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::{
+    measured::{Measured, Versions},
     pcrs::Pcrs,
     sealed::{Home, NotSealed, Sealed},
+    signer::{NotSigner, Signer, SignerKey},
+    terms::Terms,
 };
 use super::HostError;
 
@@ -36,6 +42,16 @@ pub trait Tpm: Send + Sync + 'static {
         pcrs: Pcrs,
         pin: Option<&Zeroizing<Vec<u8>>>,
         above: Above,
+    ) -> impl Future<Output = Result<Sealed, HostError>> + Send {
+        async move { self.seal_on(secret, &Terms::now(pcrs), pin, above).await }
+    }
+    /// Seals a secret, so that only this chip can give it back, on these terms.
+    fn seal_on(
+        &self,
+        secret: &Zeroizing<Vec<u8>>,
+        terms: &Terms,
+        pin: Option<&Zeroizing<Vec<u8>>>,
+        above: Above,
     ) -> impl Future<Output = Result<Sealed, HostError>> + Send;
     /// Gives a secret back.
     fn unseal(
@@ -45,6 +61,8 @@ pub trait Tpm: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Zeroizing<Vec<u8>>, HostError>> + Send;
     /// Signs what the registers hold now, with these bytes of whoever asks.
     fn quote(&self, nonce: &[u8], pcrs: Pcrs) -> impl Future<Output = Result<Quote, HostError>> + Send;
+    /// Says what the registers hold now, and what was written down of how they came to that.
+    fn measured(&self) -> impl Future<Output = Result<Measured, HostError>> + Send;
 }
 
 /// The key under which something is sealed.
@@ -79,6 +97,9 @@ pub struct TpmSeen {
     pub signer: String,
     /// The SHA-256 of the certificate that its maker gave it, if it has one.
     pub certificate: Option<String>,
+    /// That certificate.
+    #[serde(skip)]
+    pub certificate_der: Option<Vec<u8>>,
 }
 
 /// What the registers held, signed by the chip.

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Pcrs;
+use crate::host::{Signer, tpm::NotSigner};
+
+/// The register into which the parts of the kernel's image are measured.
+const IMAGE: u64 = 11;
 
 /// A disk, and a key that opens it already.
 #[derive(Serialize, Deserialize)]
@@ -31,9 +35,39 @@ pub struct DiskWish {
     /// What has to be typed as well.
     #[serde(default)]
     pub pin: Option<Zeroizing<String>>,
+    /// A public key as text (PEM), whose signature over `signed_pcrs` is needed as well.
+    #[serde(default)]
+    pub signed_by: Option<String>,
+    /// The registers that are signed; that of the kernel's image when left out.
+    #[serde(default)]
+    pub signed_pcrs: Option<Pcrs>,
     /// Whether systemd before 254 shall unlock it too.
     #[serde(default)]
     pub old_systemd: bool,
+}
+
+impl DiskWish {
+    /// Returns whose signature is needed, if anybody's is.
+    ///
+    /// # Errors
+    /// When the key is none.
+    pub fn signer(&self) -> Result<Option<Signer>, NotSigner> {
+        let pcrs = || self.signed_pcrs.or_else(|| Pcrs::of([IMAGE])).unwrap_or_default();
+        self.signed_by.as_ref().map(|key| Signer::new(key.as_bytes().to_vec(), pcrs())).transpose()
+    }
+}
+
+/// A disk whose slots shall be bound to this start.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DiskRebinding {
+    /// The path of the disk.
+    pub disk: PathBuf,
+    /// A key that opens it already.
+    pub key: Zeroizing<String>,
+    /// The PIN, where one is typed as well.
+    #[serde(default)]
+    pub pin: Option<Zeroizing<String>>,
 }
 
 /// A recovery key that was made. Told once, and kept nowhere.

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use super::{NotImage, NotLog, Pcrs};
 use crate::{host::HostError, secrets::SealError};
 
 /// Why keys were not sealed, unsealed or opened. Says nothing of what is in them.
@@ -36,6 +37,26 @@ pub enum TrustError {
     /// The bytes can't be encrypted.
     #[error("{0}")]
     Seal(#[from] SealError),
+    /// Nothing is sealed that could be bound anew.
+    #[error("the keys of this machine lie in files, so nothing is bound to a start: see `piccolo trust seal`")]
+    NotBound,
+    /// The key does not open what is sealed.
+    #[error("this recovery key opens no key of this machine; it is the one that `piccolo trust seal` showed")]
+    NotRecovery,
+    /// Nobody can tell what the next start will measure.
+    #[error("what the next start measures into registers {0} can't be worked out before; bind the keys to others")]
+    Unforeseen(Pcrs),
+    /// The image of the next start can't be used.
+    #[error("{0}")]
+    Image(#[from] NotImage),
+    /// The log of this start can't be used.
+    #[error("{0}")]
+    Log(#[from] NotLog),
+    /// The log of this start says something else than the chip.
+    #[error(
+        "the log of this start does not add up to what the TPM holds (registers {0}), so no other start follows from it"
+    )]
+    Untrue(Pcrs),
     /// There is no key yet.
     #[error("there is no key of this machine yet")]
     NoKeys,

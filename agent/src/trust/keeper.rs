@@ -1,6 +1,8 @@
 //! The keys of this machine, and the chip that they may be sealed to.
 
 mod moves;
+mod reseal;
+mod starts;
 
 use std::{
     collections::BTreeMap,
@@ -8,10 +10,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use rustls_pki_types::UnixTime;
 use tokio::sync::Mutex as Turn;
 
+pub use self::reseal::Rebinding;
 use super::{
-    Form, KeyFile, KeyStanding, Pcrs, Quote, Standing, TrustError,
+    Form, KeyFile, KeyStanding, Pcrs, Quote, Standing, TrustError, Vouched,
     lock::Lock,
     plan::{self, Goal},
 };
@@ -20,16 +24,23 @@ use crate::{
     secrets::{Identity, Plain, Recipient},
 };
 
+/// The directory beside the lock with the certificates of makers whom the owner believes.
+const MAKERS: &str = "makers";
+
 /// The keys of this machine, and the chip that they may be sealed to.
 pub struct Keeper<T> {
     tpm: T,
     keys: Vec<KeyFile>,
     /// The file of the lock.
     lock: PathBuf,
+    /// The file of the last good start.
+    start: PathBuf,
     /// Why keys could not be opened, by their names.
     troubles: Mutex<BTreeMap<&'static str, String>>,
     /// Keys are moved by one at a time.
     turn: Turn<()>,
+    /// So is the file of the last good start.
+    starts: Turn<()>,
 }
 
 /// How keys shall be sealed.
@@ -44,7 +55,8 @@ pub struct Wish {
 impl<T: Tpm> Keeper<T> {
     /// Keeps these keys with this chip; the file of the lock is made when they are sealed first.
     pub fn new(tpm: T, keys: Vec<KeyFile>, lock: PathBuf) -> Self {
-        Self { tpm, keys, lock, troubles: Mutex::default(), turn: Turn::new(()) }
+        let start = lock.with_file_name("start.json");
+        Self { tpm, keys, lock, start, troubles: Mutex::default(), turn: Turn::default(), starts: Turn::default() }
     }
 
     /// Says how the keys stand, without the chip.
@@ -67,7 +79,12 @@ impl<T: Tpm> Keeper<T> {
         let mut standing = self.standing();
         if self.tpm.is_there() {
             match self.tpm.look().await {
-                Ok(seen) => standing.tpm = Some(seen),
+                Ok(seen) => {
+                    let makers = self.lock.with_file_name(MAKERS);
+                    let vouched = |it: &Vec<u8>| Vouched::find(it, &makers, UnixTime::now());
+                    standing.maker = seen.certificate_der.as_ref().map(vouched);
+                    standing.tpm = Some(seen);
+                }
                 Err(error) => standing.trouble = Some(error.message),
             }
         }

@@ -4,6 +4,7 @@
 //! opens them with a recovery key when the chip can't.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{Pcrs, TrustError};
 use crate::{
     file,
-    host::{Above, Sealed, Tpm},
+    host::{Above, Sealed, Terms, Tpm},
     secrets::{Identity, Plain, Recipient},
 };
 
@@ -32,6 +33,9 @@ pub(super) struct Lock {
     pub(super) recovery: Vec<String>,
     /// The half that opens, as the chip sealed it.
     sealed: Sealed,
+    /// The same for a start that is still to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<Sealed>,
 }
 
 impl Lock {
@@ -44,15 +48,37 @@ impl Lock {
     ) -> Result<Self, TrustError> {
         let secret = Zeroizing::new(identity.text().expose().to_vec());
         let sealed = tpm.seal(&secret, pcrs, None, Above::Shared).await?;
-        let lock = Self { version: VERSION, recovery: recovery.iter().map(ToString::to_string).collect(), sealed };
+        let lock =
+            Self { version: VERSION, recovery: recovery.iter().map(ToString::to_string).collect(), sealed, next: None };
         let opened = lock.open(tpm).await?;
         if opened.recipient() == identity.recipient() { Ok(lock) } else { Err(TrustError::Unproved) }
     }
 
     /// Has the chip open it.
     pub(super) async fn open(&self, tpm: &impl Tpm) -> Result<Identity, TrustError> {
-        let mut secret = tpm.unseal(&self.sealed, None).await?;
+        let mut secret = match (tpm.unseal(&self.sealed, None).await, &self.next) {
+            (Err(first), Some(next)) => tpm.unseal(next, None).await.map_err(|_| first)?,
+            (opened, _) => opened?,
+        };
         Identity::parse(&Plain::new(std::mem::take(&mut *secret))).ok_or(TrustError::Unproved)
+    }
+
+    /// Lets it open after another start as well, in which the registers hold this. That can't be proved before.
+    pub(super) async fn also(
+        self,
+        tpm: &impl Tpm,
+        identity: &Identity,
+        values: BTreeMap<u8, String>,
+    ) -> Result<Self, TrustError> {
+        let secret = Zeroizing::new(identity.text().expose().to_vec());
+        let next = tpm.seal_on(&secret, &Terms::held(values), None, Above::Shared).await?;
+        Ok(Self { next: Some(next), ..self })
+    }
+
+    /// Returns true if it opens as it was made for a start to come, and not as it was made first.
+    pub(super) async fn has_come(&self, tpm: &impl Tpm) -> bool {
+        let Some(next) = &self.next else { return false };
+        tpm.unseal(&self.sealed, None).await.is_err() && tpm.unseal(next, None).await.is_ok()
     }
 
     /// Reads it; none if there is none.

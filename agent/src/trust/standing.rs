@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::Vouched;
 use crate::host::{Pcrs, TpmSeen};
 
 /// How a key that is sealed is called, beside the name of its file.
@@ -75,6 +76,9 @@ pub struct Standing {
     pub recovery: Vec<String>,
     /// What chip there is, if it answers.
     pub tpm: Option<TpmSeen>,
+    /// Whether its maker vouches for it, where it has a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Vouched>,
     /// Why it does not, where there is one.
     pub trouble: Option<String>,
 }
@@ -94,7 +98,7 @@ impl Standing {
     /// Sums up how the keys stand. `there` says whether this machine has a TPM.
     pub fn new(keys: Vec<KeyStanding>, there: bool) -> Self {
         let (level, message) = sum_up(&keys, there);
-        Self { level, message, keys, pcrs: Pcrs::NONE, recovery: Vec::new(), tpm: None, trouble: None }
+        Self { level, message, keys, pcrs: Pcrs::NONE, recovery: Vec::new(), tpm: None, maker: None, trouble: None }
     }
 
     /// Returns true if nothing is wrong; keys in files are not wrong.

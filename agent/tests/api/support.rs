@@ -35,7 +35,10 @@ use piccolo_agent::{
     install::{Order, Told},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
-    trust::{DiskKey, DiskRecovery, DiskWish, Pcrs, Quote, Standing, Wish as SealWish},
+    trust::{
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Pcrs, Quote, Rebinding, Standing, Verdict, Why,
+        Wish as SealWish,
+    },
 };
 use piccolo_schema::{ContainerSpec, DiskSpec, Kind, Mode, Role};
 use rustls::{
@@ -586,8 +589,21 @@ impl Trust for Willing {
         Box::pin(async { Err("this machine has no TPM".to_owned()) })
     }
 
+    fn why(&self) -> BoxFuture<'_, Result<Why, String>> {
+        let message = "this machine has no TPM".to_owned();
+        Box::pin(async { Ok(Why::nothing(Verdict::NoLog, message, Pcrs::NONE)) })
+    }
+
     fn seal(&self, _: SealWish) -> BoxFuture<'_, Result<Standing, String>> {
         Box::pin(async { Err("this machine has no TPM".to_owned()) })
+    }
+
+    fn reseal(&self, _: Rebinding) -> BoxFuture<'_, Result<Standing, String>> {
+        Box::pin(async { Err("this machine has no TPM".to_owned()) })
+    }
+
+    fn rebind(&self, _: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>> {
+        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
     }
 
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {

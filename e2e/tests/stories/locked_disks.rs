@@ -22,13 +22,14 @@ const MEASURED: &str = "11111111111111111111111111111111111111111111111111111111
 const FIRST: &str = "the passphrase of the first day";
 const PIN: &str = "1234";
 
-struct Disk {
+/// An encrypted disk in a file.
+pub(super) struct Disk {
     home: TempDir,
-    slots: linux::Slots,
+    pub(super) slots: linux::Slots,
 }
 
 impl Disk {
-    async fn make() -> anyhow::Result<Self> {
+    pub(super) async fn make() -> anyhow::Result<Self> {
         let home = TempDir::with_prefix_in("piccolo-disk-", "/dev/shm")?;
         let image = home.path().join("disk");
         File::create_new(&image)?.set_len(32 << 20)?;
@@ -43,7 +44,7 @@ impl Disk {
         Ok(Self { home, slots })
     }
 
-    fn image(&self) -> PathBuf {
+    pub(super) fn image(&self) -> PathBuf {
         self.home.path().join("disk")
     }
 
@@ -54,7 +55,7 @@ impl Disk {
     }
 }
 
-fn first() -> Plain {
+pub(super) fn first() -> Plain {
     Plain::new(FIRST.as_bytes().to_vec())
 }
 
@@ -183,8 +184,8 @@ async fn a_person_enrols_a_disk_by_commands() -> anyhow::Result<()> {
 
 /// Has the library of `cryptsetup` try the token with the plugin of systemd, as happens when a machine starts, but for the
 /// device that would be made. Its way to a chip that is none of the machine's own goes by the plugin's own argument.
-const UNLOCK: &str = r"
-import ctypes, sys
+pub(super) const UNLOCK: &str = r"
+import ctypes, os, sys
 class Way(ctypes.Structure):
     _fields_ = [('mask', ctypes.c_uint32), ('device', ctypes.c_char_p), ('signature', ctypes.c_char_p), ('lock', ctypes.c_char_p)]
 image, way, *pin = (word.encode() for word in sys.argv[1:])
@@ -192,7 +193,7 @@ pin = pin[0] if pin else None
 library, disk = ctypes.CDLL('libcryptsetup.so.12'), ctypes.c_void_p()
 assert library.crypt_init(ctypes.byref(disk), image) == 0
 assert library.crypt_load(disk, b'LUKS2', None) == 0
-told, size = Way(0xffffffff, way, None, None), ctypes.c_size_t(len(pin or b''))
+told, size = Way(0xffffffff, way, os.environb.get(b'SIGNATURES'), None), ctypes.c_size_t(len(pin or b''))
 slot = library.crypt_activate_by_token_pin(disk, None, b'systemd-tpm2', -1, pin, size, ctypes.byref(told), 0)
 print('slot', slot)
 ";
@@ -207,7 +208,7 @@ async fn systemd_opens(chip: &Chip, image: &Path, pin: Option<&str>) -> anyhow::
 }
 
 /// The tools of systemd leave sessions behind, which a chip without a manager of its resources runs out of.
-async fn flush(chip: &Chip) -> anyhow::Result<()> {
+pub(super) async fn flush(chip: &Chip) -> anyhow::Result<()> {
     for left in ["-t", "-l", "-s"] {
         chip.tool("tpm2_flushcontext", &[left]).await?;
     }

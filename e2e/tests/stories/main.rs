@@ -37,6 +37,7 @@ mod push;
 mod pushes;
 mod secrets;
 mod sources;
+mod starts;
 mod traffic;
 mod trials;
 mod trust;

@@ -31,6 +31,13 @@ pub(super) struct Enrol {
     /// Asks for a PIN, which has to be typed as well when the machine starts.
     #[arg(long)]
     pin: bool,
+    /// The file with a public key (PEM): the TPM opens the disk only for a kernel's image that was signed with the other half,
+    /// as `systemd-measure sign` does it, and every one that was.
+    #[arg(long)]
+    signed_by: Option<PathBuf>,
+    /// The registers that are signed.
+    #[arg(long, default_value = "11", requires = "signed_by")]
+    signed_pcrs: Pcrs,
     /// Seals in the way that systemd before 254 unlocks by, as that of Debian 12 is.
     #[arg(long)]
     old_systemd: bool,
@@ -60,7 +67,9 @@ pub(super) async fn enrol(args: &Enrol, client: &Client, screen: &Screen) -> Res
     {
         return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
     }
-    let wish = DiskWish { disk, key, pcrs: args.pcrs, pin, old_systemd: args.old_systemd };
+    let signed_by = args.signed_by.as_deref().map(from_file).transpose()?.map(|it| it.to_string());
+    let (pcrs, signed_pcrs, old_systemd) = (args.pcrs, Some(args.signed_pcrs), args.old_systemd);
+    let wish = DiskWish { disk, key, pcrs, pin, signed_by, signed_pcrs, old_systemd };
     let answer = send(client, "enrol", &wish).await?;
     screen.line(format!("the TPM opens slot {} of {}", answer["slot"], args.at.disk.display()))
 }
@@ -99,21 +108,21 @@ impl Disk {
     }
 }
 
-async fn send(client: &Client, act: &str, body: &impl Serialize) -> Result<Value, Failure> {
+pub(super) async fn send(client: &Client, act: &str, body: &impl Serialize) -> Result<Value, Failure> {
     let body = Zeroizing::new(json!(body).to_string());
     let json = [(header::CONTENT_TYPE, "application/json")];
     let answer = client.send(Method::POST, &format!("/trust/disks/{act}"), &json, body.as_bytes().to_vec()).await?;
     client.json(&answer)
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |source| Failure::File { path: path.to_owned(), source };
     let key = File::open(path).and_then(|file| Plain::read(file, LARGEST)).map_err(unreadable)?;
     let text = std::str::from_utf8(key.expose()).map_err(|_| Failure::Usage("a key is text here".to_owned()))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn typed(words: &str) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn typed(words: &str) -> Result<Zeroizing<String>, Failure> {
     let no_terminal = |source| Failure::File { path: PathBuf::from("/dev/tty"), source };
     rpassword::prompt_password(words).map(Zeroizing::new).map_err(no_terminal)
 }

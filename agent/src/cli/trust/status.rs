@@ -42,6 +42,10 @@ fn chip(trust: &Value) -> Vec<String> {
         return Vec::new();
     }
     let certificate = tpm["certificate"].as_str().map_or_else(|| "none".to_owned(), str::to_owned);
+    let vouched = match text(&trust["maker"]["message"]) {
+        none if none.is_empty() => none,
+        words => format!(" ({words})"),
+    };
     let banks = tpm["banks"].as_object().into_iter().flatten();
     let banks: Vec<_> =
         banks.filter(|(_, all)| *all != &Value::from(Vec::<u8>::new())).map(|it| it.0.as_str()).collect();
@@ -55,7 +59,7 @@ fn chip(trust: &Value) -> Vec<String> {
         ),
         format!("banks   {}", banks.join(", ")),
         format!("signer  {}", text(&tpm["signer"])),
-        format!("maker's certificate  {certificate}"),
+        format!("maker's certificate  {certificate}{vouched}"),
     ]
 }
 

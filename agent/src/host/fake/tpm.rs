@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::host::{Above, HostError, Pcrs, Quote, Reason, Sealed, Tpm, TpmSeen};
+use crate::host::{Above, HostError, Measured, Pcrs, Quote, Reason, Sealed, Terms, Tpm, TpmSeen};
 
 /// A security chip in memory. It signs nothing; all else it keeps as a real one does. A copy is the same chip.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ struct Inner {
     seed: u64,
     registers: BTreeMap<u8, Vec<u8>>,
     sealed: BTreeMap<Vec<u8>, Kept>,
+    /// What is written down of what was measured, if anything is.
+    measured: Option<Measured>,
     /// How many more verbs it does before it fails.
     lasts: Option<u32>,
 }
@@ -51,6 +53,13 @@ impl FakeTpm {
         *value = Sha256::digest([&value[..], what].concat()).to_vec();
     }
 
+    /// Starts the machine anew: this is measured.
+    pub fn start(&self, measured: Measured) {
+        let mut inner = self.lock();
+        inner.registers = measured.registers.iter().map(|(pcr, text)| (*pcr, text.as_bytes().to_vec())).collect();
+        inner.measured = Some(measured);
+    }
+
     /// Lets it fail after so many more verbs; never when none.
     pub fn last(&self, verbs: Option<u32>) {
         self.lock().lasts = verbs;
@@ -78,9 +87,13 @@ impl FakeTpm {
 
 impl Inner {
     fn policy(&self, pcrs: Pcrs, pin: bool) -> Vec<u8> {
-        let values = pcrs.iter().flat_map(|it| [vec![it], self.registers.get(&it).cloned().unwrap_or_default()]);
-        Sha256::digest([&values.flatten().collect::<Vec<_>>()[..], &[pin.into()]].concat()).to_vec()
+        policy(&self.registers, pcrs, pin)
     }
+}
+
+fn policy(registers: &BTreeMap<u8, Vec<u8>>, pcrs: Pcrs, pin: bool) -> Vec<u8> {
+    let values = pcrs.iter().flat_map(|it| [vec![it], registers.get(&it).cloned().unwrap_or_default()]);
+    Sha256::digest([&values.flatten().collect::<Vec<_>>()[..], &[pin.into()]].concat()).to_vec()
 }
 
 impl Tpm for FakeTpm {
@@ -93,19 +106,29 @@ impl Tpm for FakeTpm {
         Ok(TpmSeen { maker: "FAKE".to_owned(), signer: format!("000b{seed:064x}"), ..TpmSeen::default() })
     }
 
-    async fn seal(
+    async fn seal_on(
         &self,
         secret: &Zeroizing<Vec<u8>>,
-        pcrs: Pcrs,
+        terms: &Terms,
         pin: Option<&Zeroizing<Vec<u8>>>,
         _: Above,
     ) -> Result<Sealed, HostError> {
         let mut inner = self.ask()?;
-        let policy = inner.policy(pcrs, pin.is_some());
+        if terms.signer.is_some() {
+            return Err(HostError::new(Reason::Refused, "A chip in memory checks no signature"));
+        }
+        let pcrs = terms.pcrs;
+        let policy = match &terms.values {
+            None => inner.policy(pcrs, pin.is_some()),
+            Some(values) => {
+                let held = values.iter().map(|(pcr, text)| (*pcr, text.as_bytes().to_vec())).collect();
+                policy(&held, pcrs, pin.is_some())
+            }
+        };
         let blob = Sealed::joined(&inner.sealed.len().to_be_bytes(), b"fake");
         let kept = Kept { seed: inner.seed, policy: policy.clone(), pin: pin.cloned(), secret: secret.clone() };
         inner.sealed.insert(blob.clone(), kept);
-        Ok(Sealed { blob, pcrs, pin: pin.is_some(), policy, home: None })
+        Ok(Sealed { blob, pcrs, pin: pin.is_some(), policy, signer: None, home: None })
     }
 
     async fn unseal(&self, sealed: &Sealed, pin: Option<&Zeroizing<Vec<u8>>>) -> Result<Zeroizing<Vec<u8>>, HostError> {
@@ -125,5 +148,10 @@ impl Tpm for FakeTpm {
     async fn quote(&self, _: &[u8], _: Pcrs) -> Result<Quote, HostError> {
         drop(self.ask()?);
         Err(HostError::new(Reason::Refused, "A chip in memory signs nothing"))
+    }
+
+    async fn measured(&self) -> Result<Measured, HostError> {
+        let measured = self.ask()?.measured.clone();
+        measured.ok_or_else(|| HostError::new(Reason::Gone, "This machine keeps no log of what was measured"))
     }
 }

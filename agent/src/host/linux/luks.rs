@@ -3,6 +3,7 @@
 //! Keys go to it by files in memory, which are gone once it ends: an argument could be read by everybody, and its standard
 //! input takes one key only.
 
+mod reseal;
 pub(super) mod whole;
 
 use std::{
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     host::{
-        Above, HostError, Pcrs, Reason, Tpm,
+        Above, HostError, Pcrs, Reason, Signer, Terms, Tpm,
         tpm::token::{self, NotToken, Token},
     },
     secrets::{Plain, RecoveryKey},
@@ -66,12 +67,26 @@ impl Slots {
     /// # Errors
     /// When the key opens nothing, or the TPM or `cryptsetup` fail; then no slot and no token is left.
     pub async fn enrol(&self, chip: &impl Tpm, key: &Plain, wish: &Enrolment<'_>) -> Result<Token, HostError> {
-        let (pin, pcrs) = (wish.pin, wish.pcrs);
+        self.enrol_signed(chip, key, wish, None).await
+    }
+
+    /// Does the same with a slot that opens by signatures over further registers as well.
+    ///
+    /// # Errors
+    /// As above, and when no signature covers this start.
+    pub async fn enrol_signed(
+        &self,
+        chip: &impl Tpm,
+        key: &Plain,
+        wish: &Enrolment<'_>,
+        signer: Option<&Signer>,
+    ) -> Result<Token, HostError> {
+        let (pin, terms) = (wish.pin, Terms { signer: signer.cloned(), ..Terms::now(wish.pcrs) });
         // Systemd before 253 knows of no salt.
         let salt = pin.filter(|_| wish.above == Above::Shared).map(|_| random()).transpose()?;
         let secret = Zeroizing::new(random()?.to_vec());
         let pin = pin.map(|it| token::pin(it, salt.as_ref().map(|salt| salt.as_slice())));
-        let sealed = chip.seal(&secret, pcrs, pin.as_ref(), wish.above).await?;
+        let sealed = chip.seal_on(&secret, &terms, pin.as_ref(), wish.above).await?;
         // Only what the chip gives back is worth a slot.
         if chip.unseal(&sealed, pin.as_ref()).await? != secret {
             return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));

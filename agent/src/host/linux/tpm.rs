@@ -10,6 +10,9 @@ mod attempt;
 mod device;
 #[cfg(feature = "tpm")]
 mod keys;
+mod logs;
+#[cfg(feature = "tpm")]
+mod signed;
 #[cfg(not(feature = "tpm"))]
 #[path = "tpm/without.rs"]
 mod work;
@@ -24,7 +27,8 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::host::{Above, HostError, Pcrs, Quote, Reason, Sealed, Tpm, TpmSeen};
+pub use self::logs::Logs;
+use crate::host::{Above, HostError, Measured, Pcrs, Quote, Reason, Sealed, Terms, Tpm, TpmSeen};
 
 /// How long anybody waits for the chip, the turns of others included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +41,9 @@ pub struct Chip {
     /// The way to it, as the libraries write it; none if there is none.
     way: Option<Arc<str>>,
     turn: Arc<Semaphore>,
+    logs: Logs,
+    /// The file of signatures; where systemd looks for it when left out.
+    signatures: Option<Arc<Path>>,
 }
 
 impl Chip {
@@ -49,7 +56,19 @@ impl Chip {
             Some(way) => Some(way.to_owned()),
             None => own(),
         };
-        Self { way: way.map(Into::into), turn: Arc::new(Semaphore::new(1)) }
+        Self { way: way.map(Into::into), turn: Arc::new(Semaphore::new(1)), logs: Logs::default(), signatures: None }
+    }
+
+    /// Reads what was measured from these logs.
+    #[must_use]
+    pub fn with_logs(self, logs: Logs) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// Reads signatures over registers from this file.
+    #[must_use]
+    pub fn with_signatures(self, file: &Path) -> Self {
+        Self { signatures: Some(file.into()), ..self }
     }
 
     /// Does this with the chip, in a thread of its own.
@@ -84,25 +103,35 @@ impl Tpm for Chip {
         self.with(work::look).await
     }
 
-    async fn seal(
+    async fn seal_on(
         &self,
         secret: &Zeroizing<Vec<u8>>,
-        pcrs: Pcrs,
+        terms: &Terms,
         pin: Option<&Zeroizing<Vec<u8>>>,
         above: Above,
     ) -> Result<Sealed, HostError> {
-        let (secret, pin) = (secret.clone(), pin.cloned());
-        self.with(move |way| work::seal(way, &secret, pcrs, pin.as_ref(), above)).await
+        let (secret, terms, pin) = (secret.clone(), terms.clone(), pin.cloned());
+        self.with(move |way| work::seal(way, &secret, &terms, pin.as_ref(), above)).await
     }
 
     async fn unseal(&self, sealed: &Sealed, pin: Option<&Zeroizing<Vec<u8>>>) -> Result<Zeroizing<Vec<u8>>, HostError> {
-        let (sealed, pin) = (sealed.clone(), pin.cloned());
-        self.with(move |way| work::unseal(way, &sealed, pin.as_ref())).await
+        let (sealed, pin, file) = (sealed.clone(), pin.cloned(), self.signatures.clone());
+        let read = move |sealed: &Sealed| sealed.signer.as_ref().map(|_| logs::signatures(file.as_deref()));
+        self.with(move |way| {
+            let signatures = read(&sealed).unwrap_or_default();
+            work::unseal(way, &sealed, pin.as_ref(), &signatures)
+        })
+        .await
     }
 
     async fn quote(&self, nonce: &[u8], pcrs: Pcrs) -> Result<Quote, HostError> {
         let nonce = nonce.to_vec();
         self.with(move |way| work::quote(way, &nonce, pcrs)).await
+    }
+
+    async fn measured(&self) -> Result<Measured, HostError> {
+        let logs = self.logs.clone();
+        self.with(move |way| logs.read(|| work::registers(way, Pcrs::OF_A_START))).await
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Pcrs(u32);
 impl Pcrs {
     /// No register at all.
     pub const NONE: Self = Self(0);
+    /// All that a start is measured into; those behind can be set back.
+    pub const OF_A_START: Self = Self(0xffff);
 
     /// Returns the set of these; none if one of them is no register.
     pub fn of(numbers: impl IntoIterator<Item = u64>) -> Option<Self> {
@@ -27,6 +29,11 @@ impl Pcrs {
     /// Returns the numbers, lowest first.
     pub fn iter(self) -> impl Iterator<Item = u8> {
         (0..COUNT).filter(move |number| self.0 & (1 << number) != 0)
+    }
+
+    /// Returns true if this one is in it.
+    pub const fn has(self, number: u8) -> bool {
+        number < COUNT && self.0 & (1 << number) != 0
     }
 
     /// Returns true if there is none in it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pcrs, in_base64};
+use super::{Pcrs, Signer, in_base64};
 
 /// The most bytes of a sealed secret, of each of its parts, and of what is known of the key above it.
 const LARGEST: usize = 4096;
@@ -22,6 +22,9 @@ pub struct Sealed {
     /// The digest of the policy that all this makes.
     #[serde(with = "in_base64")]
     pub policy: Vec<u8>,
+    /// Whose signature over registers counts as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Signer>,
     /// The key above it, as `Esys_TR_Serialize` writes it. Where it is left out, the one that systemd before 254 makes anew
     /// each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     fn sealed(blob: Vec<u8>) -> Sealed {
-        Sealed { blob, pcrs: Pcrs::NONE, pin: false, policy: vec![0; 32], home: None }
+        Sealed { blob, pcrs: Pcrs::NONE, pin: false, policy: vec![0; 32], signer: None, home: None }
     }
 
     #[test]

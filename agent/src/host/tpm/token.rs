@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Home, NotSealed, Pcrs, Sealed};
+use super::{Home, NotSealed, Pcrs, Sealed, Signer};
 
 /// The type of such tokens.
 pub const TYPE: &str = "systemd-tpm2";
@@ -70,6 +70,7 @@ impl Token {
             pcrs: numbers.and_then(Pcrs::of).ok_or(NotToken::Shape("tpm2-pcrs"))?,
             pin: flag(&json, "tpm2-pin")?,
             policy: policy.filter(|it| it.len() == 32).ok_or(NotToken::Shape("tpm2-policy-hash"))?,
+            signer: signer(&json)?,
             home: optional(&json, "tpm2_srk")?.map(Home::read).transpose()?,
         };
         sealed.parts()?;
@@ -89,6 +90,10 @@ impl Token {
         }
         if let Some(salt) = &self.salt {
             json["tpm2_salt"] = json!(BASE64.encode(salt));
+        }
+        if let Some(signer) = &sealed.signer {
+            json["tpm2_pubkey_pcrs"] = json!(signer.pcrs);
+            json["tpm2_pubkey"] = json!(BASE64.encode(&signer.key));
         }
         if let Some(home) = &sealed.home {
             json["tpm2_srk"] = json!(BASE64.encode(home.bytes()));
@@ -131,10 +136,24 @@ fn refuse_what_is_not_done(json: &Value) -> Result<(), NotToken> {
             Err(NotToken::Unable("a primary key of RSA"))
         }
         () if is_given("tpm2_pcrlock") => Err(NotToken::Unable("the policy of systemd-pcrlock")),
-        () if is_given("tpm2_pubkey_pcrs") || is_given("tpm2_pubkey") => Err(NotToken::Unable("a signed policy")),
         () if json["tpm2-blob"].as_array().is_some_and(|it| it.len() > 1) => Err(NotToken::Unable("several shards")),
         () => Ok(()),
     }
+}
+
+/// Returns whose signature counts; nobody's where no register is named.
+fn signer(json: &Value) -> Result<Option<Signer>, NotToken> {
+    const PCRS: &str = "tpm2_pubkey_pcrs";
+    let pcrs = match &json[PCRS] {
+        Value::Null => Pcrs::NONE,
+        all => serde_json::from_value(all.clone()).map_err(|_| NotToken::Shape(PCRS))?,
+    };
+    if pcrs.is_empty() {
+        return Ok(None);
+    }
+    let key = optional(json, "tpm2_pubkey")?.ok_or(NotToken::Shape("tpm2_pubkey"))?;
+    let unable = |_| NotToken::Unable("signatures of a key that is none of RSA");
+    Signer::new(key, pcrs).map(Some).map_err(unable)
 }
 
 /// Returns a text, or the only one of a list.

@@ -71,7 +71,13 @@ impl<T: Tpm> Keeper<T> {
         lock.open(armour).map_err(|_| TrustError::Damaged(path))
     }
 
-    fn lock_up(&self, key: &KeyFile, plain: &Plain, lock: &Identity, recovery: &[Recipient]) -> Result<(), TrustError> {
+    pub(super) fn lock_up(
+        &self,
+        key: &KeyFile,
+        plain: &Plain,
+        lock: &Identity,
+        recovery: &[Recipient],
+    ) -> Result<(), TrustError> {
         let all: Vec<Recipient> = [lock.recipient()].into_iter().chain(recovery.iter().cloned()).collect();
         let armour = secrets::seal(plain, &all)?;
         let path = key.sealed();

@@ -1,7 +1,11 @@
 use std::fs;
 
 use super::*;
-use crate::{file, host::fake::FakeTpm, trust::Level};
+use crate::{
+    file,
+    host::{Measured, fake::FakeTpm},
+    trust::{Level, Verdict},
+};
 
 const KEYS: [(&str, &str); 2] = [("secrets", "identity.age"), ("authority", "access/ca.key")];
 
@@ -168,4 +172,135 @@ async fn without_a_way_back_nothing_is_sealed() {
     assert!(matches!(room.keeper(&tpm).seal(&Wish::default()).await, Err(TrustError::NoRecovery)));
     fs::remove_file(room.dir.path().join("access/ca.key")).unwrap();
     assert!(matches!(room.keeper(&tpm).seal(&room.wish("none")).await, Err(TrustError::NoKeys)));
+}
+
+/// What one of the recorded starts measured.
+fn start(name: &str) -> Measured {
+    let path = |ending: &str| format!("{}/tests/starts/{name}.{ending}", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path("registers")).unwrap();
+    let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
+    let registers = pairs.map(|(pcr, value)| (pcr.parse().unwrap(), value.to_owned())).collect();
+    Measured { firmware_log: fs::read(path("log")).unwrap(), registers, ..Measured::default() }
+}
+
+fn with(recovery: Option<&Identity>) -> Rebinding {
+    Rebinding { recovery: recovery.map(|it| Identity::parse(&it.text()).unwrap()), ..Rebinding::default() }
+}
+
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+#[tokio::test]
+async fn a_start_is_kept_where_it_is_the_first_or_opened_a_key() {
+    let (room, tpm) = (Room::new(), FakeTpm::default());
+    let why = |tpm: &FakeTpm| {
+        let keeper = room.keeper(tpm);
+        async move { keeper.why().await.unwrap().verdict }
+    };
+    // No log, nothing to keep.
+    room.keeper(&tpm).remember(NOW.to_owned()).await.unwrap();
+    assert!(why(&tpm).await == Verdict::NoLog && !room.dir.path().join("trust/start.json").exists());
+    tpm.start(start("first"));
+    assert_eq!(why(&tpm).await, Verdict::NothingKept);
+    room.keeper(&tpm).remember(NOW.to_owned()).await.unwrap();
+    assert_eq!(why(&tpm).await, Verdict::NothingChanged);
+    // Keys in files say nothing of a start, so the first stays the good one.
+    tpm.start(start("release"));
+    assert_eq!(room.keeper(&tpm).remember(NOW.to_owned()).await.unwrap().verdict, Verdict::Changed);
+    assert_eq!(why(&tpm).await, Verdict::Changed);
+    // Keys that are bound to a register which is as it was do.
+    room.keeper(&tpm).seal(&room.wish("7")).await.unwrap();
+    tpm.start(start("command-line"));
+    let keeper = room.keeper(&tpm);
+    keeper.open("secrets").await.unwrap();
+    assert_eq!(keeper.remember(NOW.to_owned()).await.unwrap().verdict, Verdict::Changed);
+    assert_eq!(why(&tpm).await, Verdict::NothingChanged);
+    // Those that do not open take no start for a good one.
+    tpm.start(start("secure-boot-on"));
+    let keeper = room.keeper(&tpm);
+    assert!(keeper.open("secrets").await.is_err());
+    let found = keeper.remember(NOW.to_owned()).await.unwrap();
+    assert!(found.verdict == Verdict::Changed && found.bound.to_string() == "7");
+    assert!(found.causes.iter().any(|it| it.shuts) && why(&tpm).await == Verdict::Changed);
+}
+
+#[tokio::test]
+async fn keys_are_bound_to_another_start_with_the_recovery_key_alone() {
+    let (room, tpm) = (Room::new(), FakeTpm::default());
+    tpm.start(start("first"));
+    assert!(matches!(room.keeper(&tpm).reseal(&with(None), NOW.to_owned()).await, Err(TrustError::NotBound)));
+    room.keeper(&tpm).seal(&room.wish("4,7")).await.unwrap();
+    tpm.start(start("command-line"));
+    assert!(room.opens(&tpm).await.is_err());
+    let sealed = room.dir.path().join("identity.age.sealed");
+    let before = [fs::read(&sealed).unwrap(), fs::read(room.dir.path().join("trust/lock.json")).unwrap()];
+    // Without it, or with another one, nothing is written.
+    let refused = room.keeper(&tpm).reseal(&with(None), NOW.to_owned()).await;
+    assert!(matches!(refused, Err(TrustError::Chip(_))), "{refused:?}");
+    let refused = room.keeper(&tpm).reseal(&with(Some(&Identity::generate())), NOW.to_owned()).await;
+    assert!(matches!(refused, Err(TrustError::NotRecovery)), "{refused:?}");
+    let after = [fs::read(&sealed).unwrap(), fs::read(room.dir.path().join("trust/lock.json")).unwrap()];
+    assert_eq!(before, after);
+    // Broken off before the lock is written, the recovery key opens every key, and the next try goes on.
+    room.keeper(&tpm).reseal(&with(Some(&room.recovery)), NOW.to_owned()).await.unwrap();
+    file::replace(&room.dir.path().join("trust/lock.json"), &before[1]).unwrap();
+    assert!(room.opens(&tpm).await.is_err());
+    let armour = fs::read_to_string(&sealed).unwrap();
+    assert_eq!(room.recovery.open(&armour).unwrap().expose(), b"the key of secrets\n");
+    let standing = room.keeper(&tpm).reseal(&with(Some(&room.recovery)), NOW.to_owned()).await.unwrap();
+    assert_eq!((standing.level, standing.pcrs.to_string().as_str()), (Level::Hardware, "4,7"));
+    room.opens(&tpm).await.unwrap();
+    assert_eq!(room.keeper(&tpm).why().await.unwrap().verdict, Verdict::NothingChanged);
+    // The start of before opens nothing any more, and the recovery key still does.
+    tpm.start(start("first"));
+    assert!(room.opens(&tpm).await.is_err());
+    assert!(room.recovery.open(&fs::read_to_string(&sealed).unwrap()).is_ok());
+    // Where the chip opens them, nobody is asked for it.
+    tpm.start(start("command-line"));
+    let wish = Rebinding { pcrs: Some(Pcrs::of([0]).unwrap()), ..Rebinding::default() };
+    room.keeper(&tpm).reseal(&wish, NOW.to_owned()).await.unwrap();
+    tpm.start(start("first"));
+    room.opens(&tpm).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chip_that_fails_while_keys_are_bound_anew_takes_none_along() {
+    for verbs in 0.. {
+        let (room, tpm) = (Room::new(), FakeTpm::default());
+        tpm.start(start("first"));
+        room.keeper(&tpm).seal(&room.wish("4")).await.unwrap();
+        tpm.start(start("command-line"));
+        tpm.last(Some(verbs));
+        let is_done = room.keeper(&tpm).reseal(&with(Some(&room.recovery)), NOW.to_owned()).await.is_ok();
+        tpm.last(None);
+        for (_, path) in KEYS {
+            let armour = fs::read_to_string(room.dir.path().join(format!("{path}.sealed"))).unwrap();
+            assert!(room.recovery.open(&armour).is_ok(), "after {verbs} verbs");
+        }
+        if is_done && verbs > 3 {
+            break;
+        }
+        room.keeper(&tpm).reseal(&with(Some(&room.recovery)), NOW.to_owned()).await.unwrap();
+        room.opens(&tpm).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn keys_open_after_the_start_that_was_foreseen_and_no_other() {
+    let (room, tpm) = (Room::new(), FakeTpm::default());
+    tpm.start(start("first"));
+    room.keeper(&tpm).seal(&room.wish("4,7,11")).await.unwrap();
+    let lock = Lock::read(&room.dir.path().join("trust/lock.json")).unwrap().unwrap();
+    let identity = lock.open(&tpm).await.unwrap();
+    let values = start("release").registers.into_iter().filter(|it| [4, 7, 11].contains(&it.0)).collect();
+    lock.also(&tpm, &identity, values).await.unwrap().write(&room.dir.path().join("trust/lock.json")).unwrap();
+    for (name, opens) in [("release", true), ("first", true), ("command-line", false), ("secure-boot-on", false)] {
+        tpm.start(start(name));
+        assert_eq!(room.opens(&tpm).await.is_ok(), opens, "{name}");
+    }
+    // Once it has come, the start of before opens nothing any more.
+    tpm.start(start("release"));
+    room.keeper(&tpm).remember(NOW.to_owned()).await.unwrap();
+    room.opens(&tpm).await.unwrap();
+    tpm.start(start("first"));
+    assert!(room.opens(&tpm).await.is_err());
 }

@@ -39,7 +39,7 @@ impl Failed {
             Some(Kind::PolicyFail) => (
                 Reason::Undecryptable,
                 "the registers are not as they were when it was sealed: something that starts this machine changed; \
-                 use the recovery key, then seal anew"
+                 `piccolo trust why` says what, and `piccolo trust reseal` binds it to this start with the recovery key"
                     .to_owned(),
             ),
             Some(Kind::Integrity | Kind::Handle) => (

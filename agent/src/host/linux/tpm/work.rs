@@ -21,11 +21,20 @@ use tss_esapi::{
 };
 use zeroize::Zeroizing;
 
-use super::{attempt::Failed, device, keys};
-use crate::host::{Above, HostError, Pcrs, Quote, Reason, Sealed, TpmSeen};
+use super::{attempt::Failed, device, keys, signed};
+use crate::host::{Above, HostError, Pcrs, Quote, Reason, Sealed, Terms, TpmSeen};
 
 /// The PIN as the chip takes it.
 type Pin<'a> = Option<&'a Zeroizing<Vec<u8>>>;
+
+/// What a session of a policy is for.
+#[derive(Clone, Copy)]
+pub(super) enum Show<'a> {
+    /// To say which digest the policy has.
+    Digest,
+    /// To show that it is kept, with these signatures over registers.
+    Truth(&'a [u8]),
+}
 
 /// Says what chip it is.
 pub(super) fn look(way: &str) -> Result<TpmSeen, HostError> {
@@ -35,7 +44,8 @@ pub(super) fn look(way: &str) -> Result<TpmSeen, HostError> {
         let (key, public) = keys::signer(&mut context)?;
         keys::forget(&mut context, key, None);
         seen.signer = name(&public);
-        seen.certificate = device::certificate(&mut context).map(|it| HEXLOWER.encode(&Sha256::digest(it)));
+        seen.certificate_der = device::certificate(&mut context);
+        seen.certificate = seen.certificate_der.as_ref().map(|it| HEXLOWER.encode(&Sha256::digest(it)));
         Ok(seen)
     };
     look().map_err(|error: Failed| error.told("say what it is"))
@@ -45,14 +55,14 @@ pub(super) fn look(way: &str) -> Result<TpmSeen, HostError> {
 pub(super) fn seal(
     way: &str,
     secret: &Zeroizing<Vec<u8>>,
-    pcrs: Pcrs,
+    terms: &Terms,
     pin: Pin<'_>,
     above: Above,
 ) -> Result<Sealed, HostError> {
     let mut context = device::open(way)?;
     let mut seal = || {
         let (key, home) = keys::above(&mut context, above)?;
-        let (policy, digest) = policy(&mut context, key, SessionType::Trial, pcrs, pin.is_some())?;
+        let (policy, digest) = policy(&mut context, key, Show::Digest, terms, pin.is_some())?;
         context.flush_context(SessionHandle::from(policy).into())?;
         let template = template(&digest, pin.is_some())?;
         let (auth, data) = (auth(pin)?, SensitiveData::try_from(secret.to_vec())?);
@@ -63,7 +73,8 @@ pub(super) fn seal(
         keys::forget(&mut context, key, home.as_ref());
         let made = made?;
         let blob = Sealed::joined(made.out_private.value(), &made.out_public.marshall()?);
-        Ok(Sealed { blob, pcrs, pin: pin.is_some(), policy: digest.value().to_vec(), home })
+        let (pcrs, signer) = (terms.pcrs, terms.signer.clone());
+        Ok(Sealed { blob, pcrs, pin: pin.is_some(), policy: digest.value().to_vec(), signer, home })
     };
     seal().map_err(|error: Failed| error.told("seal the secret"))
 }
@@ -87,7 +98,12 @@ fn template(policy: &Digest, has_pin: bool) -> Result<Public, Failed> {
 }
 
 /// Gives a secret back.
-pub(super) fn unseal(way: &str, sealed: &Sealed, pin: Pin<'_>) -> Result<Zeroizing<Vec<u8>>, HostError> {
+pub(super) fn unseal(
+    way: &str,
+    sealed: &Sealed,
+    pin: Pin<'_>,
+    signatures: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, HostError> {
     if sealed.pin && pin.is_none() {
         return Err(HostError::new(Reason::PermissionDenied, "This is sealed with a PIN, which is needed to open it"));
     }
@@ -102,7 +118,7 @@ pub(super) fn unseal(way: &str, sealed: &Sealed, pin: Pin<'_>) -> Result<Zeroizi
             context.tr_set_auth(object, auth)?;
         }
         let session = hidden(&mut context, key, Some(object))?;
-        let (policy, _) = policy(&mut context, key, SessionType::Policy, sealed.pcrs, sealed.pin)?;
+        let (policy, _) = policy(&mut context, key, Show::Truth(signatures), &Terms::of(sealed), sealed.pin)?;
         // The policy first: that is the order in which the chip looks at them.
         let secret = context.execute_with_sessions((Some(policy), Some(session), None), |it| it.unseal(object));
         for left in [SessionHandle::from(session).into(), SessionHandle::from(policy).into(), object] {
@@ -120,7 +136,7 @@ pub(super) fn quote(way: &str, nonce: &[u8], pcrs: Pcrs) -> Result<Quote, HostEr
     let mut context = device::open(way)?;
     let mut quote = || {
         let selection = selection(pcrs)?;
-        let registers = registers(&mut context, pcrs)?;
+        let registers = held(&mut context, pcrs)?;
         let (key, signer) = keys::signer(&mut context)?;
         let nonce = Data::try_from(nonce.to_vec())?;
         let signed = context.execute_with_session(Some(AuthSession::Password), |it| {
@@ -137,8 +153,14 @@ pub(super) fn quote(way: &str, nonce: &[u8], pcrs: Pcrs) -> Result<Quote, HostEr
     quote().map_err(|error: Failed| error.told("sign a quote"))
 }
 
+/// Says what registers hold.
+pub(super) fn registers(way: &str, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, HostError> {
+    let mut context = device::open(way)?;
+    held(&mut context, pcrs).map_err(|error| error.told("tell what its registers hold"))
+}
+
 /// Reads registers; a chip tells a few at a time.
-fn registers(context: &mut Context, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, Failed> {
+fn held(context: &mut Context, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, Failed> {
     let mut all = BTreeMap::new();
     for number in pcrs.iter() {
         let one = selection(Pcrs::of([number.into()]).unwrap_or_default())?;
@@ -153,20 +175,37 @@ fn registers(context: &mut Context, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, 
 fn policy(
     context: &mut Context,
     key: KeyHandle,
-    kind: SessionType,
-    pcrs: Pcrs,
+    show: Show<'_>,
+    terms: &Terms,
     pin: bool,
 ) -> Result<(AuthSession, Digest), Failed> {
+    let kind = if matches!(show, Show::Digest) { SessionType::Trial } else { SessionType::Policy };
     let session = session(context, key, None, kind)?;
     let policy = PolicySession::try_from(session)?;
-    if !pcrs.is_empty() {
-        context.policy_pcr(policy, Digest::default(), selection(pcrs)?)?;
+    // This order is part of the form that systemd keeps.
+    if let Some(signer) = &terms.signer {
+        signed::authorize(context, policy, signer, show)?;
+    }
+    if !terms.pcrs.is_empty() {
+        let held = terms.values.as_ref().map(wanted).transpose()?;
+        context.policy_pcr(policy, held.unwrap_or_default(), selection(terms.pcrs)?)?;
     }
     if pin {
         context.policy_auth_value(policy)?;
     }
     let digest = context.policy_get_digest(policy)?;
     Ok((session, digest))
+}
+
+/// Returns the digest of what registers have to hold, one after the other.
+fn wanted(values: &BTreeMap<u8, String>) -> Result<Digest, Failed> {
+    let wrong = || HostError::new(Reason::Refused, "Registers hold 32 bytes in hexadecimal");
+    let mut all = Sha256::new();
+    for value in values.values() {
+        let value = HEXLOWER.decode(value.as_bytes()).ok().filter(|it| it.len() == 32);
+        all.update(value.ok_or_else(wrong)?);
+    }
+    Ok(Digest::try_from(all.finalize().to_vec())?)
 }
 
 /// Opens a session that encrypts what goes to the chip and what comes from it: nobody on the wires between reads it.
@@ -189,7 +228,7 @@ fn session(
     Ok(session.ok_or_else(|| HostError::new(Reason::Failed, "The TPM gave no session"))?)
 }
 
-fn selection(pcrs: Pcrs) -> Result<PcrSelectionList, Failed> {
+pub(super) fn selection(pcrs: Pcrs) -> Result<PcrSelectionList, Failed> {
     let slots: Vec<PcrSlot> = pcrs.iter().map(|number| PcrSlot::try_from(1_u32 << number)).collect::<Result<_, _>>()?;
     Ok(PcrSelectionListBuilder::new().with_selection(HashingAlgorithm::Sha256, &slots).build()?)
 }

@@ -35,8 +35,6 @@ fn newer_forms_are_read_or_refused_in_words() {
         ("tpm2-pcr-bank", json!("sha1")),
         ("tpm2-primary-alg", json!("rsa")),
         ("tpm2_pcrlock", json!(true)),
-        ("tpm2_pubkey_pcrs", json!([11])),
-        ("tpm2_pubkey", json!("cHVibGlj")),
     ] {
         let refused = changed(key, value).unwrap_err();
         assert!(matches!(refused, NotToken::Unable(_)), "{key}: {refused}");
@@ -55,9 +53,24 @@ fn newer_forms_are_read_or_refused_in_words() {
         ("tpm2-pin", json!("yes")),
         ("tpm2_salt", json!(7)),
         ("tpm2_srk", json!("AAAA")),
+        ("tpm2_pubkey_pcrs", json!([11])),
+        ("tpm2_pubkey_pcrs", json!([24])),
     ] {
         assert!(changed(key, value.clone()).is_err(), "{key} {value}");
     }
+}
+
+#[test]
+fn whose_signature_counts_is_read_and_written() {
+    let key = include_str!("../signer/key.pem").as_bytes().to_vec();
+    let mut json: Value = serde_json::from_str(OLD).unwrap();
+    (json["tpm2_pubkey_pcrs"], json["tpm2_pubkey"]) = (json!([11]), json!(BASE64.encode(&key)));
+    let token = Token::read(&json.to_string()).unwrap();
+    let signer = token.sealed.signer.as_ref().unwrap();
+    assert_eq!((signer.pcrs.to_string().as_str(), &signer.key), ("11", &key));
+    assert_eq!(Token::read(&token.write()), Ok(token));
+    json["tpm2_pubkey"] = json!("cHVibGlj");
+    assert!(matches!(Token::read(&json.to_string()), Err(NotToken::Unable(_))));
 }
 
 #[test]

@@ -1,0 +1,53 @@
+//! Slots that a TPM opens, bound to the registers as they are now.
+
+use super::{Enrolment, Slots, sentence};
+use crate::{
+    host::{
+        Above, HostError, Reason, Tpm,
+        tpm::token::{self, Token},
+    },
+    secrets::Plain,
+};
+
+impl Slots {
+    /// Gives every slot that is bound to registers a new one that is bound to what they hold now, and returns both numbers of
+    /// each. The old one goes once the TPM gave back what opens the new one. `key` has to open the disk.
+    ///
+    /// # Errors
+    /// When nothing is bound, the key opens nothing, a PIN is missing, or the TPM or `cryptsetup` fail. What is done by then
+    /// stays done, and no slot went that had no other one in its place.
+    pub async fn reseal(&self, chip: &impl Tpm, key: &Plain, pin: Option<&str>) -> Result<Vec<(u8, u8)>, HostError> {
+        let tokens = self.tokens().await?.into_iter();
+        let tokens = tokens.map(|(_, it)| it.map_err(|error| HostError::new(Reason::Refused, sentence(error))));
+        let tokens: Vec<Token> = tokens.collect::<Result<_, _>>()?;
+        let mut moved = Vec::new();
+        for token in tokens.iter().filter(|it| !it.sealed.pcrs.is_empty()) {
+            let pin = match (token.sealed.pin, pin) {
+                (true, None) => return Err(HostError::new(Reason::PermissionDenied, "A PIN opens this disk; say it")),
+                (true, pin) => pin,
+                (false, _) => None,
+            };
+            let above = if token.sealed.home.is_some() { Above::Shared } else { Above::Old };
+            let wish = Enrolment { pcrs: token.sealed.pcrs, pin, above };
+            let made = self.enrol_signed(chip, key, &wish, token.sealed.signer.as_ref()).await?;
+            if !self.is_opened(chip, &made, pin).await? {
+                self.kill(made.slot, key).await?;
+                return Err(HostError::new(Reason::Failed, "What the TPM gives back does not open the new slot"));
+            }
+            self.kill(token.slot, key).await?;
+            moved.push((token.slot, made.slot));
+        }
+        if moved.is_empty() {
+            return Err(HostError::new(Reason::Gone, "No slot of this disk is bound to registers of a TPM"));
+        }
+        Ok(moved)
+    }
+
+    /// Returns whether the chip gives back what opens this very slot.
+    async fn is_opened(&self, chip: &impl Tpm, token: &Token, pin: Option<&str>) -> Result<bool, HostError> {
+        let pin = pin.map(|it| token::pin(it, token.salt.as_deref()));
+        let secret = chip.unseal(&token.sealed, pin.as_ref()).await?;
+        let passphrase = Plain::new(token::passphrase(&secret).as_bytes().to_vec());
+        self.opens(Some(token.slot), &passphrase).await
+    }
+}
