@@ -17,7 +17,8 @@ use std::{
 };
 
 use piccolo_agent::{
-    host::{DeviceSeen, Links as _, LinksView, linux::Networkd, linux::Vault},
+    capture,
+    host::{DeviceSeen, Links as _, LinksView, RouteSeen, linux::Networkd, linux::Vault},
     reconcile::{Reconciler, link::Links},
 };
 use piccolo_schema::{Desired, Link, parse::parse};
@@ -131,6 +132,7 @@ fn link(name: &str, spec: &str) -> Link {
 async fn story(house: &Path) {
     let vault = Vault::new("/run/piccolo/secrets".into(), Err("no key is needed".to_owned()));
     let machine = Machine { links: Arc::new(Networkd::open(vault, house)) };
+    captured(&machine).await;
     let lan = link(
         "lan",
         "match = { mac = \"52:54:00:00:00:00\" }\naddresses = [\"10.9.0.1/24\", \"fd09::1/64\"]\nacceptRA = false\nmtu = 1400\n\
@@ -150,6 +152,32 @@ async fn story(house: &Path) {
     assert_eq!(waits, Vec::<String>::new());
     let left: Vec<_> = fs::read_dir(UNITS).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, ["50-mine.network"]);
+}
+
+/// What is written down of a port that somebody set up by hand leaves it as it is.
+async fn captured(machine: &Machine) {
+    ip("link set lan2 up");
+    ip("addr add 10.50.0.1/24 dev lan2");
+    ip("route add 10.51.0.0/16 via 10.50.0.254 metric 70");
+    let seen = async || {
+        let device = machine.by_mac("52:54:00:00:00:02").await.unwrap();
+        let addresses: Vec<_> = device.addresses.into_iter().filter(|it| !it.starts_with("fe80:")).collect();
+        (addresses, device.routes, device.mtu)
+    };
+    let before = seen().await;
+    let all = capture::links(&serde_json::to_value(machine.view().await).unwrap());
+    let text = &all.manifests.iter().find(|it| it.name == "lan2").unwrap().text;
+    assert!(text.contains("10.50.0.1/24") && text.contains("52:54:00:00:00:02"), "{text}");
+    // The house has no identity of a machine, by which networkd would ask routers.
+    let text = format!("{text}acceptRA = false\n");
+    let piccolo_schema::Manifest::Link(link) = parse(&text).unwrap() else { panic!("no link") };
+    let (waits, steps) = machine.settle(&Desired::complete(vec![*link])).await;
+    assert!(waits.is_empty() && steps > 0, "{waits:?}");
+    let after = seen().await;
+    let ways = |routes: &[RouteSeen]| routes.iter().map(|it| (it.to.clone(), it.via, it.metric)).collect::<Vec<_>>();
+    assert_eq!((&after.0, ways(&after.1), after.2), (&before.0, ways(&before.1), before.2));
+    machine.settle(&Desired::complete(Vec::new())).await;
+    ip("addr flush dev lan2");
 }
 
 /// Passes on a settled machine change nothing, as a listener of the kernel's words tells.

@@ -53,6 +53,29 @@ impl Neighbour {
         Ok(neighbour)
     }
 
+    /// Gives it a further way to this machine: a link of this name here, the address here, and its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn plug(&self, link: &str, here: &str, there: &str) -> anyhow::Result<()> {
+        let pid = self.holder.id().context("the neighbour is gone")?.to_string();
+        let far = format!("far-{link}");
+        run("ip", &["link", "add", link, "type", "veth", "peer", "name", &far, "netns", &pid]).await?;
+        run("ip", &["address", "add", &format!("{here}/24"), "dev", link]).await?;
+        run("ip", &["link", "set", link, "up"]).await?;
+        self.run(&["ip", "address", "add", &format!("{there}/24"), "dev", &far]).await?;
+        self.run(&["ip", "link", "set", &far, "up"]).await
+    }
+
+    /// Returns true if a connection becomes one, by the way that leads to this address.
+    ///
+    /// # Errors
+    /// When it can't be tried.
+    pub async fn connects(&self, to: &str, port: u16) -> anyhow::Result<bool> {
+        let knock = format!(": < /dev/tcp/{to}/{port}");
+        self.succeeds(&["timeout", PATIENCE, "bash", "-c", &knock]).await
+    }
+
     /// Returns true if it gets an answer when it asks from this address of its own.
     ///
     /// # Errors
@@ -131,6 +154,16 @@ impl Engine {
     pub async fn address6(&self, container: &str, network: &str) -> anyhow::Result<String> {
         let [_, ipv6] = self.addresses(container, network).await?;
         ipv6.with_context(|| format!("{container} has no IPv6 address on {network}"))
+    }
+
+    /// Returns the address of the machine on a network of a container.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub async fn gateway(&self, container: &str, network: &str) -> anyhow::Result<String> {
+        let seen = self.0.inspect_container(container, None).await?;
+        let networks = seen.network_settings.and_then(|it| it.networks).unwrap_or_default();
+        networks.get(network).and_then(|it| it.gateway.clone()).with_context(|| format!("{container} has no gateway"))
     }
 
     async fn addresses(&self, container: &str, network: &str) -> anyhow::Result<[Option<String>; 2]> {

@@ -18,6 +18,7 @@ mod doors;
 mod drift;
 mod engine;
 mod farewell;
+mod firewall;
 mod flatcar;
 mod fuzz;
 mod guards;
