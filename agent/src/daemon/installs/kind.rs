@@ -180,11 +180,12 @@ mod tests {
     async fn a_refusal_is_an_error_of_its_words() {
         let dir = tempfile::tempdir().unwrap();
         let door = Door { socket: dir.path().join("socket"), followed: Followed::default() };
-        let none = Installing::install(&door, &Order::default()).await.unwrap_err();
+        let order = Order::default();
+        let none = Installing::install(&door, &order).await.unwrap_err();
         assert!(none.message.contains("does not run from a stick"), "{none}");
         let socket = UnixListener::bind(&door.socket).unwrap();
         let refused = "{\"step\":0,\"steps\":0,\"text\":\"\",\"refused\":\"it is not blank\"}\n";
-        let (_, done) = tokio::join!(answer(socket, refused), Installing::install(&door, &Order::default()));
+        let (_, done) = tokio::join!(answer(socket, refused), Installing::install(&door, &order));
         assert_eq!(done.unwrap_err().message, "it is not blank");
     }
 }
