@@ -326,8 +326,8 @@ impl World for Wires {
     fn picture(&self) -> String {
         let observed = self.reconciler().observe().now_or_never().unwrap().unwrap();
         // What a link has that nobody asks for any more, it may keep.
-        let addresses = |it: &DeviceSeen| it.unit.as_ref().map(|_| it.addresses.clone());
-        let shown = |it: &DeviceSeen| (it.name.clone(), it.unit.clone(), addresses(it), it.master.clone());
+        let asked = |it: &DeviceSeen| it.unit.as_ref().map(|_| (it.addresses.clone(), it.master.clone()));
+        let shown = |it: &DeviceSeen| (it.name.clone(), it.unit.clone(), asked(it));
         let all: Vec<_> = observed.devices.iter().map(shown).collect();
         format!("{:?} {all:?}", observed.units)
     }
