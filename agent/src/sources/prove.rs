@@ -71,9 +71,11 @@ impl Puller {
         };
         match proved {
             Ok(()) => {
-                tracing::info!(source = name, trial = trial.id, "the repository answers with the change of links")
+                tracing::info!(source = name, trial = trial.id, "the repository answers with the change of links");
             }
-            Err(why) => tracing::warn!(source = name, trial = trial.id, why, "the change of links is not confirmed"),
+            Err(why) => {
+                tracing::warn!(source = name, trial = trial.id, why, "the change of links is not confirmed");
+            }
         }
     }
 
