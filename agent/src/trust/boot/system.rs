@@ -54,13 +54,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, NotLog> {
     let mut all = Vec::new();
     for record in records {
         let number = all.len() + 1;
-        let entry = serde_json::from_slice(record).ok().and_then(entry).filter(|_| number <= MOST);
+        let entry = serde_json::from_slice(record).ok().and_then(|it: Written| entry(&it)).filter(|_| number <= MOST);
         all.push(entry.ok_or(NotLog::Record(number))?);
     }
     Ok(all)
 }
 
-fn entry(written: Written) -> Option<Entry> {
+fn entry(written: &Written) -> Option<Entry> {
     let digest = written.digests.iter().find(|it| it.name == "sha256").and_then(|it| sum(&it.digest))?;
     let word = |text: &str| little::narrow(text.as_bytes());
     let (kind, text) = (word(&written.content.kind), word(&written.content.string));
