@@ -54,6 +54,10 @@ use crate::{
 /// How long steps under way may take to end when the daemon stops; less than the unit gives it.
 const FAREWELL: Duration = Duration::from_secs(25);
 
+/// How many looks in a row may count for nothing because the manifests changed meanwhile. Whoever changes them without end
+/// keeps nothing from being done.
+const MOST_OUTRUN: u8 = 3;
+
 /// What all controllers of a machine share.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -86,6 +90,10 @@ pub struct Controller<R: Reconciler> {
     looks: Looks,
     /// When the look under way began.
     looking: Option<Instant>,
+    /// The manifests that the look under way began with.
+    sought: Arc<Registered>,
+    /// How many looks in a row were older than the manifests.
+    outrun: u8,
     /// The failure of looks, for its rest.
     blind: Subject,
     tasks: JoinSet<Done<R>>,
@@ -117,6 +125,8 @@ impl<R: Reconciler> Controller<R> {
             subjects: BTreeMap::new(),
             looks: Looks::new(Instant::now()),
             looking: None,
+            sought: Arc::default(),
+            outrun: 0,
             blind: Subject::default(),
             tasks: JoinSet::new(),
             workers: HashMap::new(),
@@ -160,6 +170,7 @@ impl<R: Reconciler> Controller<R> {
         let now = Instant::now();
         self.looks.begun(now);
         self.looking = Some(now);
+        self.sought = self.shared.registered.borrow().clone();
         let reconciler = self.reconciler.clone();
         self.tasks.spawn(async move { Done::Looked(reconciler.observe().await) });
     }
@@ -185,7 +196,13 @@ impl<R: Reconciler> Controller<R> {
         let now = Instant::now();
         let began = self.looking.take().unwrap_or(now);
         match result {
+            // What is new in the manifests may be about what it did not look at: the place of a disk.
+            Ok(_) if self.outrun < MOST_OUTRUN && !Arc::ptr_eq(&self.sought, &self.shared.registered.borrow()) => {
+                self.outrun += 1;
+                self.looks.urgent(now);
+            }
             Ok(observed) => {
+                self.outrun = 0;
                 self.blind.settle();
                 self.pass(Arc::new(observed), began);
             }

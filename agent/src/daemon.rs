@@ -39,7 +39,7 @@ use crate::{
     controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
     history::{Digests, History, Hooks, Recorder},
     host::{
-        GroundPlaces, Shells as _,
+        Shells as _,
         linux::{Declared, Docker, Drives, Followed, Footing, Memory, Networkd, Own, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
@@ -174,7 +174,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(ground::tell(writer.clone(), is_open, shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
     tasks.spawn(trials::tell(manifests.trials(), writer.clone(), shutdown.clone()));
-    let (registrar, registered) = Registrar::new(writer.clone(), manifests.subscribe());
+    let (place, places, placed) = seams::Place::new(manifests.subscribe());
+    tasks.spawn(place.run(shutdown.clone()));
+    let (registrar, registered) = Registrar::new(writer.clone(), placed);
     tasks.spawn(registrar.run(shutdown.clone()));
     let shared = Shared {
         store: writer.clone(),
@@ -206,8 +208,6 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
     let installer = Arc::new(installs::Door::default());
     controllers.spawn(&mut tasks, Installations(installer.clone()), &shared);
-    let (place, places) = watch::channel(GroundPlaces::default());
-    tasks.spawn(seams::place(manifests.subscribe(), place, shutdown.clone()));
     let footing = Arc::new(Footing::open(&options.state_dir, places));
     controllers.spawn(&mut tasks, Volumes(docker.clone(), footing.clone()), &shared);
     let (follow, followed) = watch::channel(Followed::default());

@@ -202,9 +202,22 @@ fn forget_identifiers(things: &mut serde_json::Value) {
     match things {
         serde_json::Value::Array(items) => items.iter_mut().for_each(forget_identifiers),
         serde_json::Value::Object(fields) => {
-            for key in
-                ["id", "label", "since", "now", "trimmed", "local", "wellSince", "firstSeen", "engineRestarts", "used"]
-            {
+            for key in [
+                "id",
+                "label",
+                "since",
+                "now",
+                "trimmed",
+                "local",
+                "wellSince",
+                "firstSeen",
+                "engineRestarts",
+                "used",
+                "half",
+                "floor",
+                "generation",
+                "pair",
+            ] {
                 fields.remove(key);
             }
             if let Some(attached) = fields.get_mut("attached").filter(|it| it.is_object()) {
@@ -265,6 +278,30 @@ proptest! {
         for _ in 0..3 {
             support::pass(&world.reconciler(), &today.volumes());
         }
+        let trespasses = world.engine.trespasses();
+        prop_assert!(!trespasses.iter().any(|it| it.contains("on the bare")), "{:?}", trespasses);
+    }
+
+    /// A disk is mounted and goes again, before and while containers run on it.
+    #[test]
+    fn containers_on_disks_keep_the_laws(
+        earlier in files(),
+        drifts in drifts(4),
+        today in files(),
+        turns in proptest::collection::vec(any::<bool>(), 0..5),
+    ) {
+        let places = GroundPlaces { disks: [("media".to_owned(), "/srv/one".to_owned())].into(), ..today.places() };
+        let world = || {
+            let engine = machine(&earlier, &drifts);
+            engine.declare_places(places.clone());
+            disks::comes_and_goes(&engine, "/srv/one", &turns, || {
+                support::pass(&containers(&engine), &today.containers());
+            });
+            Fake::<Containers<FakeEngine>> { engine, start: |engine| containers(&engine) }
+        };
+        laws(world, &today.containers());
+        let world = world();
+        converges(&world, &today.containers());
         let trespasses = world.engine.trespasses();
         prop_assert!(!trespasses.iter().any(|it| it.contains("on the bare")), "{:?}", trespasses);
     }

@@ -2,7 +2,9 @@
 
 mod encryption;
 mod filesystem;
+mod mirror;
 mod rules;
+mod scrub;
 mod select;
 
 use kube::CustomResource;
@@ -13,7 +15,9 @@ use crate::{Condition, quantity::Bytes, volume::plain};
 
 pub use encryption::{Encryption, Passphrase, Tpm2};
 pub use filesystem::{Filesystem, MountOption};
+pub use mirror::Mirror;
 pub(crate) use rules::check_select;
+pub use scrub::{Scrub, ScrubStatus};
 pub use select::{Selector, Transport};
 
 /// A disk chosen by its properties, with a file system that is mounted at a place of the machine.
@@ -46,6 +50,9 @@ pub use select::{Selector, Transport};
 pub struct DiskSpec {
     /// The properties by which the disk is known. All that are given must be true of it, and of no other disk.
     pub select: Selector,
+    /// A second disk on which everything is kept as well. For btrfs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// What the disk holds.
     pub filesystem: Filesystem,
     /// The directory at which it is mounted, a place of its own such as `/srv/photos`. Swap has none.
@@ -85,6 +92,10 @@ pub struct DiskSpec {
     /// Tells the disk at once which blocks are free, as flash likes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trim: bool,
+    /// How often all that is stored is read and compared with its checksums, and mended where there is a second copy.
+    /// Monthly when left out. For btrfs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<Scrub>,
     /// From how full on it is told of, in percent.
     #[serde(default, skip_serializing_if = "Usage::is_default")]
     pub usage: Usage,
@@ -130,6 +141,9 @@ pub struct DiskStatus {
     /// How much is stored on it, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_percent: Option<u8>,
+    /// How the last scrub ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubStatus>,
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

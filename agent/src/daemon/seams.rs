@@ -195,13 +195,33 @@ pub(super) async fn declare(
     pass_on(manifests, of_images, declared, shutdown).await;
 }
 
-/// Says what the manifests say of mount points and directories, whenever that changes, until the shutdown.
-pub(super) async fn place(
+/// Says what the manifests say of mount points and directories, and only then passes them on. So who plans by a manifest
+/// knows of every disk that was declared along with it.
+pub(super) struct Place {
     manifests: watch::Receiver<Arc<Snapshot>>,
     places: watch::Sender<GroundPlaces>,
-    shutdown: CancellationToken,
-) {
-    pass_on(manifests, of_places, places, shutdown).await;
+    onward: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Place {
+    /// Returns it, the end at which places are heard, and the one at which the manifests come out.
+    pub(super) fn new(
+        mut manifests: watch::Receiver<Arc<Snapshot>>,
+    ) -> (Self, watch::Receiver<GroundPlaces>, watch::Receiver<Arc<Snapshot>>) {
+        let first = manifests.borrow_and_update().clone();
+        let (places, told) = watch::channel(of_places(&first));
+        let (onward, placed) = watch::channel(first);
+        (Self { manifests, places, onward }, told, placed)
+    }
+
+    /// Does so until the shutdown.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        while let Some(Ok(())) = shutdown.run_until_cancelled(self.manifests.changed()).await {
+            let now = self.manifests.borrow_and_update().clone();
+            self.places.send_replace(of_places(&now));
+            self.onward.send_replace(now);
+        }
+    }
 }
 
 fn of_places(snapshot: &Snapshot) -> GroundPlaces {

@@ -3,7 +3,10 @@
 mod fits;
 mod ground;
 mod luks;
+mod mount;
 mod names;
+mod pair;
+mod scrub;
 mod ticket;
 
 use std::future::Future;
@@ -19,7 +22,10 @@ pub use luks::{
     KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Unlocked, mapped, mapped_name,
     registers,
 };
+pub use mount::{Mount, MountSeen};
 pub use names::{human, label};
+pub use pair::{Alone, Half, HalfOrder, Mirrored, PairSeen, RebuildOrder};
+pub use scrub::ScrubSeen;
 pub use ticket::{Standing, Ticket};
 
 /// The label of a file system that is being made and was not looked over yet.
@@ -45,6 +51,13 @@ pub trait Disks: Send + Sync + 'static {
     /// Opens or closes an encrypted disk, or changes its keys. Where nothing opens it, that is remembered and told by the
     /// next look.
     fn turn_key(&self, subject: &str, order: &KeyOrder) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Begins to scrub a mounted file system, or goes on with what was broken off, and remembers when. It goes on by itself.
+    fn scrub_disk(&self, subject: &str, resumes: bool) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Begins to fill a disk in the place of the lost half of a mounted file system. A ticket is used up before the first
+    /// write. It goes on by itself.
+    fn rebuild_disk(&self, subject: &str, order: &RebuildOrder) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Begins to keep everything twice again that was written while a half was missing. It goes on by itself.
+    fn even_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Takes a mount of ours away, closes what was opened for it, and forgets both. What is on the disk stays.
     fn unmount_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
 }
@@ -135,6 +148,9 @@ pub struct DiskSeen {
     /// Where it or a partition of it is mounted; `swap` where it is used so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<String>,
+    /// What the half of a file system that it holds says of itself, where that is on several disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half: Option<Half>,
     /// The marks that we leave while we make a file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
@@ -245,51 +261,9 @@ pub struct MakeOrder {
     /// What is in our marks, if this goes on with what was begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
-}
-
-/// How a file system is mounted, or swap used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Mount {
-    /// The UUID by which it is found.
-    pub uuid: String,
-    /// What the kernel calls the disk or partition now.
-    pub device: String,
-    /// What it is.
-    pub filesystem: Filesystem,
-    /// Where; none for swap.
+    /// The second disk, if it is made on two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-    /// How, sorted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
-    /// The size of the whole disk that the file system fills, or that it had when it was first mounted.
-    pub disk_size: u64,
-}
-
-/// A mount of ours.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct MountSeen {
-    /// The manifest.
-    pub subject: String,
-    /// As it was asked for.
-    #[serde(flatten)]
-    pub mount: Mount,
-    /// True if it is there now, and is what was asked for.
-    pub present: bool,
-    /// True if its disk likes to be told which blocks are free, and is not told at once.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub trims: bool,
-    /// When it was told so last, or was mounted first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trimmed: Option<jiff::Timestamp>,
-    /// How many bytes it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<u64>,
-    /// How many of them are used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used: Option<u64>,
+    pub second: Option<Box<HalfOrder>>,
 }
 
 impl DiskSeen {

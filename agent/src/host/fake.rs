@@ -16,6 +16,7 @@ mod installs;
 mod links;
 mod locks;
 mod networks;
+mod pairs;
 mod secrets;
 mod settings;
 mod snapshots;

@@ -19,8 +19,10 @@
 mod choose;
 mod guard;
 mod keys;
+mod pair;
 mod plan;
 mod report;
+mod scrub;
 mod step;
 
 use std::{future::Future, sync::Arc};
@@ -60,6 +62,9 @@ impl<D: host::Disks> Reconciler for Disks<D> {
             Act::Remount { mount } => self.0.remount_disk(&step.subject, mount).await,
             Act::Grow { mount } => self.0.grow_disk(&step.subject, mount).await,
             Act::Trim { .. } => self.0.trim_disk(&step.subject).await,
+            Act::Scrub { resumes, .. } => self.0.scrub_disk(&step.subject, *resumes).await,
+            Act::Rebuild { order, .. } => self.0.rebuild_disk(&step.subject, order).await,
+            Act::Even { .. } => self.0.even_disk(&step.subject).await,
             Act::Unmount { .. } => self.0.unmount_disk(&step.subject).await,
         }
     }

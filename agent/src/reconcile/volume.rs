@@ -50,14 +50,12 @@ impl<V: host::Volumes, G: Grounds> Reconciler for Volumes<V, G> {
     }
 
     async fn apply(&self, step: &VolumeStep) -> Result<(), HostError> {
+        // The disk may have gone since the look, or its manifest come.
+        if let Some(bare) = step.bare(&self.1.grounds()) {
+            return Err(HostError::new(Reason::MountSourceMissing, plan::not_mounted(bare)));
+        }
         match &step.act {
-            Act::Create { spec } => {
-                // The disk may have gone since the look, or its manifest come.
-                if let Some(bare) = plan::bare(spec, &self.1.grounds()) {
-                    return Err(HostError::new(Reason::MountSourceMissing, plan::not_mounted(bare)));
-                }
-                self.0.create_volume(&step.subject, spec).await
-            }
+            Act::Create { spec } => self.0.create_volume(&step.subject, spec).await,
             Act::SetAccess { access } => self.0.set_access(&step.subject, access).await,
             Act::SetQuota { quota } => self.0.set_quota(&step.subject, quota.map(Bytes::get)).await,
             Act::Release { .. } => self.0.release_volume(&step.subject).await,

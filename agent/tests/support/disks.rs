@@ -14,7 +14,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
-    disk::{Encryption, Filesystem, MountOption, Passphrase, Selector, Tpm2},
+    disk::{Encryption, Filesystem, Mirror, MountOption, Passphrase, Selector, Tpm2},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -100,8 +100,12 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
     let options = vec(select(&[MountOption::NoAtime, MountOption::ReadOnly]), 0..2);
     let adopt = option::weighted(0.2, select(&UUIDS));
     let wipe = option::weighted(0.3, select(&TICKETS));
-    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe, encryption()).prop_map(
-        |(select, filesystem, place, options, adopt, wipe, encryption)| {
+    let mirror = option::weighted(0.3, (any::<bool>(), option::weighted(0.3, select(&TICKETS))));
+    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe, encryption(), mirror).prop_map(
+        |(select, filesystem, place, options, adopt, wipe, encryption, mirror)| {
+            if let Some((degraded, second)) = mirror {
+                return on_two(place, options, wipe, degraded, second.filter(|it| wipe != Some(it)));
+            }
             let is_swap = filesystem == Filesystem::Swap;
             DiskSpec {
                 select,
@@ -129,8 +133,50 @@ pub fn encryption() -> impl Strategy<Value = Option<Encryption>> {
     option::weighted(0.4, ways)
 }
 
+/// Returns what is asked of the first two disks together.
+fn on_two(
+    place: &str,
+    options: Vec<MountOption>,
+    wipe: Option<&str>,
+    degraded: bool,
+    second: Option<&str>,
+) -> DiskSpec {
+    let by = |serial: &str| Selector { serial: Some(serial.to_owned()), ..Selector::default() };
+    let mirror = Mirror { select: by(SERIALS[1]), degraded, wipe: second.map(str::to_owned) };
+    DiskSpec {
+        select: by(SERIALS[0]),
+        mirror: Some(mirror),
+        filesystem: Filesystem::Btrfs,
+        mount: Some(place.to_owned()),
+        options,
+        wipe: wipe.map(str::to_owned),
+        ..DiskSpec::default()
+    }
+}
+
 pub fn desired(wanted: &BTreeMap<&'static str, DiskSpec>) -> Desired<Disk> {
     Desired::complete(wanted.iter().map(|(name, spec)| Disk::new(name, spec.clone())).collect())
+}
+
+/// Lets a disk be mounted at a place, or be gone from it, in turns, with something done in between.
+pub fn comes_and_goes(engine: &Arc<FakeEngine>, at: &str, turns: &[bool], between: impl Fn()) {
+    let identity = Identity { serial: "Z9".to_owned(), wwn: String::new(), size: GIGABYTE };
+    let disk = DiskSeen { device: "sdz".to_owned(), seq: 90, identity, ends: Ends::Zero, ..DiskSeen::default() };
+    let select = Selector { serial: Some("Z9".to_owned()), ..Selector::default() };
+    let spec = DiskSpec { select, mount: Some(at.to_owned()), ..DiskSpec::default() };
+    let wanted = Desired::complete(vec![Disk::new("media", spec)]);
+    engine.plug_in(disk, "");
+    for comes in turns {
+        if *comes {
+            // It is made first, then mounted.
+            super::pass(&Disks(Arc::clone(engine)), &wanted);
+            super::pass(&Disks(Arc::clone(engine)), &wanted);
+        } else {
+            engine.lose_mounts();
+        }
+        engine.let_time_pass();
+        between();
+    }
 }
 
 impl Made {
@@ -171,6 +217,12 @@ impl Made {
     }
 }
 
+/// Returns the tickets that a manifest names.
+fn named(spec: &DiskSpec) -> impl Iterator<Item = &str> {
+    let second = spec.mirror.as_ref().and_then(|it| it.wipe.as_deref());
+    [spec.wipe.as_deref(), second].into_iter().flatten()
+}
+
 impl Room {
     /// Returns the room as a machine on which the manifests of an earlier day have begun to be kept.
     pub fn machine(&self) -> Arc<FakeEngine> {
@@ -205,8 +257,7 @@ impl Room {
             super::pass(&Disks(Arc::clone(&engine)), &desired(today));
         }
         assert_eq!(engine.trespasses(), Vec::<String>::new());
-        let named: BTreeSet<&str> =
-            self.earlier.values().chain(today.values()).filter_map(|spec| spec.wipe.as_deref()).collect();
+        let named: BTreeSet<&str> = self.earlier.values().chain(today.values()).flat_map(named).collect();
         let given: BTreeSet<u64> =
             self.tickets.iter().filter(|(ticket, _)| named.contains(ticket)).map(|(_, seq)| *seq).collect();
         for (seq, data) in engine.on_disks() {

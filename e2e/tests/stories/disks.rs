@@ -139,6 +139,14 @@ async fn a_disk_is_kept_erased_by_a_ticket_used_let_go_and_found_again() -> anyh
         machine.until_settled().await?;
         ensure!(reason(&machine, "media").await == "Mounted");
 
+        // A hand takes the mount away: it is mounted again, and who ran meanwhile is started anew to see it.
+        let before = engine.inspect("writer").await.context("no container")?.id;
+        run("umount", &["--lazy", &at.display().to_string()])?;
+        let wrote = |lines: &str| fs::read_to_string(at.join("hello")).is_ok_and(|text| text == lines);
+        machine.until("the container is on it again", async || wrote("hello\nhello\n")).await?;
+        machine.until_settled().await?;
+        ensure!(engine.inspect("writer").await.context("no container")?.id == before, "it was made anew");
+
         // The manifests go: the data stays, and no longer than the disk is there can anybody write to its place.
         machine.remove("writer.toml")?;
         machine.until("the container is gone", async || engine.inspect("writer").await.is_none()).await?;
@@ -153,7 +161,7 @@ async fn a_disk_is_kept_erased_by_a_ticket_used_let_go_and_found_again() -> anyh
         machine.write("writer.toml", &writer)?;
         machine
             .until("the container goes on", async || {
-                fs::read_to_string(at.join("hello")).is_ok_and(|text| text == "hello\nhello\n")
+                fs::read_to_string(at.join("hello")).is_ok_and(|text| text == "hello\nhello\nhello\n")
             })
             .await?;
         machine.until_settled().await?;

@@ -1,6 +1,6 @@
 //! Rules of a disk that a pattern can't say.
 
-use super::{Disk, Filesystem, Selector};
+use super::{Disk, Filesystem, Scrub, Selector};
 use crate::{
     parse::{Code, Path, Violation},
     volume::{machines_own, plain},
@@ -10,7 +10,8 @@ impl Disk {
     /// Checks the rules that go beyond the shape of single fields.
     pub fn validate(&self) -> Vec<Violation> {
         let mut out = Vec::new();
-        check_select(&self.spec.select, "piccolo disk list", &mut out);
+        check_select(&self.spec.select, Path::spec("select"), "piccolo disk list", &mut out);
+        self.mirror(&mut out);
         self.mount(&mut out);
         self.options(&mut out);
         self.encryption(&mut out);
@@ -19,11 +20,38 @@ impl Disk {
             let reason = "what is on the disk can't be both used and erased".to_owned();
             note(&mut out, Code::Conflict, Path::spec("wipe"), reason, "keep `adopt` or `wipe`, not both");
         }
+        if spec.scrub.is_some_and(|it| it != Scrub::Never) && spec.filesystem != Filesystem::Btrfs {
+            let reason = format!("{} keeps no checksums that a scrub could compare with", spec.filesystem.as_str());
+            note(&mut out, Code::Conflict, Path::spec("scrub"), reason, "take out `scrub`, or choose `btrfs`");
+        }
         if spec.usage.warn > spec.usage.full {
             let reason = format!("{} % is more than the {} % of `full`", spec.usage.warn, spec.usage.full);
             note(&mut out, Code::OutOfRange, Path::spec("usage").key("warn"), reason, "give `warn` the smaller number");
         }
         out
+    }
+
+    fn mirror(&self, out: &mut Vec<Violation>) {
+        let Some(mirror) = &self.spec.mirror else { return };
+        let at = || Path::spec("mirror");
+        check_select(&mirror.select, at().key("select"), "piccolo disk list", out);
+        if self.spec.filesystem != Filesystem::Btrfs {
+            let reason = format!("{} is not kept on two disks; btrfs is, by itself", self.spec.filesystem.as_str());
+            note(out, Code::Conflict, at(), reason, "write `filesystem = \"btrfs\"`, or take out `mirror`");
+        }
+        if self.spec.encryption.is_some() {
+            let reason = "what is kept on two disks is not encrypted here yet".to_owned();
+            note(out, Code::Conflict, at(), reason, "take out `mirror` or `encryption`");
+        }
+        if mirror.select == self.spec.select {
+            let reason = "it chooses the very disk that `select` does".to_owned();
+            note(out, Code::Conflict, at().key("select"), reason, "choose another disk");
+        }
+        if mirror.wipe.is_some() && mirror.wipe == self.spec.wipe {
+            let reason = "a ticket is for one disk alone".to_owned();
+            let help = "have `piccolo disk wipe-ticket` make one for each of the two";
+            note(out, Code::Conflict, at().key("wipe"), reason, help);
+        }
     }
 
     fn mount(&self, out: &mut Vec<Violation>) {
@@ -91,16 +119,16 @@ impl Disk {
 }
 
 /// Checks the properties by which a disk is chosen; the command lists the disks there are.
-pub(crate) fn check_select(select: &Selector, command: &str, out: &mut Vec<Violation>) {
+pub(crate) fn check_select(select: &Selector, at: Path, command: &str, out: &mut Vec<Violation>) {
     if select.is_empty() {
         let reason = "it chooses no disk, for it would fit every one".to_owned();
         let help = format!("give `serial`, `wwn` or `id` as `{command}` shows them");
-        note(out, Code::MissingKey, Path::spec("select"), reason, &help);
+        note(out, Code::MissingKey, at.clone(), reason, &help);
     }
     let texts = [("serial", &select.serial), ("wwn", &select.wwn), ("model", &select.model), ("id", &select.id)];
     for (key, text) in texts {
         let Some(text) = text else { continue };
-        let path = || Path::spec("select").key(key);
+        let path = || at.clone().key(key);
         if text.trim().is_empty() {
             let reason = format!("`{key}` is empty, and a disk without one can't be told from others");
             note(out, Code::WrongLength, path(), reason, &format!("leave it out, or write what `{command}` shows"));
@@ -114,8 +142,7 @@ pub(crate) fn check_select(select: &Selector, command: &str, out: &mut Vec<Viola
         && least > most
     {
         let reason = "`minSize` is greater than `maxSize`, so no disk fits".to_owned();
-        let path = Path::spec("select").key("minSize");
-        note(out, Code::OutOfRange, path, reason, "give `minSize` the smaller number");
+        note(out, Code::OutOfRange, at.key("minSize"), reason, "give `minSize` the smaller number");
     }
 }
 

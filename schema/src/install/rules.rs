@@ -20,7 +20,7 @@ impl Install {
                 help: format!("write `name = \"{}\"`", Self::NAME),
             });
         }
-        check_select(&self.spec.select, "piccolo install", &mut out);
+        check_select(&self.spec.select, Path::spec("select"), "piccolo install", &mut out);
         out
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
             let help = "give one of the two another `mount`, beside that of the other";
             out.push(clash((at, other), "mount", reason, help));
         }
-        if let Some(&(other, rival)) = others().find(|(_, other)| other.spec.select == disk.spec.select) {
+        let shares = |other: &Disk| other.spec.selectors().any(|it| disk.spec.selectors().any(|mine| mine == it));
+        if let Some(&(other, rival)) = others().find(|(_, other)| shares(other)) {
             let reason = format!("Disks `{}` and `{}` choose the same disk", disk.name(), rival.name());
             out.push(clash((at, other), "select", reason, "keep one of the two, or correct `select`"));
         }

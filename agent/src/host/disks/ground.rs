@@ -21,6 +21,9 @@ pub struct Ground {
     pub at: String,
     /// True if the disk is mounted there.
     pub mounted: bool,
+    /// When it was mounted, if that was by us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
     /// The volumes whose directories lie on it.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<String>,
@@ -46,7 +49,7 @@ impl Places {
             }
             let on_it = self.volumes.iter().filter(|(_, path)| lies_in(path, at)).map(|(name, _)| name.clone());
             let (volumes, mounted) = (on_it.collect(), is_mounted(disk, at));
-            grounds.push(Ground { disk: disk.clone(), at: at.clone(), mounted, volumes });
+            grounds.push(Ground { disk: disk.clone(), at: at.clone(), mounted, since: None, volumes });
         }
         grounds
     }

@@ -1,13 +1,16 @@
 use std::{collections::BTreeMap, future::Future};
 
+use piccolo_schema::disk::Filesystem;
+
 use super::{
     FakeEngine, Verb,
     locks::Locks,
+    pairs::Live,
     world::{World, gone},
 };
 use crate::host::{
-    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, HostError, KeyOrder, MakeOrder, Making,
-    Marker, Mount, MountSeen, Reason, Signature, Standing, Ticket,
+    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HostError, KeyOrder, MakeOrder,
+    Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
@@ -19,8 +22,12 @@ pub(super) struct Shelf {
     pub(super) disks: BTreeMap<u64, Slot>,
     pub(super) mounts: BTreeMap<String, MountSeen>,
     pub(super) locks: Locks,
-    tickets: BTreeMap<String, Ticket>,
+    pub(super) tickets: BTreeMap<String, Ticket>,
+    /// What is mounted of two disks, by its UUID.
+    pub(super) pairs: BTreeMap<String, Live>,
     making: BTreeMap<String, Making>,
+    /// When disks were mounted.
+    since: BTreeMap<String, jiff::Timestamp>,
     /// After how many steps makings break off.
     breaks_at: Option<u8>,
 }
@@ -29,7 +36,7 @@ pub(super) struct Shelf {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
     pub(super) seen: DiskSeen,
-    data: String,
+    pub(super) data: String,
     /// What is inside of what is encrypted.
     pub(super) inside: Vec<Signature>,
 }
@@ -86,6 +93,25 @@ impl Disks for FakeEngine {
         self.verb(Verb::MountDisk, |world| world.turn_key(subject, order)).await
     }
 
+    async fn scrub_disk(&self, subject: &str, _resumes: bool) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| {
+            let now = world.now();
+            let own = world.shelf.mounts.get_mut(subject).ok_or_else(|| gone(subject))?;
+            own.scrub = Some(ScrubSeen { begun: now, ended: true, ..ScrubSeen::default() });
+            world.count(None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rebuild_disk(&self, _subject: &str, order: &RebuildOrder) -> Result<(), HostError> {
+        self.verb(Verb::MakeDisk, |world| world.rebuild(order)).await
+    }
+
+    async fn even_disk(&self, subject: &str) -> Result<(), HostError> {
+        self.verb(Verb::MountDisk, |world| world.even(subject)).await
+    }
+
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {
         self.verb(Verb::UnmountDisk, |world| {
             world.take_away(subject);
@@ -121,9 +147,10 @@ impl FakeEngine {
     pub fn pull_out(&self, seq: u64) -> Option<(DiskSeen, String)> {
         let mut pulled = None;
         self.by_hand(|world| {
+            let carries_on = world.lose_half(seq);
             let Some(mut slot) = world.shelf.disks.remove(&seq) else { return };
             for own in world.shelf.mounts.values_mut().filter(|own| slot.seen.device_of(&own.mount.uuid).is_some()) {
-                own.present = false;
+                own.present &= carries_on;
             }
             slot.seen.mounted.clear();
             slot.shut();
@@ -182,9 +209,13 @@ impl World {
                 places.disks.entry(own.subject.clone()).or_insert_with(|| at.clone());
             }
         }
-        places.grounds(|disk, at| {
+        let mut grounds = places.grounds(|disk, at| {
             self.shelf.mounts.get(disk).is_some_and(|own| own.present && own.mount.at.as_deref() == Some(at))
-        })
+        });
+        for ground in grounds.iter_mut().filter(|it| it.mounted) {
+            ground.since = self.shelf.since.get(&ground.disk).copied();
+        }
+        grounds
     }
 
     /// Nobody may start a container beside a disk that is not mounted.
@@ -199,7 +230,12 @@ impl World {
     fn disks_view(&self) -> DisksView {
         DisksView {
             disks: self.shelf.disks.values().map(|slot| slot.seen.clone()).collect(),
-            mounts: self.shelf.mounts.values().cloned().collect(),
+            mounts: self
+                .shelf
+                .mounts
+                .values()
+                .map(|own| MountSeen { pair: self.pair_seen(&own.mount), ..own.clone() })
+                .collect(),
             tickets: self.shelf.tickets.values().cloned().collect(),
             making: self.shelf.making.values().cloned().collect(),
             unlocked: self.shelf.locks.unlocked(),
@@ -216,12 +252,15 @@ impl World {
         }
         let leave = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get(it));
         let leave = leave.is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
-        let begun = self.shelf.making.get(subject).filter(|it| Some(&it.nonce) == order.resumes.as_ref());
+        let begun = self.shelf.making.get(subject).filter(|it| Some(&it.nonce) == order.resumes.as_ref()).cloned();
         let in_use = slot.seen.system || !slot.seen.holders.is_empty() || !slot.seen.mounted.is_empty();
         if in_use || !(leave || begun.is_some() || slot.seen.is_blank()) {
             self.trespasses.push(format!("format {}", order.device));
         }
-        let nonce = begun.map_or_else(|| format!("{}-{}", order.seq, order.label), |it| it.nonce.clone());
+        if let Some(half) = order.second.as_ref().map(|it| order.of_half(it)) {
+            self.make_half(subject, &half)?;
+        }
+        let nonce = begun.as_ref().map_or_else(|| format!("{}-{}", order.seq, order.label), |it| it.nonce.clone());
         let before = begun.and_then(|it| it.ticket.clone());
         if let Some(ticket) = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it)) {
             ticket.used = Some(now);
@@ -241,18 +280,58 @@ impl World {
         if last < STAGES { Err(HostError::new(Reason::Failed, "It broke off")) } else { Ok(()) }
     }
 
+    /// Begins a making on the second disk.
+    fn make_half(&mut self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+        let (now, name) = (self.now(), DisksView::second(subject));
+        let slot = self.shelf.disks.get(&order.seq).ok_or_else(|| gone(&order.device))?;
+        if slot.seen.identity != order.identity || slot.seen.digest() != order.digest {
+            return Err(HostError::new(Reason::Refused, "The second disk is not as it was"));
+        }
+        let leave = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
+        let is_left = leave.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
+        let begun = self.shelf.making.get(&name).filter(|it| Some(&it.nonce) == order.resumes.as_ref());
+        let in_use = slot.seen.system || !slot.seen.holders.is_empty() || !slot.seen.mounted.is_empty();
+        if in_use || !(is_left || begun.is_some() || slot.seen.is_blank()) {
+            self.trespasses.push(format!("format {}", order.device));
+        }
+        if let Some(ticket) = leave {
+            ticket.used = Some(now);
+        }
+        let nonce = format!("{}-{}", order.seq, order.label);
+        let ticket = order.ticket.clone().or_else(|| begun.and_then(|it| it.ticket.clone()));
+        let making = Making { subject: name.clone(), identity: order.identity.clone(), nonce, ticket };
+        self.shelf.making.insert(name, making);
+        Ok(())
+    }
+
     /// Does one step of a making.
     fn advance(&mut self, subject: &str, order: &MakeOrder, nonce: &str, stage: u8) {
         if stage == STAGES {
             self.shelf.making.remove(subject);
+            self.shelf.making.remove(&DisksView::second(subject));
             return;
         }
+        if let Some(half) = &order.second {
+            let second = self.shelf.making.get(&DisksView::second(subject)).map(|it| it.nonce.clone());
+            self.advance_one(subject, &order.of_half(half), &second.unwrap_or_default(), stage, Some((order.seq, 2)));
+            self.advance_one(subject, order, nonce, stage, Some((order.seq, 1)));
+        } else {
+            self.advance_one(subject, order, nonce, stage, None);
+        }
+    }
+
+    /// Does it on one disk, which may be a half of something with the name of the first.
+    fn advance_one(&mut self, subject: &str, order: &MakeOrder, nonce: &str, stage: u8, half: Option<(u64, u64)>) {
         let Some(slot) = self.shelf.disks.get_mut(&order.seq) else { return };
         let seen = &mut slot.seen;
         let made = |label: &str| Signature {
             offset: 1080,
             kind: order.filesystem.as_str().to_owned(),
-            uuid: Some(format!("0000{:04x}-{}", order.seq, order.label.trim_start_matches("pic-"))),
+            uuid: Some(format!(
+                "0000{:04x}-{}",
+                half.map_or(order.seq, |(first, _)| first),
+                order.label.trim_start_matches("pic-")
+            )),
             label: Some(label.to_owned()),
         };
         match stage {
@@ -268,6 +347,8 @@ impl World {
             4 => {
                 seen.marker = None;
                 seen.signatures = vec![made(HALF_MADE)];
+                let uuid = format!("half-{}", order.seq);
+                seen.half = half.map(|(_, number)| Half { uuid, number, of: 2, generation: 1 });
             }
             _ => seen.signatures = vec![made(&order.label)],
         }
@@ -277,19 +358,28 @@ impl World {
         let found = |slot: &&mut Slot| slot.seen.device_of(&mount.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(found).ok_or_else(|| gone(&mount.uuid))?;
         let at = mount.at.clone().unwrap_or_else(|| "swap".to_owned());
-        if !slot.seen.mounted.contains(&at) {
+        if mount.mirror.is_none() && !slot.seen.mounted.contains(&at) {
             slot.seen.mounted.push(at);
+        }
+        self.mount_pair(mount, &mount.at.clone().unwrap_or_default());
+        let was_there = self.shelf.mounts.get(subject).is_some_and(|own| own.present && own.mount.at == mount.at);
+        if !was_there {
+            let now = self.now();
+            self.shelf.since.insert(subject.to_owned(), now);
         }
         let own = MountSeen {
             subject: subject.to_owned(),
             mount: mount.clone(),
             present: true,
             trims: true,
+            scrub: (mount.filesystem == Filesystem::Btrfs)
+                .then(|| ScrubSeen { begun: self.now(), ..ScrubSeen::default() }),
             ..MountSeen::default()
         };
         self.shelf.mounts.insert(subject.to_owned(), own);
         // What is mounted was made to its end.
         self.shelf.making.remove(subject);
+        self.shelf.making.remove(&DisksView::second(subject));
         self.count(None);
         Ok(())
     }
@@ -298,6 +388,7 @@ impl World {
     fn take_away(&mut self, subject: &str) {
         let Some(own) = self.shelf.mounts.get_mut(subject) else { return };
         own.present = false;
+        self.shelf.pairs.remove(&own.mount.uuid);
         let at = own.mount.at.clone().unwrap_or_else(|| "swap".to_owned());
         for slot in self.shelf.disks.values_mut().filter(|slot| slot.seen.device_of(&own.mount.uuid).is_some()) {
             slot.seen.mounted.retain(|it| *it != at);

@@ -5,6 +5,7 @@ mod check;
 mod content;
 mod encrypt;
 mod footing;
+mod halves;
 mod hands;
 mod key;
 mod keyring;
@@ -13,6 +14,7 @@ mod locks;
 mod make;
 mod outside;
 mod place;
+mod scrub;
 mod table;
 mod tree;
 
@@ -32,7 +34,7 @@ use self::{
     locks::Refused,
 };
 use super::{program, volumes::blocking};
-use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, Ticket};
+use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, RebuildOrder, Ticket};
 
 pub use footing::Footing;
 pub use keyring::Keyring;
@@ -148,6 +150,7 @@ impl Disks for Drives {
         let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()), keys };
         let made = self.ask(request).await;
         self.known().forget(&order.device);
+        order.second.iter().for_each(|it| self.known().forget(&it.device));
         self.hint.notify_one();
         made.map(drop)
     }
@@ -180,6 +183,29 @@ impl Disks for Drives {
         self.known().forget(&order.device);
         self.hint.notify_one();
         turned
+    }
+
+    async fn scrub_disk(&self, subject: &str, resumes: bool) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.ask(Request::Scrub { subject: subject.to_owned(), resumes }).await?;
+        self.hint.notify_one();
+        Ok(())
+    }
+
+    async fn rebuild_disk(&self, subject: &str, order: &RebuildOrder) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let request = Request::Rebuild { subject: subject.to_owned(), order: Box::new(order.clone()) };
+        let begun = self.ask(request).await;
+        self.known().forget(&order.onto.device);
+        self.hint.notify_one();
+        begun.map(drop)
+    }
+
+    async fn even_disk(&self, subject: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        self.ask(Request::Even { subject: subject.to_owned() }).await?;
+        self.hint.notify_one();
+        Ok(())
     }
 
     async fn unmount_disk(&self, subject: &str) -> Result<(), HostError> {

@@ -2,16 +2,21 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
+    io::{Read as _, Seek as _},
     process::{Output, Stdio},
     time::Duration,
 };
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::process::Command;
 
 use crate::host::{HostError, Reason};
 
 /// How much of what a program complains about is told.
 const MOST_WORDS: usize = 300;
+/// How much of it is read.
+const MOST_COMPLAINT: u64 = 4096;
 
 /// Prepares a program that is killed when nobody waits for it any more, and that speaks no language but English.
 pub(super) fn program(name: &str) -> Command {
@@ -46,6 +51,31 @@ pub(super) async fn ended<A: AsRef<OsStr>>(
         Err(_) => Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
         Ok(Err(error)) => Err(not_started(name, &error)),
         Ok(Ok(output)) => Ok(output),
+    }
+}
+
+/// Runs a program to its end that leaves another one behind, which holds what this one writes to. So what it complains
+/// about goes to a file in memory.
+pub(super) async fn begun<A: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = A> + Send,
+    patience: Duration,
+) -> Result<(), HostError> {
+    let memory = memfd_create("complaint", MemfdFlags::CLOEXEC);
+    let mut complaint = File::from(memory.map_err(|error| not_started(name, &error.into()))?);
+    let taken = complaint.try_clone().map_err(|error| not_started(name, &error))?;
+    let mut command = program(name);
+    command.args(arguments).stderr(taken);
+    match tokio::time::timeout(patience, command.status()).await {
+        Err(_) => Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
+        Ok(Err(error)) => Err(not_started(name, &error)),
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(_)) => {
+            let mut words = Vec::new();
+            let read = complaint.rewind().and_then(|()| complaint.take(MOST_COMPLAINT).read_to_end(&mut words));
+            drop(read);
+            Err(failed(name, &words))
+        }
     }
 }
 

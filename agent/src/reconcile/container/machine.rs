@@ -151,6 +151,13 @@ impl<'a> Machine<'a> {
         self.grounds.iter().filter(|ground| spec.mounts.iter().any(|mount| ground.carries(mount)))
     }
 
+    /// Returns a disk that was mounted after this container was started, which therefore runs without it.
+    pub(super) fn came_after(&self, seen: &ContainerSeen, spec: &ContainerSpec) -> Option<&'a Ground> {
+        let (began, now) = seen.since.zip(self.updates.now)?;
+        // What was mounted in a time that is still to come was written down by a clock that has been set since.
+        self.grounds_of(spec).find(|it| it.mounted && it.since.is_some_and(|since| since > began && since <= now))
+    }
+
     /// Returns what a container is to be limited to. One that stands on a disk is never started by the engine itself,
     /// which knows nothing of disks and would start it beside one that is not mounted.
     pub(super) fn limits(&self, spec: &ContainerSpec) -> Limits {

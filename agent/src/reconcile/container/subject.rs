@@ -112,6 +112,9 @@ impl<'a> Subject<'a> {
                 named?;
                 given?;
                 self.stands_firm()?;
+                if self.machine.came_after(kept, self.spec).is_some() {
+                    return self.step_onto_its_disk(kept);
+                }
                 return self.begin(kept);
             }
             _ => {}
@@ -295,6 +298,16 @@ impl<'a> Subject<'a> {
     /// The same for one that runs: it is left running, as a stop would mend nothing, and its disk may come back.
     fn stands_firm(&self) -> Halt {
         self.mounted("it runs on, but what it writes there is lost or refused")
+    }
+
+    /// Plans for one that was started before a disk of its was mounted: it still sees what was there without the disk.
+    fn step_onto_its_disk(&mut self, kept: &ContainerSeen) -> Halt {
+        self.network_is_there()?;
+        self.pass_gate()?;
+        self.ports_are_guarded(&kept.id)?;
+        self.follows = true;
+        self.acts.push(Act::stop(kept));
+        self.start(&kept.id)
     }
 
     fn mounted(&self, so: &str) -> Halt {

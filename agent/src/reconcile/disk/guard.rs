@@ -23,6 +23,8 @@ pub struct Case<'a> {
     pub disk: &'a DiskSeen,
     /// All that is seen.
     pub view: &'a DisksView,
+    /// Where a file system is on two disks: the other one, if it is there, and whether this is the second.
+    pub pair: Option<(Option<u64>, bool)>,
 }
 
 /// What is done with a disk.
@@ -119,7 +121,9 @@ impl<'a> Case<'a> {
     fn goes_on(self) -> Result<Option<String>, (&'static str, String)> {
         let (disk, name) = (self.disk, self.name);
         let half = disk.whole().is_some_and(|it| it.label.as_deref() == Some(HALF_MADE));
-        let record = self.view.making.iter().find(|it| it.subject == name && it.identity == disk.identity);
+        let second = self.pair.is_some_and(|(_, second)| second).then(|| DisksView::second(name));
+        let subject = second.as_deref().unwrap_or(name);
+        let record = self.view.making.iter().find(|it| it.subject == subject && it.identity == disk.identity);
         let Some(record) = record else {
             return if half || disk.marker.is_some() {
                 Err(self.half_made("there is no record of it"))
@@ -167,7 +171,10 @@ impl<'a> Case<'a> {
         if own.is_none() {
             self.is_known()?;
             self.is_free(false)?;
-            let shares = |other: &&DiskSeen| other.seq != self.disk.seq && other.holds(&uuid).is_some();
+            let half = self.pair.and_then(|(other, _)| other);
+            let shares = |other: &&DiskSeen| {
+                other.seq != self.disk.seq && Some(other.seq) != half && other.holds(&uuid).is_some()
+            };
             if let Some(twin) = self.view.disks.iter().find(shares) {
                 let message = format!("{} holds the same file system {uuid}, as a copy does; unplug one", twin.name());
                 return Err(("DuplicateUuid", message));
@@ -266,6 +273,10 @@ impl<'a> Case<'a> {
     /// Returns an error if the disk has another size than when this manifest first used it.
     fn has_its_size(self) -> Result<(), (&'static str, String)> {
         let (now, disk) = (self.disk.identity.size, self.disk);
+        if self.pair.is_some() {
+            // Each may have a size of its own.
+            return Ok(());
+        }
         let Some(before) = self.own().map(|it| it.mount.disk_size).filter(|before| *before != now) else {
             return Ok(());
         };

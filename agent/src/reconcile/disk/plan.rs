@@ -8,10 +8,12 @@ use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
     keys::{Inside, inside, keys},
+    pair::Pair,
+    scrub,
     step::{Act, DiskStep},
 };
 use crate::{
-    host::{DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mount, disk_label, mapped_name},
+    host::{DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, disk_label, mapped_name},
     reconcile::{Plan, Waiting},
 };
 
@@ -62,22 +64,22 @@ fn one<'a>(
     complete: bool,
 ) -> Result<Vec<Act>, (&'static str, String)> {
     taken.place(name, spec)?;
-    let disk = choose(name, spec, view)?;
-    let first = *taken.disks.entry(disk.seq).or_insert(name);
-    if first != name {
-        let message = format!("{} is the disk of the Disk manifest `{first}`; correct `select`", disk.name());
-        return Err(("DiskTaken", message));
+    if let Some(pair) = Pair::find(name, spec, view) {
+        pair.disks().try_for_each(|it| taken.disk(name, it))?;
+        return pair.plan(complete);
     }
-    match guard(Case { name, spec, disk, view }) {
+    let disk = choose(name, spec, view)?;
+    taken.disk(name, disk)?;
+    match guard(Case { name, spec, disk, view, pair: None }) {
         Verdict::Leave(reason, message) => Err((reason, message)),
-        Verdict::Make { .. } if !complete => {
-            let message = "A manifest can't be read, which may mean the same disk; mend it, then the disk is made";
-            Err(("ManifestsIncomplete", message.to_owned()))
-        }
+        Verdict::Make { .. } if !complete => Err(incomplete()),
         Verdict::Make { ticket, resumes } => Ok(vec![make(name, spec, disk, ticket, resumes)]),
         Verdict::Close { device, uuid } => Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close } }]),
         Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
-        Verdict::Use { uuid, device, .. } => Ok(put_in_place(name, spec, disk, (uuid, device), view)),
+        Verdict::Use { uuid, device, .. } => {
+            let size = disk.identity.size;
+            Ok(put_in_place(name, spec, disk, Found { uuid, device, size, mirror: None }, view))
+        }
     }
 }
 
@@ -90,7 +92,7 @@ fn encrypted(
 ) -> Result<Vec<Act>, (&'static str, String)> {
     let found = match inside(name, spec, (disk, uuid), view)? {
         Inside::First(act) => return Ok(vec![act]),
-        Inside::There(uuid, device) => (uuid, device),
+        Inside::There(uuid, device) => Found { uuid, device, size: disk.identity.size, mirror: None },
     };
     let mut acts = put_in_place(name, spec, disk, found, view);
     if matches!(acts.first(), Some(Act::Unmount { .. })) {
@@ -103,7 +105,28 @@ fn encrypted(
     }
 }
 
-fn make(name: &str, spec: &DiskSpec, disk: &DiskSeen, ticket: Option<String>, resumes: Option<String>) -> Act {
+/// What a disk, or two, hold that is to be used.
+pub(super) struct Found {
+    pub(super) uuid: String,
+    /// The disk or partition that holds it.
+    pub(super) device: String,
+    /// How much room there is for it.
+    pub(super) size: u64,
+    pub(super) mirror: Option<Mirrored>,
+}
+
+pub(super) fn incomplete() -> (&'static str, String) {
+    let message = "A manifest can't be read, which may mean the same disk; mend it, then the disk is made";
+    ("ManifestsIncomplete", message.to_owned())
+}
+
+pub(super) fn make(
+    name: &str,
+    spec: &DiskSpec,
+    disk: &DiskSeen,
+    ticket: Option<String>,
+    resumes: Option<String>,
+) -> Act {
     let order = MakeOrder {
         device: disk.device.clone(),
         seq: disk.seq,
@@ -115,16 +138,17 @@ fn make(name: &str, spec: &DiskSpec, disk: &DiskSeen, ticket: Option<String>, re
         encryption: spec.encryption.clone(),
         ticket,
         resumes,
+        second: None,
     };
     Act::Make { order: Box::new(order), what: disk.name(), content: disk.content() }
 }
 
 /// Plans for a disk that holds what it should.
-fn put_in_place(
+pub(super) fn put_in_place(
     name: &str,
     spec: &DiskSpec,
     disk: &DiskSeen,
-    (uuid, device): (String, String),
+    Found { uuid, device, size, mirror }: Found,
     view: &DisksView,
 ) -> Vec<Act> {
     let own = view.mounts.iter().find(|it| it.subject == name);
@@ -136,7 +160,8 @@ fn put_in_place(
         filesystem: spec.filesystem,
         at: spec.plain_mount(),
         options: if spec.plain_mount().is_some() { spec.mount_options() } else { trim_alone(spec) },
-        disk_size: disk.identity.size.min(filled),
+        disk_size: size.min(filled),
+        mirror,
     };
     let Some(own) = own else {
         return vec![Act::Mount { mount }];
@@ -147,7 +172,7 @@ fn put_in_place(
     if !own.present {
         return vec![Act::Mount { mount }];
     }
-    if own.mount.device != mount.device {
+    if own.mount.device != mount.device || own.mount.mirror != mount.mirror {
         // It is there, and the kernel calls its device otherwise than when it was written down. That is written down
         // first, with the options that it has, so that those asked for are still seen to differ.
         return vec![Act::Mount { mount: Mount { options: own.mount.options.clone(), ..mount } }];
@@ -159,15 +184,16 @@ fn put_in_place(
     let is_inside = mapped_name(&mount.device).is_some()
         && disk.luks.iter().any(|it| it.device == disk.device && it.opened.is_some());
     let is_whole = mount.device == disk.device || is_inside;
-    let can_grow = mount.at.is_some() && is_whole && !reads_only(&mount) && !disk.read_only;
-    if can_grow && disk.identity.size > mount.disk_size {
-        return vec![Act::Grow { mount: Mount { disk_size: disk.identity.size, ..mount } }];
+    let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
+    let can_grow = mount.at.is_some() && is_whole && !lacks && !reads_only(&mount) && !disk.read_only;
+    if can_grow && size > mount.disk_size {
+        return vec![Act::Grow { mount: Mount { disk_size: size, ..mount } }];
     }
     let told = |last: jiff::Timestamp| view.now.duration_since(last) < TRIMMED_EVERY;
     if let Some(at) = mount.at.filter(|_| own.trims && !own.trimmed.is_some_and(told)) {
         return vec![Act::Trim { at }];
     }
-    Vec::new()
+    scrub::due(spec, own, view.now).into_iter().collect()
 }
 
 fn reads_only(mount: &Mount) -> bool {
@@ -179,6 +205,16 @@ fn trim_alone(spec: &DiskSpec) -> Vec<String> {
 }
 
 impl<'a> Taken<'a> {
+    /// Takes a disk for a manifest. The first by name has it.
+    fn disk(&mut self, name: &'a str, disk: &DiskSeen) -> Result<(), (&'static str, String)> {
+        let first = *self.disks.entry(disk.seq).or_insert(name);
+        if first != name {
+            let message = format!("{} is the disk of the Disk manifest `{first}`; correct `select`", disk.name());
+            return Err(("DiskTaken", message));
+        }
+        Ok(())
+    }
+
     /// Takes a place for a manifest. The first by name has it, with all above and below.
     fn place(&mut self, name: &'a str, spec: &DiskSpec) -> Result<(), (&'static str, String)> {
         let Some(at) = spec.plain_mount() else { return Ok(()) };

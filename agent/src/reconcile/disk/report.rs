@@ -7,6 +7,8 @@ use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
     keys::is_retrieved,
+    pair::Pair,
+    scrub,
 };
 use crate::{
     host::{DiskSeen, DisksView, LuksSeen, MountSeen, OpenedBy, disk_label, human},
@@ -61,13 +63,18 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
             notes.push(Note { name: "DiskFilling", reason: "FillsUp", message });
         }
     }
-    let Ok(disk) = choose(name, spec, view) else { return notes };
-    if let Some(failing) = &disk.failing {
-        let message = format!("{failing}; copy what is on it, and replace it");
-        notes.push(Note { name: "DiskFailing", reason: "SelfTest", message });
+    notes.extend(own(manifest, view).and_then(scrub::found));
+    if let Some(pair) = Pair::find(name, spec, view) {
+        notes.extend(pair.trouble().map(|(reason, message)| Note { name: "DiskDegraded", reason, message }));
+        notes.extend(pair.disks().filter_map(failing));
+        let spent = pair.spent().map(str::to_owned);
+        notes.extend(spent.map(|message| Note { name: "TicketWorthless", reason: "Spent", message }).take(1));
+        return notes;
     }
+    let Ok(disk) = choose(name, spec, view) else { return notes };
+    notes.extend(failing(disk));
     notes.extend(luks(manifest, disk).and_then(|luks| recovery(manifest, luks, view.now)));
-    if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view }) {
+    if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view, pair: None }) {
         notes.push(Note { name: "TicketWorthless", reason: "Spent", message });
     }
     notes
@@ -123,6 +130,12 @@ fn encryption(luks: &LuksSeen) -> Option<EncryptionStatus> {
     })
 }
 
+fn failing(disk: &DiskSeen) -> Option<Note> {
+    let failing = disk.failing.as_ref()?;
+    let message = format!("{failing}; copy what is on it, and replace it");
+    Some(Note { name: "DiskFailing", reason: "SelfTest", message })
+}
+
 fn own<'a>(manifest: &Disk, view: &'a DisksView) -> Option<&'a MountSeen> {
     view.mounts.iter().find(|it| it.present && it.subject == manifest.name())
 }
@@ -142,6 +155,7 @@ fn status(disk: Option<&DiskSeen>, own: Option<&MountSeen>) -> DiskStatus {
         uuid: own.map(|it| it.mount.uuid.clone()),
         mount: own.and_then(|it| it.mount.at.clone()),
         used_percent: own.and_then(percent),
+        scrub: own.and_then(scrub::status),
         ..DiskStatus::default()
     }
 }

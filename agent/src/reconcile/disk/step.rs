@@ -3,7 +3,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 
 use crate::{
-    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, human},
+    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, RebuildOrder, human},
     reconcile::{Disruption, Step},
 };
 
@@ -57,11 +57,42 @@ pub enum Act {
         /// Where it is mounted.
         at: String,
     },
+    /// Begins to read all that is stored and to compare it with its checksums.
+    Scrub {
+        /// Where it is mounted.
+        at: String,
+        /// True if it goes on with what was broken off.
+        resumes: bool,
+    },
+    /// Begins to fill a disk in the place of a lost half.
+    Rebuild {
+        /// How, and which disk.
+        order: Box<RebuildOrder>,
+        /// The disk, for people.
+        what: String,
+        /// What is on it, for people.
+        content: String,
+    },
+    /// Begins to keep everything twice again.
+    Even {
+        /// Where it is mounted.
+        at: String,
+    },
     /// Takes the mount away. What is on the disk stays.
     Unmount {
         /// Where; none for swap.
         at: Option<String>,
     },
+}
+
+impl Act {
+    fn uses_a_ticket(&self) -> bool {
+        match self {
+            Self::Make { order, .. } => order.tickets().next().is_some(),
+            Self::Rebuild { order, .. } => order.onto.ticket.is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl Step for DiskStep {
@@ -74,13 +105,13 @@ impl Step for DiskStep {
     }
 
     fn is_follow_up(&self) -> bool {
-        // A disk that grew, and a week that passed, are nobody's change of what is declared.
-        matches!(self.act, Act::Grow { .. } | Act::Trim { .. })
+        // A disk that grew, and weeks that passed, are nobody's change of what is declared.
+        matches!(self.act, Act::Grow { .. } | Act::Trim { .. } | Act::Scrub { .. } | Act::Even { .. })
     }
 
     fn disruption(&self) -> Disruption {
         match &self.act {
-            Act::Make { order, what, content } if order.ticket.is_some() => {
+            Act::Make { what, content, .. } | Act::Rebuild { what, content, .. } if self.act.uses_a_ticket() => {
                 Disruption::Erases(format!("{content} on {what}"))
             }
             _ => Disruption::None,
@@ -88,10 +119,7 @@ impl Step for DiskStep {
     }
 
     fn loses(&self) -> Option<&'static str> {
-        match &self.act {
-            Act::Make { order, .. } if order.ticket.is_some() => Some("what is on the disk"),
-            _ => None,
-        }
+        self.act.uses_a_ticket().then_some("what is on the disk")
     }
 
     fn is_transfer(&self) -> bool {
@@ -108,16 +136,29 @@ impl Display for DiskStep {
                 let as_what = if order.encryption.is_some() { "encrypted " } else { "" };
                 let filesystem = order.filesystem.as_str();
                 write!(f, "{go_on}format disk {name} as {as_what}{filesystem} ({what}, with {content})")?;
-                order.ticket.as_ref().map_or(Ok(()), |ticket| write!(f, " by {ticket}"))
+                by(f, order.tickets())
             }
             Act::Key { order } => key(f, name, &order.act),
             Act::Mount { mount } => match &mount.at {
-                Some(at) => write!(f, "mount disk {name} at {at} ({})", mount.options.join(",")),
+                Some(at) => {
+                    let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
+                    let alone = if lacks { ", one half alone" } else { "" };
+                    write!(f, "mount disk {name} at {at} ({}{alone})", mount.options.join(","))
+                }
                 None => write!(f, "use disk {name} as swap"),
             },
             Act::Remount { mount } => write!(f, "mount disk {name} anew with {}", mount.options.join(",")),
             Act::Grow { mount } => write!(f, "grow disk {name} to {}", human(mount.disk_size)),
             Act::Trim { at } => write!(f, "tell disk {name} what is free of {at}"),
+            Act::Scrub { at, resumes } => {
+                let begin = if *resumes { "go on to scrub" } else { "scrub" };
+                write!(f, "{begin} disk {name} at {at}")
+            }
+            Act::Rebuild { order, what, content } => {
+                write!(f, "fill a half of disk {name} anew ({what}, with {content})")?;
+                by(f, order.onto.ticket.iter())
+            }
+            Act::Even { at } => write!(f, "keep all of disk {name} at {at} twice again"),
             Act::Unmount { at: Some(at) } => write!(f, "unmount disk {name} from {at}; its data stays on it"),
             Act::Unmount { at: None } => write!(f, "use disk {name} as swap no longer"),
         }
@@ -132,4 +173,9 @@ fn key(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
         KeyAct::Add { key: NewKey::Passphrase(it), .. } => write!(f, "let the secret {it} open disk {name}"),
         KeyAct::Remove { slot, what, .. } => write!(f, "let {what} in slot {slot} open disk {name} no longer"),
     }
+}
+
+fn by<'a, T: Iterator<Item = &'a String>>(f: &mut fmt::Formatter<'_>, tickets: T) -> fmt::Result {
+    let tickets: Vec<&str> = tickets.map(String::as_str).collect();
+    if tickets.is_empty() { Ok(()) } else { write!(f, " by {}", tickets.join(" and ")) }
 }

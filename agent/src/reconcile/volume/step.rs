@@ -3,7 +3,11 @@ use std::fmt::{self, Display};
 use piccolo_schema::{VolumeSpec, quantity::Bytes};
 use serde::Serialize;
 
-use crate::{host::Access, reconcile::Step};
+use super::plan;
+use crate::{
+    host::{Access, Ground},
+    reconcile::Step,
+};
 
 /// One change to a volume.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +43,20 @@ pub enum Act {
         /// The directory that it stands on.
         path: String,
     },
+}
+
+impl VolumeStep {
+    /// Returns the disk that is not mounted, if the step would touch its bare mount point.
+    pub(super) fn bare<'a>(&self, grounds: &'a [Ground]) -> Option<&'a Ground> {
+        match &self.act {
+            Act::Create { spec } => plan::bare(spec, grounds),
+            Act::SetAccess { .. } | Act::SetQuota { .. } => {
+                grounds.iter().find(|it| !it.mounted && it.volumes.contains(&self.subject))
+            }
+            // The engine forgets a record, and looks at no directory.
+            Act::Release { .. } => None,
+        }
+    }
 }
 
 impl Step for VolumeStep {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock, file,
-    host::{DiskSeen, HostError, Making, Mount, Reason, Standing, Ticket},
+    host::{DiskSeen, DisksView, HostError, Making, Mount, Reason, Standing, Ticket},
 };
 
 /// How long a ticket is remembered after it was made, so that a manifest that names it is told why it means nothing.
@@ -35,10 +35,14 @@ pub(super) struct Page {
     pub(super) mounts: BTreeMap<String, Mount>,
     pub(super) tickets: Vec<Ticket>,
     pub(super) making: Vec<Making>,
+    /// When disks were mounted, by subject.
+    pub(super) since: BTreeMap<String, Timestamp>,
     /// When disks were told what is free of them, by subject.
     pub(super) trimmed: BTreeMap<String, Timestamp>,
     /// What we opened of encrypted disks, below `/dev`, by subject.
     pub(super) unlocked: BTreeMap<String, String>,
+    /// When scrubs were begun, by subject.
+    pub(super) scrubbed: BTreeMap<String, Timestamp>,
 }
 
 impl Book {
@@ -59,8 +63,29 @@ impl Book {
         self.change(|page| {
             page.mounts.insert(subject.to_owned(), mount.clone());
             page.trimmed.entry(subject.to_owned()).or_insert_with(clock::now);
+            page.scrubbed.entry(subject.to_owned()).or_insert_with(clock::now);
             // What is mounted was made to its end.
-            page.making.retain(|it| it.subject != subject);
+            let second = DisksView::second(subject);
+            page.making.retain(|it| it.subject != subject && it.subject != second);
+            Ok(())
+        })
+    }
+
+    /// Writes down that a disk becomes a part of what is mounted.
+    pub(super) fn joined(&self, subject: &str, seq: u64) -> Result<(), HostError> {
+        self.change(|page| {
+            if let Some(mirror) = page.mounts.get_mut(subject).and_then(|it| it.mirror.as_mut()) {
+                mirror.seqs.push(seq);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes down what is about to be mounted. That comes first: who stands on it sees no mount before.
+    pub(super) fn mounts(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        self.mounted(subject, mount)?;
+        self.change(|page| {
+            page.since.insert(subject.to_owned(), clock::now());
             Ok(())
         })
     }
@@ -68,7 +93,9 @@ impl Book {
     pub(super) fn forget(&self, subject: &str) -> Result<(), HostError> {
         self.change(|page| {
             page.mounts.remove(subject);
+            page.since.remove(subject);
             page.trimmed.remove(subject);
+            page.scrubbed.remove(subject);
             Ok(())
         })
     }
@@ -76,6 +103,13 @@ impl Book {
     pub(super) fn trimmed(&self, subject: &str, when: Timestamp) -> Result<(), HostError> {
         self.change(|page| {
             page.trimmed.insert(subject.to_owned(), when);
+            Ok(())
+        })
+    }
+
+    pub(super) fn scrubbed(&self, subject: &str, when: Timestamp) -> Result<(), HostError> {
+        self.change(|page| {
+            page.scrubbed.insert(subject.to_owned(), when);
             Ok(())
         })
     }

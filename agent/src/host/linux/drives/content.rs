@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, blocking, encrypt, program, tree::Node};
-use crate::host::{Ends, HostError, LUKS, LuksSeen, Marker, Reason, Signature};
+use super::{LOOK, blocking, encrypt, halves, program, tree::Node};
+use crate::host::{Ends, Half, HostError, LUKS, LuksSeen, Marker, Reason, Signature};
 
 /// How much of each end is looked at.
 const END: u64 = 16 << 20;
@@ -32,6 +32,7 @@ pub(super) struct Content {
     pub(super) marker: Option<Marker>,
     /// What of it is encrypted, as its headers say.
     pub(super) luks: Vec<LuksSeen>,
+    pub(super) half: Option<Half>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +53,9 @@ struct Found {
 /// Looks at a disk. The ends of one in use are left alone.
 pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bool) -> Result<Content, HostError> {
     let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
+    if content.signatures.iter().any(|it| it.kind == "btrfs") {
+        content.half = halves::half(name).await.filter(|it| it.of > 1);
+    }
     for part in partitions {
         content.partitions.insert(part.name.clone(), signatures(&part.name).await?);
     }

@@ -101,7 +101,7 @@ impl Hands {
     async fn fill(&self, order: &MakeOrder, inside: &str) -> Result<(), HostError> {
         let path = format!("/dev/{inside}");
         // What is inside is reached by the header alone, whose label is the one that counts.
-        run(make(order, &path, &order.label)).await?;
+        run(make(order, std::slice::from_ref(&path), &order.label)).await?;
         verify(order, inside, &order.label).await
     }
 

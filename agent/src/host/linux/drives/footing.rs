@@ -5,7 +5,8 @@ use std::path::Path;
 use tokio::sync::watch;
 
 use super::{
-    book::Book,
+    book::{Book, Page},
+    halves,
     table::{Table, kernel_name},
 };
 use crate::host::{Ground, GroundPlaces, Grounds, mapped_name};
@@ -27,23 +28,29 @@ impl Grounds for Footing {
     fn grounds(&self) -> Vec<Ground> {
         let mut places = self.declared.borrow().clone();
         // What can't be read tells of no mount, and who stands on a declared disk waits.
-        let mounts = self.book.read().map(|page| page.mounts).unwrap_or_default();
+        let Page { mounts, since, .. } = self.book.read().unwrap_or_default();
         let table = Table::read().unwrap_or_default();
         for (subject, mount) in &mounts {
             if let Some(at) = &mount.at {
                 places.disks.entry(subject.clone()).or_insert_with(|| at.clone());
             }
         }
-        places.grounds(|disk, at| {
+        let mut grounds = places.grounds(|disk, at| {
             let is_ours = mounts.get(disk).filter(|mount| mount.at.as_deref() == Some(at));
             is_ours.is_some_and(|mount| {
                 // A disk that was pulled out leaves its mount behind, and one that is encrypted what was inside, which then
                 // stands on nothing.
                 let device = Path::new("/sys/class/block").join(kernel_name(&mount.device));
                 let is_there = mapped_name(&mount.device).is_none() || has_entries(&device.join("slaves"));
-                table.at(at) == Some(&format!("/dev/{}", mount.device)) && device.exists() && is_there
+                let other = mount.mirror.as_ref().and_then(|it| it.device.as_ref());
+                let other = other.is_some_and(|name| Path::new("/sys/class/block").join(name).exists());
+                halves::is_at(mount, &table) && (device.exists() || other) && is_there
             })
-        })
+        });
+        for ground in grounds.iter_mut().filter(|it| it.mounted) {
+            ground.since = since.get(&ground.disk).copied();
+        }
+        grounds
     }
 }
 

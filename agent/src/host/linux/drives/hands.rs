@@ -14,8 +14,9 @@ use super::{
     content::Content,
     encrypt,
     encrypt::Worked,
+    halves,
     key::{FirstKeys, Key},
-    place, program,
+    place, program, scrub,
     table::Table,
     tree,
     tree::{Drive, Node},
@@ -23,8 +24,8 @@ use super::{
 use crate::{
     clock,
     host::{
-        DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason, Ticket,
-        Unlocked, mapped_name,
+        DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason,
+        RebuildOrder, Ticket, Unlocked, mapped_name,
     },
 };
 
@@ -50,8 +51,21 @@ pub(super) enum Request {
     Grow { subject: String, mount: Box<Mount> },
     /// To tell a disk what is free.
     Trim { subject: String },
+    /// To begin a scrub, or to go on with one.
+    Scrub { subject: String, resumes: bool },
+    /// To begin to fill a disk in the place of a lost half.
+    Rebuild { subject: String, order: Box<RebuildOrder> },
+    /// To begin to keep everything twice again.
+    Even { subject: String },
     /// To take a mount away.
     Unmount { subject: String },
+}
+
+impl Request {
+    /// Returns true if what it begins goes on when it is answered.
+    pub(super) const fn lasts(&self) -> bool {
+        matches!(self, Self::Scrub { .. } | Self::Rebuild { .. } | Self::Even { .. })
+    }
 }
 
 /// What is done with the keys of an encrypted disk.
@@ -141,6 +155,9 @@ impl Hands {
             Request::Remount { subject, mount } => place::remount(&self.book, &subject, &mount).await?,
             Request::Grow { subject, mount } => place::grow(&self.book, &subject, &mount).await?,
             Request::Trim { subject } => place::trim(&self.book, &subject).await?,
+            Request::Scrub { subject, resumes } => scrub::scrub(&self.book, &subject, resumes).await?,
+            Request::Rebuild { subject, order } => self.rebuild(&subject, &order).await?,
+            Request::Even { subject } => halves::even(self, &subject).await?,
             Request::Unmount { subject } => self.take_away(&subject).await?,
         }
         Ok(Answer::Done)
@@ -159,15 +176,18 @@ impl Hands {
         let disks = self.look(Some(&mut known)).await?;
         let book = self.book.read()?;
         let table = Table::read()?;
-        let present = |(subject, mount): (String, Mount)| {
+        let mut mounts = Vec::new();
+        for (subject, mount) in book.mounts {
             let at = mount.at.clone();
-            let is_there = place::is_there(&mount, &disks, &table);
-            let (total, used) = at.filter(|_| is_there).and_then(|at| place::room(&at)).unzip();
-            let trims = is_there && place::trims(&mount);
+            let present = place::is_there(&mount, &disks, &table);
+            let (total, used) = at.filter(|_| present).and_then(|at| place::room(&at)).unzip();
+            let trims = present && place::trims(&mount);
             let trimmed = book.trimmed.get(&subject).copied();
-            MountSeen { subject, mount, present: is_there, trims, trimmed, total, used }
-        };
-        let mounts = book.mounts.into_iter().map(present).collect();
+            let begun = book.scrubbed.get(&subject).copied();
+            let scrub = if present { scrub::seen(&mount, begun).await } else { None };
+            let pair = if present { halves::seen(&mount, &disks).await } else { None };
+            mounts.push(MountSeen { subject, mount, present, trims, trimmed, scrub, pair, total, used });
+        }
         let one = |(subject, device)| Unlocked { subject, device };
         let unlocked = book.unlocked.into_iter().map(one).collect();
         let (tickets, making) = (book.tickets, book.making);
@@ -205,7 +225,7 @@ impl Hands {
     pub(super) async fn look(&self, known: Option<&mut Known>) -> Result<Vec<DiskSeen>, HostError> {
         let text = program::run("lsblk", tree::ARGUMENTS, LOOK).await?;
         let drives = tree::parse(&text).map_err(|why| HostError::new(Reason::Failed, why))?;
-        let table = Table::read()?;
+        let table = Table::read()?.with_halves(&halves::mounted());
         let (mut seen, mut nothing) = (Vec::new(), Known::default());
         let known = known.unwrap_or(&mut nothing);
         for drive in drives {
@@ -229,6 +249,7 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     disk.holders = drive.holders();
     let numbers: Vec<&str> = drive.numbers();
     disk.mounted = numbers.iter().flat_map(|number| table.places(number)).collect();
+    disk.mounted.extend(table.places_of_its_other_half(&name));
     let paths: Vec<String> = drive.nodes().iter().map(|node| format!("/dev/{}", node.name)).collect();
     disk.mounted.extend(paths.iter().any(|path| table.swaps(path)).then(|| "swap".to_owned()));
     disk.system = disk.mounted.iter().any(|at| SYSTEM.contains(&at.as_str()));
@@ -237,8 +258,13 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     let in_use = disk.system || !disk.holders.is_empty() || !disk.mounted.is_empty();
     let written = attribute("stat").split_whitespace().nth(6).unwrap_or_default().to_owned();
     let before = known.found.get(&name).filter(|it| it.seq == disk.seq && it.size == disk.identity.size);
+    // What a disk in use holds does not change, but for one that is being made a half of something.
+    let is_half = |found: &Found| !table.is_half(&name) || found.content.half.as_ref().is_some_and(|it| it.number > 0);
+    let written = before.filter(|_| in_use).map_or(written, |it| it.written.clone());
     let content = match before {
-        Some(before) if in_use || before.written == written => Ok(before.content.clone()),
+        Some(before) if (in_use && is_half(before)) || (!in_use && before.written == written) => {
+            Ok(before.content.clone())
+        }
         _ => content::look(&name, &drive.partitions(), disk.identity.size, in_use).await,
     };
     match content {
@@ -251,6 +277,7 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
             disk.partitions = drive.partitions().into_iter().map(part).collect();
             disk.signatures.clone_from(&content.signatures);
             disk.marker.clone_from(&content.marker);
+            disk.half.clone_from(&content.half);
             disk.ends = content.ends;
             disk.luks = look_inside(&content.luks, known).await;
             let (seq, size) = (disk.seq, disk.identity.size);

@@ -34,6 +34,9 @@ impl Hands {
         order: &MakeOrder,
         keys: Option<&FirstKeys>,
     ) -> Result<(), HostError> {
+        if let Some(second) = &order.second {
+            return self.make_two(subject, order, second).await;
+        }
         let path = format!("/dev/{}", order.device);
         // Held to the end: who makes block devices known, waits for it.
         let lock = blocking({
@@ -55,18 +58,37 @@ impl Hands {
             let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
             self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
             self.finish(order).await?;
+            blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
         } else {
-            run(make(order, &path, HALF_MADE)).await?;
-            clear(&lock, later_marks(disk.identity.size)).await?;
-            verify(order, &order.device, HALF_MADE).await?;
-            run(label(order, &path)).await?;
+            self.make_on(order, &[path], &[lock], &[disk]).await?;
         }
-        blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
         self.book.end(subject)
     }
 
+    /// Makes the file system on disks that are marked, looks it over, and gives it its label.
+    pub(super) async fn make_on(
+        &self,
+        order: &MakeOrder,
+        paths: &[String],
+        locks: &[File],
+        disks: &[DiskSeen],
+    ) -> Result<(), HostError> {
+        let Some(path) = paths.first() else { return Ok(()) };
+        run(make(order, paths, HALF_MADE)).await?;
+        for (lock, disk) in locks.iter().zip(disks) {
+            clear(lock, later_marks(disk.identity.size)).await?;
+        }
+        verify(order, &order.device, HALF_MADE).await?;
+        run(label(order, path)).await?;
+        for lock in locks {
+            let lock = lock.try_clone().map_err(|error| failed(&error))?;
+            blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
+        }
+        Ok(())
+    }
+
     /// Returns the disk of an order if it is still as the plan saw it.
-    async fn as_ordered(&self, order: &MakeOrder) -> Result<DiskSeen, HostError> {
+    pub(super) async fn as_ordered(&self, order: &MakeOrder) -> Result<DiskSeen, HostError> {
         let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
         let disks = self.look(None).await?;
         let Some(disk) = disks.into_iter().find(|it| it.device == order.device && it.seq == order.seq) else {
@@ -101,7 +123,7 @@ pub(super) fn take(path: &str) -> Result<File, HostError> {
 }
 
 /// Leaves our marks on a disk.
-async fn mark(device: &File, places: Vec<u64>, nonce: &str) -> Result<(), HostError> {
+pub(super) async fn mark(device: &File, places: Vec<u64>, nonce: &str) -> Result<(), HostError> {
     let (mut device, nonce) = (device.try_clone().map_err(|error| failed(&error))?, nonce.to_owned());
     blocking(move || {
         for at in places {
@@ -120,7 +142,7 @@ pub(super) async fn clear(device: &File, places: Vec<u64>) -> Result<(), HostErr
 }
 
 /// Takes away what is on a disk, but for our mark.
-async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> {
+pub(super) async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> {
     let limit = std::fs::read_to_string(format!("/sys/block/{}/queue/discard_max_bytes", disk.device));
     if limit.is_ok_and(|it| it.trim() != "0") && disk.identity.size > 2 * KEPT {
         // One that can't do it has lost nothing but speed.
@@ -155,17 +177,20 @@ pub(super) async fn verify(order: &MakeOrder, device: &str, label: &str) -> Resu
     }
 }
 
-pub(super) fn make<'a>(order: &MakeOrder, path: &'a str, label: &'a str) -> Vec<&'a str> {
+pub(super) fn make<'a>(order: &MakeOrder, paths: &'a [String], label: &'a str) -> Vec<&'a str> {
     let mut words = match order.filesystem {
         Filesystem::Ext4 => vec!["mkfs.ext4", "-q", "-E", "nodiscard", "-L", label],
         Filesystem::Xfs => vec!["mkfs.xfs", "-q", "-K", "-L", label],
+        Filesystem::Btrfs if paths.len() > 1 => {
+            vec!["mkfs.btrfs", "-q", "-K", "-d", "raid1", "-m", "raid1", "-L", label]
+        }
         Filesystem::Btrfs => vec!["mkfs.btrfs", "-q", "-K", "-L", label],
         Filesystem::Swap => vec!["mkswap", "-L", label],
     };
     if order.quotas && order.filesystem == Filesystem::Ext4 {
         words.extend(["-O", "quota,project", "-E", "quotatype=prjquota"]);
     }
-    words.push(path);
+    words.extend(paths.iter().map(String::as_str));
     words
 }
 

@@ -75,7 +75,7 @@ impl Outside {
         let life = if matches!(request, Request::Look(_)) { GLIMPSE } else { LIFE };
         // A key may be in it.
         let text = Zeroizing::new(serde_json::to_vec(request).map_err(|error| garbled(&error))?);
-        match tokio::time::timeout(life, self.exchange(text, life)).await {
+        match tokio::time::timeout(life, self.exchange(text, life, request.lasts())).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(HostError::new(Reason::TimedOut, format!("What looks after disks took longer than {life:?}")))
@@ -83,10 +83,10 @@ impl Outside {
         }
     }
 
-    async fn exchange(&self, request: Zeroizing<Vec<u8>>, life: Duration) -> Result<Answer, HostError> {
+    async fn exchange(&self, request: Zeroizing<Vec<u8>>, life: Duration, lasts: bool) -> Result<Answer, HostError> {
         let name = self.systemd_run.to_string_lossy().into_owned();
         let mut command = program::program(&name);
-        command.args(self.words(life)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(self.words(life, lasts)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| program::not_started(&name, &error))?;
         let (input, output, complaint) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (mut answer, mut why) = (Zeroizing::new(Vec::new()), Vec::new());
@@ -113,11 +113,13 @@ impl Outside {
         serde_json::from_slice::<Result<Answer, HostError>>(&answer).map_err(|error| garbled(&error))?
     }
 
-    fn words(&self, life: Duration) -> Vec<OsString> {
+    /// Returns the words by which a process is asked for; one that `lasts` may leave a program behind that works on.
+    fn words(&self, life: Duration, lasts: bool) -> Vec<OsString> {
         let mut words: Vec<OsString> =
             ["--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"].map(OsString::from).to_vec();
         words.extend(BOUNDS.iter().map(|bound| format!("--property={bound}").into()));
         words.push(format!("--property=RuntimeMaxSec={}", life.as_secs()).into());
+        words.extend(lasts.then(|| OsString::from("--property=KillMode=process")));
         words.extend([self.piccolod.clone().into(), "disks".into(), self.state.clone().into()]);
         words
     }
@@ -150,9 +152,11 @@ mod tests {
         let outside =
             Outside { systemd_run: "systemd-run".into(), piccolod: "/usr/bin/piccolod".into(), state: "/s".into() };
         let words: Vec<String> =
-            outside.words(GLIMPSE).into_iter().map(|word| word.into_string().unwrap_or_default()).collect();
+            outside.words(GLIMPSE, false).into_iter().map(|word| word.into_string().unwrap_or_default()).collect();
         assert!(words.contains(&"--property=NoNewPrivileges=yes".to_owned()));
         assert_eq!(words[words.len() - 4..], ["--property=RuntimeMaxSec=300", "/usr/bin/piccolod", "disks", "/s"]);
+        let kept = |lasts| outside.words(GLIMPSE, lasts).contains(&"--property=KillMode=process".into());
+        assert!(kept(true) && !kept(false));
         // Whatever gives a process a tree of mounts of its own would hide what it mounts.
         for word in ["Private", "ProtectSystem", "ProtectHome", "ReadWritePaths", "BindPaths", "ProtectKernel"] {
             assert!(!words.iter().any(|it| it.contains(word)), "{word}");

@@ -9,7 +9,7 @@ use super::{
     blocking,
     book::Book,
     content::signatures,
-    program,
+    halves, program, scrub,
     table::{Table, kernel_name},
 };
 use crate::{
@@ -24,6 +24,9 @@ const GROWTH: Duration = Duration::from_secs(1800);
 
 /// Returns true if a mount of ours is there, and is of the file system that it should be.
 pub(super) fn is_there(mount: &Mount, disks: &[DiskSeen], table: &Table) -> bool {
+    if mount.mirror.is_some() {
+        return halves::is_at(mount, table);
+    }
     let mut holders = disks.iter().filter_map(|disk| disk.device_of(&mount.uuid)).map(|it| format!("/dev/{it}"));
     holders.any(|device| match &mount.at {
         Some(at) => table.at(at) == Some(&device),
@@ -62,7 +65,7 @@ pub(super) async fn mount(book: &Book, subject: &str, mount: &Mount) -> Result<(
         return program::run("swapon", words, PATIENCE).await.map(drop);
     };
     match table.at(at) {
-        Some(device) if device == path => return book.mounted(subject, mount),
+        Some(_) if halves::is_at(mount, &table) => return book.mounted(subject, mount),
         Some(other) => {
             let message = format!("`{other}` is mounted at `{at}` already; unmount it, or give the disk another place");
             return Err(HostError::new(Reason::InUse, message));
@@ -71,10 +74,12 @@ pub(super) async fn mount(book: &Book, subject: &str, mount: &Mount) -> Result<(
     }
     let place = at.clone();
     blocking(move || prepare(&place)).await?;
-    book.mounted(subject, mount)?;
-    let options = mount.options.join(",");
+    book.mounts(subject, mount)?;
+    halves::forget_strays(mount).await;
+    let options = halves::options(mount).join(",");
     let words = ["-t", mount.filesystem.as_str(), "-o", &options, &path, at];
-    program::run("mount", words, PATIENCE).await.map(drop)
+    program::run("mount", words, PATIENCE).await?;
+    halves::is_alone(mount).await
 }
 
 /// Changes how a file system is mounted.
@@ -90,7 +95,7 @@ pub(super) async fn remount(book: &Book, subject: &str, mount: &Mount) -> Result
 /// Lets a mounted file system fill its disk. The programs do nothing where it does already.
 pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<(), HostError> {
     let path = format!("/dev/{}", mount.device);
-    let Some(at) = mount.at.as_ref().filter(|at| Table::read().is_ok_and(|table| table.at(at) == Some(&path))) else {
+    let Some(at) = mount.at.as_ref().filter(|_| Table::read().is_ok_and(|table| halves::is_at(mount, &table))) else {
         return Err(HostError::new(Reason::Gone, format!("`{path}` is not mounted where it was")));
     };
     if let Some(name) = mapped_name(&mount.device) {
@@ -99,6 +104,12 @@ pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<()
     match mount.filesystem {
         Filesystem::Ext4 => program::run("resize2fs", [&path], GROWTH).await?,
         Filesystem::Xfs => program::run("xfs_growfs", ["-d", at], GROWTH).await?,
+        Filesystem::Btrfs if mount.mirror.is_some() => {
+            for half in ["1:max", "2:max"] {
+                program::run("btrfs", ["filesystem", "resize", half, at], GROWTH).await?;
+            }
+            String::new()
+        }
         Filesystem::Btrfs => program::run("btrfs", ["filesystem", "resize", "max", at], GROWTH).await?,
         Filesystem::Swap => String::new(),
     };
@@ -116,13 +127,17 @@ pub(super) fn trims(mount: &Mount) -> bool {
     mount.at.is_some() && !mount.options.iter().any(other) && limit.is_some_and(|it| it.trim() != "0")
 }
 
+/// Returns the mount of a manifest and its place, if it is there.
+pub(super) fn mounted_of(book: &Book, subject: &str) -> Result<(Mount, String), HostError> {
+    let gone = || HostError::new(Reason::Gone, format!("The disk `{subject}` is not mounted"));
+    let mount = book.read()?.mounts.remove(subject).ok_or_else(gone)?;
+    let at = mount.at.clone().filter(|_| Table::read().is_ok_and(|table| halves::is_at(&mount, &table)));
+    Ok((mount, at.ok_or_else(gone)?))
+}
+
 /// Tells a disk which of its blocks are free.
 pub(super) async fn trim(book: &Book, subject: &str) -> Result<(), HostError> {
-    let mount = book.read()?.mounts.remove(subject);
-    let gone = || HostError::new(Reason::Gone, format!("The disk `{subject}` is not mounted"));
-    let mount = mount.ok_or_else(gone)?;
-    let path = format!("/dev/{}", mount.device);
-    let at = mount.at.filter(|at| Table::read().is_ok_and(|table| table.at(at) == Some(&path))).ok_or_else(gone)?;
+    let (_, at) = mounted_of(book, subject)?;
     match program::run("fstrim", [&at], GROWTH).await {
         // It promised more than it can do; that is no reason to ask it again and again.
         Err(error) if error.message.contains("not supported") => {}
@@ -138,7 +153,9 @@ pub(super) async fn unmount(book: &Book, subject: &str) -> Result<Option<Mount>,
     let held = holder(&mount).await;
     match (&mount.at, mount.filesystem) {
         (Some(at), _) => {
-            if table.at(at).is_some_and(|device| Some(device) == held.as_deref()) {
+            let is_half = mount.mirror.is_some() && halves::is_at(&mount, &table);
+            if is_half || table.at(at).is_some_and(|device| Some(device) == held.as_deref()) {
+                scrub::give_up(&mount, at).await;
                 program::run("umount", [at], PATIENCE).await.map_err(|error| busy(at, error))?;
             }
             let place = at.clone();

@@ -1,6 +1,6 @@
 //! What is mounted and used as swap, as the kernel writes it.
 
-use std::fs::read_to_string;
+use std::{collections::BTreeMap, fs::read_to_string};
 
 use crate::host::{HostError, Reason};
 
@@ -9,6 +9,8 @@ use crate::host::{HostError, Reason};
 pub(super) struct Table {
     mounts: Vec<Entry>,
     swaps: Vec<String>,
+    /// The devices of each mounted file system that is on several.
+    halves: Vec<Vec<String>>,
     /// True if what is mounted here is seen by nobody else on the machine.
     pub(super) is_shut_off: bool,
 }
@@ -45,6 +47,7 @@ impl Table {
         Self {
             mounts: mounts.lines().filter_map(entry).collect(),
             swaps: swaps.lines().skip(1).filter_map(swap).collect(),
+            halves: Vec::new(),
             is_shut_off: mounts.lines().any(is_slave),
         }
     }
@@ -58,6 +61,23 @@ impl Table {
             it.number == number || device.is_some_and(|name| it.device == name) || kernel.as_ref() == Some(&it.device)
         };
         self.mounts.iter().filter(is_it).map(|it| it.at.clone()).collect()
+    }
+
+    /// Takes in which devices are parts of one mounted file system, of which the kernel names one alone.
+    pub(super) fn with_halves(self, halves: &BTreeMap<String, Vec<String>>) -> Self {
+        Self { halves: halves.values().cloned().collect(), ..self }
+    }
+
+    /// Returns true if a device is a part of a mounted file system on several.
+    pub(super) fn is_half(&self, name: &str) -> bool {
+        self.halves.iter().any(|all| all.len() > 1 && all.iter().any(|it| it == name))
+    }
+
+    /// Returns where the file system is mounted that a device is a part of.
+    pub(super) fn places_of_its_other_half(&self, name: &str) -> Vec<String> {
+        let all = self.halves.iter().filter(|all| all.iter().any(|it| it == name)).flatten();
+        let paths: Vec<String> = all.map(|it| format!("/dev/{it}")).collect();
+        self.mounts.iter().filter(|it| paths.contains(&it.device)).map(|it| it.at.clone()).collect()
     }
 
     /// Returns the device that is mounted on top at a place.

@@ -1,0 +1,165 @@
+//! File systems on two disks in memory. Each slot keeps what was stored on it, so that a half that is out of date, or was
+//! written to elsewhere, is told from the other one, whatever the reconciler believes.
+
+use std::collections::BTreeMap;
+
+use super::{
+    FakeEngine,
+    world::{World, gone},
+};
+use crate::host::{Ends, Half, HostError, Mount, PairSeen, Reason, RebuildOrder, Standing};
+
+/// A mounted file system on two disks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live {
+    /// The plugging-in of each half, by its number.
+    members: BTreeMap<u64, u64>,
+    /// The UUID of each half. One that is filled anew has that of the lost one.
+    uuids: BTreeMap<u64, String>,
+    generation: u64,
+    uneven: bool,
+}
+
+impl FakeEngine {
+    /// Stores something on what is mounted for a manifest.
+    pub fn store_on(&self, subject: &str, what: &str) {
+        self.by_hand(|world| {
+            let own = world.shelf.mounts.get(subject).filter(|own| own.present);
+            if let Some(uuid) = own.map(|own| own.mount.uuid.clone()) {
+                world.write_to(&uuid, what);
+            }
+        });
+    }
+
+    /// Stores something on one half alone, as another machine does.
+    pub fn store_elsewhere(&self, seq: u64, what: &str) {
+        self.by_hand(|world| {
+            let is_live = world.shelf.pairs.values().any(|live| live.members.values().any(|it| *it == seq));
+            if let Some(slot) = world.shelf.disks.get_mut(&seq).filter(|_| !is_live)
+                && let Some(half) = &mut slot.seen.half
+            {
+                half.generation += 7;
+                slot.data += what;
+            }
+        });
+    }
+}
+
+impl World {
+    /// Takes a half out of what is mounted. Returns true if the other one carries on.
+    pub(super) fn lose_half(&mut self, seq: u64) -> bool {
+        let lost = self.shelf.pairs.iter_mut().find(|(_, live)| live.members.values().any(|it| *it == seq));
+        let Some((uuid, live)) = lost else { return false };
+        live.members.retain(|_, it| *it != seq);
+        live.uneven = true;
+        let (uuid, is_gone) = (uuid.clone(), live.members.is_empty());
+        if is_gone {
+            self.shelf.pairs.remove(&uuid);
+        } else {
+            self.write_to(&uuid, "");
+        }
+        !is_gone
+    }
+
+    /// Returns how the two disks of a mount stand.
+    pub(super) fn pair_seen(&self, mount: &Mount) -> Option<PairSeen> {
+        let live = self.shelf.pairs.get(&mount.uuid)?;
+        let device = |seq: &u64| Some(self.shelf.disks.get(seq)?.seen.device.clone());
+        Some(PairSeen {
+            devices: live.members.values().filter_map(device).collect(),
+            lacks: (1..=2).find(|number| !live.members.contains_key(number)),
+            generation: live.generation,
+            uneven: live.uneven && live.members.len() == 2,
+            ..PairSeen::default()
+        })
+    }
+
+    /// Takes the halves in that a mount names.
+    pub(super) fn mount_pair(&mut self, mount: &Mount, at: &str) {
+        let Some(mirror) = &mount.mirror else { return };
+        if self.shelf.pairs.contains_key(&mount.uuid) {
+            return;
+        }
+        let wanted = [Some(&mount.device), mirror.device.as_ref()];
+        let is_it = |device: &String| wanted.into_iter().flatten().any(|it| it == device);
+        let mut live = Live { uneven: mirror.device.is_none(), ..Live::default() };
+        let mut stored: Vec<String> = Vec::new();
+        for slot in self.shelf.disks.values_mut().filter(|slot| is_it(&slot.seen.device)) {
+            let Some(half) = slot.seen.half.as_ref().filter(|_| slot.seen.holds(&mount.uuid).is_some()) else {
+                continue;
+            };
+            live.members.insert(half.number, slot.seen.seq);
+            live.uuids.insert(half.number, half.uuid.clone());
+            live.generation = live.generation.max(half.generation);
+            stored.push(slot.data.clone());
+            if !slot.seen.mounted.iter().any(|it| it == at) {
+                slot.seen.mounted.push(at.to_owned());
+            }
+        }
+        if stored.windows(2).any(|it| it[0] != it[1]) {
+            self.trespasses.push(format!("mount halves together that are not alike: {stored:?}"));
+        }
+        self.shelf.pairs.insert(mount.uuid.clone(), live);
+        self.write_to(&mount.uuid, "");
+    }
+
+    /// Writes to all halves of what is mounted.
+    fn write_to(&mut self, uuid: &str, what: &str) {
+        let Some(live) = self.shelf.pairs.get_mut(uuid) else { return };
+        live.generation += 1;
+        for seq in live.members.values() {
+            let Some(slot) = self.shelf.disks.get_mut(seq) else { continue };
+            slot.data += what;
+            if let Some(half) = &mut slot.seen.half {
+                half.generation = live.generation;
+            }
+        }
+    }
+
+    pub(super) fn rebuild(&mut self, order: &RebuildOrder) -> Result<(), HostError> {
+        let now = self.now();
+        let live = self.shelf.pairs.get(&order.uuid).ok_or_else(|| gone(&order.uuid))?;
+        let other = live.members.values().next().and_then(|seq| self.shelf.disks.get(seq));
+        let (signatures, data, ends) = other
+            .map(|it| (it.seen.signatures.clone(), it.data.clone(), it.seen.ends))
+            .ok_or_else(|| gone(&order.uuid))?;
+        let slot = self.shelf.disks.get_mut(&order.onto.seq).ok_or_else(|| gone(&order.onto.device))?;
+        if slot.seen.identity != order.onto.identity || slot.seen.digest() != order.onto.digest {
+            return Err(HostError::new(Reason::Refused, "The disk is not as it was"));
+        }
+        let ticket = order.onto.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
+        let leave = ticket.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
+        let is_stale = order.stale.is_some() && slot.seen.half == order.stale && data.starts_with(&slot.data);
+        if !slot.seen.mounted.is_empty() || !(leave || is_stale || slot.seen.is_blank()) {
+            self.trespasses.push(format!("fill {} which holds {:?}", order.onto.device, slot.data));
+        }
+        if let Some(ticket) = ticket {
+            ticket.used = Some(now);
+        }
+        let uuid = live.uuids.get(&order.lost).cloned().unwrap_or_else(|| format!("half-{}", order.lost));
+        slot.seen.half = Some(Half { uuid, number: order.lost, of: 2, generation: live.generation });
+        (slot.seen.signatures, slot.seen.partitions) = (signatures, Vec::new());
+        (slot.seen.ends, slot.seen.marker, slot.data) =
+            (if ends == Ends::Zero { Ends::Data } else { ends }, None, data);
+        slot.seen.mounted.push(order.at.clone());
+        let seq = order.onto.seq;
+        let before = self.shelf.pairs.get_mut(&order.uuid).and_then(|live| {
+            live.uneven = true;
+            live.members.insert(order.lost, seq)
+        });
+        // The one whose place it takes is no half any more, and the kernel says so on it.
+        if let Some(slot) = before.and_then(|seq| self.shelf.disks.get_mut(&seq)) {
+            (slot.seen.signatures, slot.seen.half, slot.data) = (Vec::new(), None, String::new());
+            slot.seen.mounted.clear();
+        }
+        self.count(None);
+        Ok(())
+    }
+
+    pub(super) fn even(&mut self, subject: &str) -> Result<(), HostError> {
+        let uuid = self.shelf.mounts.get(subject).map(|own| own.mount.uuid.clone()).ok_or_else(|| gone(subject))?;
+        self.shelf.pairs.get_mut(&uuid).ok_or_else(|| gone(subject))?.uneven = false;
+        self.count(None);
+        Ok(())
+    }
+}
