@@ -17,7 +17,7 @@ use tokio::{
 use crate::{Person, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
-const LONG: Duration = Duration::from_secs(1200);
+const LONG: Duration = Duration::from_secs(1500);
 /// What nobody reads who has the disk alone.
 const CANARY: &str = "a film that nobody else sees";
 const MANIFEST: &str = r#"apiVersion = "piccolo.os/v1alpha1"

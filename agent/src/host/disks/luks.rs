@@ -33,7 +33,7 @@ pub struct KeySeen {
     pub slot: u8,
     /// What opens it.
     pub by: OpenedBy,
-    /// The registers that have to be as they were, where a TPM opens it.
+    /// The registers that have to be as they were, where a TPM opens it by these alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pcrs: Option<Pcrs>,
     /// The secret that the passphrase is of, where that is known: `name/key`.
@@ -155,7 +155,7 @@ impl KeySeen {
     /// Says what opens it, for people.
     pub fn words(&self) -> String {
         match (self.by, &self.secret) {
-            (OpenedBy::Tpm2, _) => format!("the TPM (registers {})", self.pcrs.unwrap_or_default()),
+            (OpenedBy::Tpm2, _) => self.pcrs.map_or("the TPM".to_owned(), |it| format!("the TPM (registers {it})")),
             (OpenedBy::Recovery, _) => "a recovery key".to_owned(),
             (OpenedBy::Passphrase, Some(secret)) => format!("the secret {secret}"),
             (OpenedBy::Passphrase | OpenedBy::Unknown, _) => "a passphrase".to_owned(),

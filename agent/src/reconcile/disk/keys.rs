@@ -104,7 +104,8 @@ fn missing(encryption: &Encryption, luks: &LuksSeen) -> Option<NewKey> {
 /// Returns true for a key of ours that the manifest asks for no more.
 fn is_left(encryption: &Encryption, key: &KeySeen) -> bool {
     match key.by {
-        OpenedBy::Tpm2 => key.pcrs != registers(encryption),
+        // A slot by signed registers is somebody else's.
+        OpenedBy::Tpm2 => key.pcrs.is_some() && key.pcrs != registers(encryption),
         OpenedBy::Passphrase => key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
         OpenedBy::Recovery | OpenedBy::Unknown => false,
     }

@@ -202,7 +202,9 @@ fn keys(header: &Value) -> Vec<KeySeen> {
             match told["type"].as_str() {
                 Some(token::TYPE) => {
                     let numbers = told["tpm2-pcrs"].as_array().into_iter().flatten().map(Value::as_u64);
-                    let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of);
+                    // One that goes by signatures is none of ours.
+                    let signed = told["tpm2_pubkey_pcrs"].as_array().is_some_and(|it| !it.is_empty());
+                    let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of).filter(|_| !signed);
                     (key.by, key.pcrs) = (OpenedBy::Tpm2, pcrs);
                 }
                 Some(RECOVERY) => {
