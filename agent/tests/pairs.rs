@@ -157,7 +157,7 @@ fn blank(number: u64) -> DiskSeen {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_half_is_taken_for_what_it_is_not(days in vec(happening(true), 1..40)) {

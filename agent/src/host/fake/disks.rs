@@ -139,7 +139,7 @@ impl FakeEngine {
     /// Plugs a disk in, on which this is stored.
     pub fn plug_in(&self, seen: DiskSeen, data: &str) {
         self.by_hand(|world| {
-            drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside: Vec::new() }))
+            drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside: Vec::new() }));
         });
     }
 

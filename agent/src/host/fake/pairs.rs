@@ -136,7 +136,8 @@ impl World {
         if let Some(ticket) = ticket {
             ticket.used = Some(now);
         }
-        let uuid = live.uuids.get(&order.lost).cloned().unwrap_or_else(|| format!("half-{}", order.lost));
+        let uuid = order.stale.as_ref().map(|it| it.uuid.clone()).or_else(|| live.uuids.get(&order.lost).cloned());
+        let uuid = uuid.unwrap_or_else(|| format!("lost-{}", order.lost));
         slot.seen.half = Some(Half { uuid, number: order.lost, of: 2, generation: live.generation });
         (slot.seen.signatures, slot.seen.partitions) = (signatures, Vec::new());
         (slot.seen.ends, slot.seen.marker, slot.data) =

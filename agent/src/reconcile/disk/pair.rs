@@ -126,13 +126,24 @@ impl<'a> Pair<'a> {
             );
             return Err(("HalvesApart", message));
         }
+        if one.half.number == other.half.number {
+            let message = format!(
+                "{} took the place of {}, or the other way round, and the half beside them is missing; plug that in and name it, \
+                 or give one of these away: {}",
+                one.disk.name(),
+                other.disk.name(),
+                ways(&[one, other])
+            );
+            return Err(("SameHalf", message));
+        }
         let alone = self.alone();
         if let Some(own) = self.own(one.uuid).filter(|it| it.present) {
             let Some(pair) = &own.pair else { return Ok(self.settle(one, Some(other), None)) };
             if pair.rebuilt.is_some() {
                 return Ok(Vec::new());
             }
-            if !one.is_in(pair) && !other.is_in(pair) {
+            let joined = usize::from(one.is_in(pair)) + usize::from(other.is_in(pair));
+            if joined == 0 || (pair.lacks.is_none() && joined < 2) {
                 return Err(self.mounted_elsewhere(pair));
             }
             let apart =
@@ -167,7 +178,7 @@ impl<'a> Pair<'a> {
             Ordering::Less => (one, other),
             _ => (other, one),
         };
-        if newer.half.generation < self.floor(one.uuid) {
+        if self.is_older(newer) {
             return Err(self.outdated(newer));
         }
         let is_one_step = newer.half.generation - older.half.generation <= 1;
@@ -214,7 +225,7 @@ impl<'a> Pair<'a> {
             };
         }
         let is_another = alone.as_ref().is_some_and(|it| it.half != one.half.uuid);
-        if is_another || one.half.generation < self.floor(one.uuid) {
+        if is_another || self.is_older(one) {
             return Err(self.outdated(one));
         }
         let asked = self.spec.mirror.as_ref().is_some_and(|it| it.degraded);
@@ -307,6 +318,14 @@ impl<'a> Pair<'a> {
     /// Returns the generation below which a half is out of date.
     fn floor(&self, uuid: &str) -> u64 {
         self.own(uuid).and_then(|it| it.mount.mirror.as_ref()).map_or(0, |it| it.floor)
+    }
+
+    /// Returns true if a half is from before what is known of the right one. Its UUID does not tell: a disk that is filled
+    /// in its place has the same.
+    fn is_older(&self, one: Used<'_>) -> bool {
+        // The kernel tells a generation that it may not have written yet.
+        let from = self.alone().map_or(0, |it| it.from.saturating_sub(1));
+        one.half.generation < self.floor(one.uuid).max(from)
     }
 
     fn outdated(&self, one: Used<'_>) -> Refusal {
