@@ -165,8 +165,9 @@ impl Place {
         ensure!(fs::read(tree.join("grub.cfg"))? == fs::read(self.path("oem/grub.cfg"))?);
         let told = fs::read_to_string(tree.join("config.ign"))?;
         ensure!(told.contains(config), "{told}");
-        // It may hold what is not for everybody.
+        // It may hold what is not for everybody, and so may what it is in.
         ensure!(fs::metadata(tree.join("config.ign"))?.permissions().mode() & 0o777 == 0o600);
+        ensure!(fs::metadata(self.path(made))?.permissions().mode() & 0o777 == 0o600);
         fs::remove_dir_all(tree)?;
 
         self.part(made, ROOT)?;

@@ -1,5 +1,5 @@
-//! An `Install` where there is nothing to be installed: this machine runs from no stick. On one it is told by the stories of the
-//! image.
+//! An `Install` where there is nothing to be installed: this machine runs from no stick. On a stick no story uses the kind:
+//! those of the image install by `piccolo install` and by a file on the stick.
 
 use anyhow::ensure;
 use piccolo_e2e::{Engine, Machine, machine::story};
