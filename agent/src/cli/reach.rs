@@ -110,10 +110,12 @@ pub(super) async fn confirm_now(client: &Client, screen: &Screen) -> Result<(), 
     if matches!(client.place(), Host::Unix(_)) {
         return confirm(client, None).await;
     }
-    let trial = client.get("/net").await?["trial"]["id"].as_str().map(str::to_owned);
+    let Some(trial) = client.get("/net").await?["trial"]["id"].as_str().map(str::to_owned) else {
+        return Err(Failure::NotFound("no change of links waits to be confirmed".to_owned()));
+    };
     let (begun, line) = (Instant::now(), Line::of(screen));
     loop {
-        match confirm(&client.patient(PATIENCE), trial.as_deref()).await {
+        match confirm(&client.patient(PATIENCE), Some(&trial)).await {
             Err(Failure::Refused(problem)) if is_early(&problem) && begun.elapsed() < TAKES => {
                 line.show("the change is not in force yet");
                 sleep(PACE).await;

@@ -84,6 +84,7 @@ impl Networkd {
         // One that began before this daemon did goes on.
         links.watch();
         links.begun.notify_one();
+        tokio::spawn(rearm(links.book.clone()));
         links
     }
 
@@ -109,6 +110,12 @@ impl Networkd {
     pub async fn confirm(&self, trial: Option<&str>, ways: &[Way]) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         if !ways.is_empty() {
+            // Whoever names none has not seen it, and may mean what is over by now.
+            if trial.is_none() {
+                let message =
+                    "Over a network the change is to be named that is confirmed; `piccolo net` shows whether one waits";
+                return Err(HostError::new(Reason::Refused, message));
+            }
             let (view, told, now) = (self.looked().await?, self.told().into_std(), Instant::now().into_std());
             ways.iter().try_for_each(|way| proof::judge(way, &view, told, now))?;
         }
@@ -140,6 +147,17 @@ impl Networkd {
         let view = self.looked().await?;
         let in_force = proof::in_force(&view, self.told().into_std(), Instant::now().into_std()).is_ok();
         Ok(view.trial.map(|trial| (trial, in_force)))
+    }
+
+    /// Sets the timer of a new trial, or ends the trial: nothing was changed yet.
+    async fn arm(&self, left: Duration) -> Result<(), HostError> {
+        // One that is left over from an earlier trial would keep this one from having its own.
+        trial::disarm().await;
+        let Err(error) = trial::arm(left, self.book.root()).await else { return Ok(()) };
+        let book = self.book.clone();
+        blocking(move || book.give_up()).await?;
+        let message = format!("Nothing would put the change back, so it is not made: {}", error.message);
+        Err(HostError::new(error.reason, message))
     }
 
     /// Waits until a change is on trial, also one that was when the daemon started.
@@ -215,16 +233,18 @@ impl Links for Networkd {
 
     async fn begin_trial(&self, subject: &str, digest: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
+        // That networkd had read the same files once, before they were put back, is no sign that they are in force.
+        let (places, name, tried) = (self.places.clone(), subject.to_owned(), digest.to_owned());
+        blocking(move || places.forget_loaded(&name, &tried)).await?;
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         // What works before the change is what has to work with it. Where that can't be told, only its time counts.
         let checks = checks::look(&seen(&self.places).await.unwrap_or_default()).await;
         let before: BTreeSet<String> = checks.into_iter().filter(|it| it.passes).map(|it| it.name).collect();
         let (book, subject, digest) = (self.book.clone(), subject.to_owned(), digest.to_owned());
-        let left = blocking(move || book.begin(&subject, &digest, &before, &clock::uptime(), clock::now())).await?;
-        if let Err(error) = trial::arm(left, self.book.root()).await {
-            let book = self.book.clone();
-            blocking(move || book.give_up()).await?;
-            let message = format!("Nothing would put the change back, so it is not made: {}", error.message);
-            return Err(HostError::new(error.reason, message));
+        let begun = blocking(move || book.begin(&subject, &digest, &before, &clock::uptime(), clock::now())).await?;
+        // Whatever joins is put back with the one that runs, by the timer of that one.
+        if !begun.joined {
+            self.arm(begun.left).await?;
         }
         self.watch();
         self.begun.notify_one();
@@ -276,6 +296,16 @@ impl Links for Networkd {
             return Err(HostError::new(Reason::Refused, format!("No file of ours makes the link `{subject}`")));
         }
         kernel::remove(subject).await
+    }
+}
+
+/// Has systemd put back the trial that runs, should the daemon have ended before it asked for that.
+async fn rearm(book: TrialBook) {
+    let lent = book.clone();
+    let left = blocking(move || lent.left(&clock::uptime())).await.ok().flatten();
+    let Some(left) = left.filter(|left| !left.is_zero()) else { return };
+    if let Err(error) = trial::arm(left, book.root()).await {
+        tracing::debug!(%error, "the timer of the change on trial stands already, or can't be set");
     }
 }
 

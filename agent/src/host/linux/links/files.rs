@@ -119,6 +119,15 @@ impl Places {
             .collect())
     }
 
+    /// Forgets that networkd was told to read these files of a manifest. That it was told of others is still true.
+    pub(super) fn forget_loaded(&self, subject: &str, digest: &str) -> Result<(), HostError> {
+        let path = self.loaded.join(format!("{subject}.loaded"));
+        if !self.loaded()?.get(subject).is_some_and(|loaded| loaded == digest) {
+            return Ok(());
+        }
+        gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
+    }
+
     /// Remembers that networkd was told to read the files of this manifest; one that has none is forgotten.
     pub(super) fn note_loaded(&self, subject: &str, digest: &str) -> Result<(), HostError> {
         let failed = |error: io::Error| unwritable(&self.loaded, &error);
@@ -207,4 +216,24 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> HostError {
         _ => Reason::Failed,
     };
     HostError::new(reason, format!("`{}` can't be written ({error})", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_is_not_loaded_before_it_is() {
+        let home = tempfile::TempDir::new().unwrap();
+        let places = Places { read: Vec::new(), state: home.path().into(), loaded: home.path().join("loaded") };
+        places.forget_loaded("lan", "new").unwrap();
+        places.note_loaded("lan", "new").unwrap();
+        // It was put back, and networkd told of it by whom that fell to.
+        places.forget_loaded("lan", "new").unwrap();
+        assert!(places.loaded().unwrap().is_empty());
+        // Whether networkd has forgotten what goes is known by what it was told last.
+        places.note_loaded("lan", "old").unwrap();
+        places.forget_loaded("lan", &firewall::digest("")).unwrap();
+        assert_eq!(places.loaded().unwrap()["lan"], "old");
+    }
 }

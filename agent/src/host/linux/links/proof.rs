@@ -42,7 +42,8 @@ pub(super) fn in_force(view: &LinksView, told: Instant, now: Instant) -> Result<
     let none = firewall::digest("");
     let is_loaded = |(subject, digest): (&String, &String)| match view.loaded.get(subject) {
         Some(loaded) => loaded == digest,
-        None => *digest == none,
+        // Networkd may not know of it any more, and its files are there yet.
+        None => *digest == none && view.units.iter().all(|unit| unit.subject.as_ref() != Some(subject)),
     };
     let of_trial = |device: &&DeviceSeen| {
         let unit = view.units.iter().find(|it| Some(it.path()) == device.unit);
@@ -165,6 +166,12 @@ mod tests {
             it.trial.as_mut().map(|it| it.tried.insert("lan".to_owned(), firewall::digest("")));
             it.loaded.clear();
         };
-        assert_eq!(with(goes), Ok(()));
+        assert_eq!(with(goes), Err(Reason::InUse));
+        let went = |it: &mut LinksView| {
+            it.trial.as_mut().map(|it| it.tried.insert("lan".to_owned(), firewall::digest("")));
+            it.loaded.clear();
+            it.units.clear();
+        };
+        assert_eq!(with(went), Ok(()));
     }
 }

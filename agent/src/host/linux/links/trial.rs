@@ -48,6 +48,15 @@ pub struct TrialBook {
     units: PathBuf,
 }
 
+/// A change that is on trial from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The time that is left.
+    pub left: Duration,
+    /// Whether another one runs already, and its timer with it.
+    pub joined: bool,
+}
+
 /// What was put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -100,7 +109,8 @@ impl TrialBook {
         Ok(lock)
     }
 
-    /// Writes down what our files say now, or has a change join the trial that runs. Returns the time that is left.
+    /// Writes down what our files say now, or has a change join the trial that runs. That has another
+    /// name from then on: who was to confirm the one has seen nothing of the other.
     ///
     /// # Errors
     /// When that can't be written, or the time of the trial that runs is over.
@@ -111,12 +121,14 @@ impl TrialBook {
         before: &BTreeSet<String>,
         now: &Uptime,
         clock: Timestamp,
-    ) -> Result<Duration, HostError> {
+    ) -> Result<Begun, HostError> {
         let _lock = self.lock()?;
-        let mut trial = match self.trial()? {
+        let running = self.trial()?;
+        let joined = running.is_some();
+        let mut trial = match running {
             Some(trial) => trial,
             None => Trial {
-                id: format!("{CHANGE}{:06x}", fastrand::u32(..1 << 24)),
+                id: String::new(),
                 begun: now.clone(),
                 until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
                 tried: BTreeMap::new(),
@@ -130,9 +142,10 @@ impl TrialBook {
             let message = "What nobody confirmed is being put back; it is tried again after that";
             return Err(HostError::new(Reason::InUse, message));
         }
+        trial.id = format!("{CHANGE}{:06x}", fastrand::u32(..1 << 24));
         trial.tried.insert(subject.to_owned(), digest.to_owned());
         self.save("trial.json", &trial)?;
-        Ok(left)
+        Ok(Begun { left, joined })
     }
 
     /// Says whether a change may still be made: not while another is put back, nor once it was put back itself, which a daemon
@@ -167,6 +180,11 @@ impl TrialBook {
     /// Returns what worked before the change that is on trial; nothing if none is.
     pub(super) fn before(&self, now: &Uptime) -> Result<Option<BTreeSet<String>>, HostError> {
         Ok(self.trial()?.filter(|trial| !left(trial, now).is_zero()).map(|trial| trial.before))
+    }
+
+    /// Returns the time that is left to the trial: none if it is over and not put back. `None` if there is no trial.
+    pub(super) fn left(&self, now: &Uptime) -> Result<Option<Duration>, HostError> {
+        Ok(self.trial()?.map(|trial| left(&trial, now)))
     }
 
     /// Writes down that something works no more, so that the time of the trial is over.
@@ -245,12 +263,15 @@ impl TrialBook {
         Ok(Some(restored))
     }
 
-    /// Ends a trial whose files are back.
+    /// Ends a trial whose files are back. One that began since, as somebody else had ended this one, goes on.
     ///
     /// # Errors
     /// When its file can't be removed.
-    pub fn finish(&self) -> Result<(), HostError> {
+    pub fn finish(&self, now: &Uptime) -> Result<(), HostError> {
         let _lock = self.lock()?;
+        if self.left(now)?.is_some_and(|left| !left.is_zero()) {
+            return Ok(());
+        }
         self.end()
     }
 
@@ -312,11 +333,10 @@ fn left(trial: &Trial, now: &Uptime) -> Duration {
     now.since(&trial.begun).map_or(Duration::ZERO, |passed| TIME.saturating_sub(passed))
 }
 
-/// Has systemd, not the daemon, put the change back after this time.
+/// Has systemd, not the daemon, put the change back after this time. Fails where its timer stands already.
 pub(super) async fn arm(left: Duration, root: &Path) -> Result<(), HostError> {
     let program = std::env::current_exe()
         .map_err(|error| HostError::new(Reason::Failed, format!("can't tell where this program is ({error})")))?;
-    disarm().await;
     let after = format!("--on-active={}s", left.as_secs() + 1);
     let unit = format!("--unit={TIMER}");
     let state = root.parent().unwrap_or(root).display().to_string();
@@ -346,6 +366,6 @@ pub async fn put_links_back(book: &TrialBook, now: &Uptime, tell: bool) -> Resul
         run("networkctl", ["reload"], PATIENCE).await?;
     }
     let lent = book.clone();
-    super::blocking(move || lent.finish()).await?;
+    super::blocking(move || lent.finish(&clock::uptime())).await?;
     Ok(Some(restored))
 }

@@ -25,6 +25,8 @@ use crate::{clock, host::CheckSeen};
 
 /// How often is looked.
 const PACE: Duration = Duration::from_secs(2);
+/// How long the timer may take until what is over is back.
+const TIMER: Duration = Duration::from_secs(6);
 
 /// What a watch shares with the links.
 #[derive(Clone)]
@@ -51,6 +53,7 @@ impl Watch {
                 }
                 sleep(PACE).await;
             }
+            self.overdue().await;
             self.keep(Vec::new());
             self.on.store(false, Ordering::Release);
             // One that began in this very moment found somebody who watched.
@@ -78,6 +81,28 @@ impl Watch {
             hint.notify_one();
         }
         true
+    }
+
+    /// Puts back what is over and what its timer leaves there, as often as it takes.
+    async fn overdue(&self) {
+        while self.is_over().await && self.hint.upgrade().is_some() {
+            sleep(TIMER).await;
+            if !self.is_over().await {
+                return;
+            }
+            match put_links_back(&self.book, &clock::uptime(), true).await {
+                Ok(_) => warn!("a change of links is put back that its timer has left there"),
+                Err(error) => error!(%error, "a change of links can't be put back; it is tried again"),
+            }
+            if let Some(hint) = self.hint.upgrade() {
+                hint.notify_one();
+            }
+        }
+    }
+
+    async fn is_over(&self) -> bool {
+        let book = self.book.clone();
+        blocking(move || book.left(&clock::uptime())).await.is_ok_and(|left| left == Some(Duration::ZERO))
     }
 
     async fn before(&self) -> Option<BTreeSet<String>> {

@@ -78,7 +78,7 @@ fn a_hundred_changes_go_back_wherever_the_daemon_or_the_machine_ends() {
             house.write("20-mine.network", "[Match]\nName=wlan0\n");
             let before = house.files();
             let left = house.book.begin("lan", "digest", &BTreeSet::new(), &at(10), Timestamp::UNIX_EPOCH).unwrap();
-            assert_eq!(left, TIME);
+            assert_eq!(left, Begun { left: TIME, joined: false });
             match end {
                 End::Begun => {}
                 End::HalfWritten => change(&house, number, true),
@@ -91,7 +91,7 @@ fn a_hundred_changes_go_back_wherever_the_daemon_or_the_machine_ends() {
                 change(&house, number, true);
             }
             let restored = house.book.restore(&late).unwrap().unwrap();
-            house.book.finish().unwrap();
+            house.book.finish(&late).unwrap();
             assert_eq!(house.files(), before, "{end:?}");
             assert_eq!(restored.files.is_empty(), matches!(end, End::Begun));
             let (trial, refused) = house.book.seen(&late).unwrap();
@@ -130,7 +130,7 @@ fn a_confirmation_of_one_change_is_none_of_another() {
     begin(&at(0));
     let first = id(&at(1));
     house.book.restore(&at(TIME.as_secs())).unwrap().unwrap();
-    house.book.finish().unwrap();
+    house.book.finish(&at(TIME.as_secs())).unwrap();
     house.book.forget_refused().unwrap();
     // One that was meant for what is put back by now comes late.
     begin(&at(200));
@@ -145,9 +145,16 @@ fn a_second_change_joins_and_gets_no_time_of_its_own() {
     let before = house.files();
     house.book.begin("lan", "one", &BTreeSet::new(), &at(0), Timestamp::UNIX_EPOCH).unwrap();
     change(&house, 7, false);
+    let first = house.book.seen(&at(1)).unwrap().0.unwrap().id;
     let left = house.book.begin("new", "two", &BTreeSet::new(), &at(60), Timestamp::UNIX_EPOCH).unwrap();
-    assert_eq!(left, TIME - Duration::from_secs(60));
+    assert_eq!(left, Begun { left: TIME - Duration::from_secs(60), joined: true });
+    // Who has seen the first alone does not speak for both, and what puts back an earlier one does not end them.
+    assert_ne!(house.book.seen(&at(61)).unwrap().0.unwrap().id, first);
+    assert_eq!(house.book.confirm(Some(&first), &at(61)).unwrap_err().reason, Reason::Gone);
+    house.book.finish(&at(61)).unwrap();
+    assert_eq!(house.book.left(&at(61)).unwrap(), Some(TIME - Duration::from_secs(61)));
     let late = at(TIME.as_secs());
+    assert_eq!(house.book.left(&late).unwrap(), Some(Duration::ZERO));
     assert_eq!(
         house.book.begin("more", "three", &BTreeSet::new(), &late, Timestamp::UNIX_EPOCH).unwrap_err().reason,
         Reason::InUse
@@ -155,7 +162,7 @@ fn a_second_change_joins_and_gets_no_time_of_its_own() {
     let restored = house.book.restore(&late).unwrap().unwrap();
     assert_eq!(restored.devices, ["new"]);
     assert!(house.files().iter().all(|(name, text)| before.get(name) == Some(text)));
-    house.book.finish().unwrap();
+    house.book.finish(&late).unwrap();
     assert_eq!(house.book.seen(&late).unwrap().1.len(), 2);
     house.book.forget_refused().unwrap();
     assert_eq!(house.book.seen(&late).unwrap().1.len(), 0);
@@ -192,14 +199,14 @@ fn what_works_no_more_goes_back_before_its_time_and_says_why() {
         Reason::InUse
     );
     house.book.restore(&at(5)).unwrap().unwrap();
-    house.book.finish().unwrap();
+    house.book.finish(&at(5)).unwrap();
     assert_eq!(house.files(), files);
     assert_eq!(house.book.failed().unwrap()["lan"], "router 10.0.0.1 does not answer");
 
     // Another one whose time runs out has no such reason.
     house.book.begin("lan", "two", &BTreeSet::new(), &at(10), Timestamp::UNIX_EPOCH).unwrap();
     house.book.restore(&at(10 + TIME.as_secs())).unwrap().unwrap();
-    house.book.finish().unwrap();
+    house.book.finish(&at(10 + TIME.as_secs())).unwrap();
     assert_eq!(house.book.failed().unwrap(), BTreeMap::new());
     house.book.fail("nothing is on trial").unwrap();
     assert_eq!(house.book.seen(&at(200)).unwrap().0, None);
