@@ -206,7 +206,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
     let drives = Drives::open_with(&options.state_dir, keeper.keyring(vault));
     controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
-    let installer = Arc::new(installs::Door::default());
+    let installer = Arc::new(installs::Door::open(manifests.subscribe()));
     controllers.spawn(&mut tasks, Installations(installer.clone()), &shared);
     let footing = Arc::new(Footing::open(&options.state_dir, places));
     controllers.spawn(&mut tasks, Volumes(docker.clone(), footing.clone()), &shared);

@@ -42,7 +42,8 @@ pub use self::{
         Pushed, Trouble,
     },
     installs::{
-        INSTALLING, InstallView, Installing, Installs, Order, Pace, RunsFrom, STATE, Target, UNFINISHED, UnderWay,
+        INSTALLING, InstallView, Installing, Installs, Order, Pace, RunsFrom, STATE, Target, Tried, UNFINISHED,
+        UnderWay,
     },
     links::{
         CheckSeen, DeviceSeen, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen,

@@ -7,11 +7,11 @@ mod kind;
 
 use std::{
     fs::File,
-    io::{BufRead, Read, Write},
+    io::{BufRead, ErrorKind, Read, Write},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take},
     net::{UnixStream, unix::OwnedReadHalf},
+    sync::watch,
     time::timeout,
 };
 
@@ -30,6 +31,7 @@ use crate::{
     clock,
     host::{Installs as _, linux::Stick},
     install::{Asked, Order, Told, install, offers},
+    manifests::Snapshot,
 };
 
 /// Where the installer of a stick is asked.
@@ -51,17 +53,23 @@ const LOOK: Duration = Duration::from_secs(120);
 pub(super) struct Door {
     socket: PathBuf,
     followed: Followed,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Self { socket: SOCKET.into(), followed: Followed::default() }
-    }
+    manifests: watch::Receiver<Arc<Snapshot>>,
 }
 
 impl Door {
+    /// Returns it, for what these manifests ask for.
+    pub(super) fn open(manifests: watch::Receiver<Arc<Snapshot>>) -> Self {
+        Self { socket: SOCKET.into(), followed: Followed::default(), manifests }
+    }
+
     async fn ask(&self, asked: &Asked) -> Result<BufReader<Take<OwnedReadHalf>>, String> {
-        let none = |_| "this system does not run from a stick, so there is nothing to be installed".to_owned();
+        let none = |error: std::io::Error| match error.kind() {
+            // Only on a stick somebody listens there.
+            ErrorKind::NotFound => {
+                "this system does not run from a stick, so there is nothing to be installed".to_owned()
+            }
+            _ => format!("the installer can't be reached ({error})"),
+        };
         let (from, mut to) = UnixStream::connect(&self.socket).await.map_err(none)?.into_split();
         let line = format!("{}\n", json!(asked));
         to.write_all(line.as_bytes()).await.map_err(|error| format!("the installer does not listen ({error})"))?;

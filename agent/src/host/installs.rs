@@ -78,6 +78,9 @@ pub struct InstallView {
     /// How far the installation is that is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,
+    /// The last one that a manifest asked for, and that wrote to its disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Tried>,
     /// When it was looked.
     pub now: jiff::Timestamp,
 }
@@ -101,6 +104,19 @@ pub struct UnderWay {
     /// How many are done in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
+}
+
+/// An installation that came to its end, well or not, since the daemon was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tried {
+    /// The plugging-in of its disk.
+    pub seq: u64,
+    /// What was asked for.
+    pub order: Order,
+    /// Why it failed, none if it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// The installer as a whole: what it sees, and the one thing that it does.

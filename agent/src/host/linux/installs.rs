@@ -36,7 +36,9 @@ use super::{
     program::{failed, not_started, program, run},
     volumes::blocking,
 };
-use crate::host::{DiskSeen, Disks as _, HostError, INSTALLING, Installs, Pace, Reason, Target, Ticket, UNFINISHED};
+use crate::host::{
+    DiskSeen, Disks as _, HostError, INSTALLING, Installs, Pace, Reason, RunsFrom, STATE, Target, Ticket, UNFINISHED,
+};
 
 /// How long a program may take that looks or changes little.
 const SHORT: Duration = Duration::from_secs(120);
@@ -156,8 +158,7 @@ impl Stick {
 
 impl Installs for Stick {
     fn obstacle(&self) -> Option<String> {
-        let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-        if !words.split_whitespace().any(|word| word.starts_with("piccolo.live")) {
+        if running().from != RunsFrom::Stick {
             return Some("this system does not run from a stick; start from one".to_owned());
         }
         let chip = Path::new("/dev/tpmrm0").exists();
@@ -277,7 +278,11 @@ impl Installs for Stick {
         self.held.is_still(disk)?;
         feed("sfdisk", &["--quiet", "--no-reread", "--force", &path], &table).await?;
         run("blockdev", ["--flushbufs", &path], SHORT).await?;
+        // It is not said to count before whoever looks next sees it so.
+        self.part(disk, STATE).await?;
         self.held.let_go();
+        // Who looks for it by its name goes by what udev remembers. It counts, whether that comes to its end or not.
+        drop(run("udevadm", ["settle", "--timeout=60"], SHORT).await);
         // In memory nothing of it stays.
         drop(fs::remove_file(self.dir.join("key")));
         Ok(())

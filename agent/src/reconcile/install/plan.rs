@@ -4,7 +4,7 @@ use piccolo_schema::{Declared, Desired, Install, disk::Selector};
 
 use super::step::InstallStep;
 use crate::{
-    host::{DiskSeen, Ends, InstallView, Order, RunsFrom, Target},
+    host::{DiskSeen, Ends, InstallView, Order, RunsFrom, Target, Tried},
     install::{Leave, choose, judge},
     reconcile::{Plan, Waiting},
 };
@@ -30,8 +30,32 @@ pub(super) fn meant<'a>(select: &Selector, observed: &'a InstallView) -> Option<
 }
 
 /// Returns true if the disk holds this very version of the system.
-pub(super) fn is_done(target: &Target, observed: &InstallView) -> bool {
+fn is_done(target: &Target, observed: &InstallView) -> bool {
     observed.version.as_deref().is_some_and(|version| target.has(version))
+}
+
+/// Returns true if what a manifest asks for is done: the disk holds this version, and what was to be erased for it is gone.
+pub(super) fn is_settled(manifest: &Install, target: &Target, observed: &InstallView) -> bool {
+    let disk = &target.disk;
+    let is_gone = |name: &String| {
+        let ticket = observed.tickets.iter().find(|it| it.ticket == *name);
+        // Where the disk was blank, or erased by other leave, it is not used up.
+        ticket.is_some_and(|it| it.used.is_some() || it.identity == disk.identity && it.digest != disk.digest())
+    };
+    let by_us = observed.tried.as_ref().is_some_and(|it| it.seq == disk.seq && it.failed.is_none());
+    is_done(target, observed) && (by_us || manifest.spec.wipe.as_ref().is_none_or(is_gone))
+}
+
+/// Says why an installation is not begun anew, if it failed on this very disk as it is asked for now.
+fn failed(manifest: &Install, disk: &DiskSeen, observed: &InstallView) -> Option<String> {
+    let spec = &manifest.spec;
+    let same = |it: &&Tried| it.seq == disk.seq && it.order.select == spec.select && it.order.keep == spec.keep;
+    let why = observed.tried.as_ref().filter(same)?.failed.as_ref()?;
+    Some(format!(
+        "{}: {why}; so that it is not written to for ever, it is begun anew once the manifest is another one, the disk was \
+         plugged in anew, or by `piccolo install`",
+        disk.name()
+    ))
 }
 
 /// Returns the step, none if there is nothing to do, or why it is waited.
@@ -64,9 +88,12 @@ fn decide(
     let leave = match judged {
         Ok(leave) => leave,
         // It is done, and done once.
-        Err(_) if is_done(target, observed) => return Ok(None),
+        Err(_) if is_settled(manifest, target, observed) => return Ok(None),
         Err(why) => return Err((reason(target, observed, spec.wipe.is_some()), why.0)),
     };
+    if let Some(why) = failed(manifest, &target.disk, observed) {
+        return Err(("InstallFailed", why));
+    }
     if !complete {
         let message = "A manifest can't be read, which may be another Install; mend it, then the system is installed";
         return Err(("ManifestsIncomplete", message.to_owned()));

@@ -2,7 +2,7 @@
 
 use piccolo_schema::{Install, InstallStatus, quantity::Bytes};
 
-use super::plan::{is_done, meant};
+use super::plan::{is_settled, meant};
 use crate::{
     host::{InstallView, RunsFrom, Target, UnderWay},
     reconcile::Report,
@@ -11,15 +11,14 @@ use crate::{
 /// Says how the installation that a manifest asks for stands.
 pub(super) fn report(manifest: &Install, observed: &InstallView) -> Report {
     let target = meant(&manifest.spec.select, observed);
-    let (ready, reason, message) = stands(target, observed);
+    let (ready, reason, message) = stands(manifest, target, observed);
     let fields = serde_json::to_value(status(target, observed.under_way.as_ref())).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
 
-fn stands(target: Option<&Target>, observed: &InstallView) -> (bool, &'static str, String) {
+fn stands(manifest: &Install, target: Option<&Target>, observed: &InstallView) -> (bool, &'static str, String) {
     if observed.runs_from == RunsFrom::Disk {
-        let message =
-            "This system runs from its disk, so the manifest by which it came there does nothing more; take it away";
+        let message = "This system runs from its disk, so there is nothing to be installed; take the manifest away";
         return (true, "RunsFromDisk", message.to_owned());
     }
     if let Some(it) = &observed.under_way {
@@ -28,7 +27,7 @@ fn stands(target: Option<&Target>, observed: &InstallView) -> (bool, &'static st
         let message = format!("Step {} of {}: {}{}", it.step, it.steps, it.text, part.unwrap_or_default());
         return (false, "Installing", message);
     }
-    match target.filter(|target| is_done(target, observed)) {
+    match target.filter(|target| is_settled(manifest, target, observed)) {
         Some(target) => {
             let message = format!(
                 "{} holds version {} of the system; switch off, and pull the stick out",
@@ -108,6 +107,10 @@ mod tests {
         assert!(told.message.contains("version 1.2.0 of the system; switch off"), "{}", told.message);
         let other = report(&manifest(), &InstallView { version: Some("1.3.0".to_owned()), ..view() });
         assert_eq!((other.ready, other.reason.as_str()), (false, "NotInstalled"));
+        // What was to be erased is still there.
+        let mut asked = manifest();
+        asked.spec.wipe = Some("wipe-1".to_owned());
+        assert_eq!(report(&asked, &view()).reason, "NotInstalled");
         let inert = report(&manifest(), &InstallView { runs_from: RunsFrom::Disk, ..InstallView::default() });
         assert_eq!((inert.ready, inert.reason.as_str()), (true, "RunsFromDisk"));
     }

@@ -11,6 +11,7 @@ use crate::host::{HostError, Reason, RunsFrom};
 pub(super) const MAPPED: &str = "piccolo-install";
 /// How the name begins that `systemd-repart` gives to what it encrypts, for as long as it does.
 const REPART: &str = "luks-repart-";
+
 /// Returns the partitions of the system that runs: its files, and their hashes.
 pub(super) async fn slots() -> Result<(String, String), HostError> {
     let text = run("veritysetup", ["status", "usr"], SHORT).await?;
@@ -21,10 +22,7 @@ pub(super) async fn slots() -> Result<(String, String), HostError> {
 
 /// Returns the version of the system that runs.
 pub(super) fn version() -> Result<String, HostError> {
-    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let told =
-        text.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION=")).map(|it| it.trim_matches('"').to_owned());
-    told.ok_or_else(|| HostError::new(Reason::Failed, "The system does not tell its version"))
+    running().version.ok_or_else(|| HostError::new(Reason::Failed, "The system does not tell its version"))
 }
 
 /// What is known of the system that runs.

@@ -1,4 +1,6 @@
-//! The partitions of a disk by their names, and the table in which the state counts.
+//! The partitions of a disk by their names, as its table tells them, and the table in which the state counts.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -27,21 +29,55 @@ struct Node {
     path: String,
     #[serde(rename = "type")]
     kind: String,
-    partlabel: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Dumped {
+    partitiontable: Table,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Table {
+    partitions: Vec<Entry>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    node: String,
+    name: String,
 }
 
 /// Lists the partitions of a disk.
 pub(super) async fn of(device: &str) -> Result<Vec<Part>, HostError> {
     let path = format!("/dev/{device}");
-    let text = run("lsblk", ["--json", "--list", "--output", "PATH,TYPE,PARTLABEL", &path], SHORT).await?;
-    read(&text).map_err(|why| HostError::new(Reason::Failed, why))
+    let text = run("lsblk", ["--json", "--list", "--output", "PATH,TYPE", &path], SHORT).await?;
+    let paths = listed(&text).map_err(|why| HostError::new(Reason::Failed, why))?;
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A table that can't be read is not one of ours: its partitions have no names, and so nothing is taken for unfinished.
+    let mut names = names(&path).await.unwrap_or_default();
+    Ok(paths.into_iter().map(|path| Part { name: names.remove(&path).unwrap_or_default(), path }).collect())
 }
 
-fn read(text: &str) -> Result<Vec<Part>, String> {
+/// Reads the names of partitions from the table itself: what udev remembers of them may be older than what we wrote.
+async fn names(path: &str) -> Result<BTreeMap<String, String>, HostError> {
+    let text = run("sfdisk", ["--json", path], SHORT).await?;
+    named(&text).map_err(|why| HostError::new(Reason::Failed, why))
+}
+
+fn listed(text: &str) -> Result<Vec<String>, String> {
     let listed: Listed =
         serde_json::from_str(text).map_err(|error| format!("`lsblk` can't be understood ({error})"))?;
-    let parts = listed.blockdevices.into_iter().filter(|it| it.kind == "part");
-    Ok(parts.map(|it| Part { path: it.path, name: it.partlabel.unwrap_or_default() }).collect())
+    Ok(listed.blockdevices.into_iter().filter(|it| it.kind == "part").map(|it| it.path).collect())
+}
+
+fn named(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let dumped: Dumped =
+        serde_json::from_str(text).map_err(|error| format!("`sfdisk` can't be understood ({error})"))?;
+    Ok(dumped.partitiontable.partitions.into_iter().map(|it| (it.node, it.name)).collect())
 }
 
 /// Returns the table in which the unfinished state is finished: found by a start, under its own name. None if there is none.
@@ -84,13 +120,30 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_found_by_name() {
-        let text = r#"{"blockdevices": [{"path":"/dev/vdb","type":"disk","partlabel":null},
-            {"path":"/dev/vdb1","type":"part","partlabel":"esp"},{"path":"/dev/vdb2","type":"part","partlabel":null}]}"#;
-        let parts = read(text).unwrap();
-        assert_eq!(parts.len(), 2);
-        assert_eq!((parts[0].path.as_str(), parts[0].name.as_str()), ("/dev/vdb1", "esp"));
-        assert!(read("{").is_err());
+    fn partitions_are_found() {
+        let text = r#"{"blockdevices": [{"path":"/dev/vdb","type":"disk"},{"path":"/dev/vdb1","type":"part"}]}"#;
+        assert_eq!(listed(text).unwrap(), ["/dev/vdb1"]);
+        assert!(listed("{").is_err());
+        // A table of another kind has no names.
+        let text = r#"{"partitiontable": {"label":"dos", "partitions": [{"node":"/dev/vdb1","type":"83"}]}}"#;
+        assert_eq!(named(text).unwrap()["/dev/vdb1"], "");
+    }
+
+    #[tokio::test]
+    async fn names_are_those_of_the_table_as_it_is_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        std::fs::File::create_new(&disk).unwrap().set_len(8 << 20).unwrap();
+        let disk = disk.display().to_string();
+        let path = disk.as_str();
+        assert!(names(path).await.is_err());
+        let table = "label: gpt\nstart=2048, size=2048, name=\"esp\"\n\
+            start=4096, size=2048, name=\"piccolo-half-made\", attrs=\"GUID:63\"\n";
+        super::super::feed("sfdisk", &["--quiet", path], table).await.unwrap();
+        assert_eq!(names(path).await.unwrap().into_values().collect::<Vec<_>>(), ["esp", UNFINISHED]);
+        let State(table) = finished(&run("sfdisk", ["--dump", path], SHORT).await.unwrap()).unwrap();
+        super::super::feed("sfdisk", &["--quiet", "--no-reread", "--force", path], &table).await.unwrap();
+        assert_eq!(names(path).await.unwrap().into_values().collect::<Vec<_>>(), ["esp", STATE]);
     }
 
     proptest! {
@@ -99,7 +152,8 @@ mod tests {
         #[test]
         fn no_text_breaks_it(at in 0..DUMP.len(), what in "\\PC{0,12}") {
             drop(finished(&format!("{}{what}{}", &DUMP[..at], &DUMP[at..])));
-            drop(read(&what));
+            drop(listed(&what));
+            drop(named(&what));
         }
     }
 }
