@@ -122,7 +122,7 @@ impl Places {
     /// Forgets that networkd was told to read these files of a manifest. That it was told of others is still true.
     pub(super) fn forget_loaded(&self, subject: &str, digest: &str) -> Result<(), HostError> {
         let path = self.loaded.join(format!("{subject}.loaded"));
-        if !self.loaded()?.get(subject).is_some_and(|loaded| loaded == digest) {
+        if self.loaded()?.get(subject).is_none_or(|loaded| loaded != digest) {
             return Ok(());
         }
         gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
