@@ -56,6 +56,8 @@ pub struct Arrival {
     pub at: Instant,
     /// Who is at its other end, even if that is a proxy.
     pub from: IpAddr,
+    /// The number of the link that such an address is of which others may have too; 0 for all others.
+    pub over: u32,
 }
 
 /// The door to networks.
@@ -118,7 +120,8 @@ impl Server {
         let router = for_networks(router.clone(), names.clone(), proxies.clone());
         let welcome = |(socket, address): (TcpStream, SocketAddr)| {
             let from = address.ip().to_canonical();
-            let (peer, arrival) = (Peer::Remote(from), Arrival { at: Instant::now(), from });
+            let over = if let SocketAddr::V6(address) = address { address.scope_id() } else { 0 };
+            let (peer, arrival) = (Peer::Remote(from), Arrival { at: Instant::now(), from, over });
             let (server, router, acceptor) = (self.clone(), router.clone(), acceptor.clone());
             let names = Arc::clone(&names.borrow());
             // Through a listed proxy everybody comes; how many they are together is bounded all the same.

@@ -10,10 +10,11 @@ use super::{
     Capture,
     json::{list, text, words},
 };
-use crate::foreign::{self, Draft, valid_name};
+use crate::{
+    foreign::{self, Draft, valid_name},
+    host::INNER,
+};
 
-/// How the names of links begin that engines and Piccolo make for containers.
-const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
 /// What the kernel calls links that manifests can make.
 const MADE: [&str; 5] = ["vlan", "bond", "bridge", "macvlan", "dummy"];
 /// Ways for bonds and macvlans to work that a manifest can ask for.

@@ -53,23 +53,22 @@ struct Sent {
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let manifests = local::read(&args.files, screen)?;
+    let mut manifests = local::read(&args.files, screen)?;
+    // With a change of a Link the machine may be gone from where it is asked.
+    manifests.sort_by_key(|it| it.kind == Kind::Link);
     if manifests.is_empty() {
         return Err(Failure::NotFound("there is no manifest (*.toml) in there".to_owned()));
     }
-    let (mut sent, mut changed) = (Vec::new(), Changed::default());
-    for manifest in &manifests {
-        if args.dry_run {
-            let warnings = preview(manifest, client, screen).await?;
-            // What else is in the files is not there yet: of several this would be told wrongly.
-            screen.warn(if manifests.len() == 1 { &warnings } else { &[] });
-        } else {
-            sent.push(send(manifest, args.trial, &mut changed, client, screen).await?);
-        }
+    let mut changed = Changed::default();
+    let sent = send_all(&manifests, args, &mut changed, client, screen).await;
+    // What was sent is in force, whatever became of the rest.
+    let reached = args.reach.confirm(&changed, client, screen).await;
+    if let (Err(_), Err(failure)) = (&sent, &reached) {
+        screen.note(failure.to_string());
     }
+    let (sent, reached) = (sent?, reached?);
+    let client = reached.as_ref().unwrap_or(client);
     warn(&manifests, &sent, client, screen).await?;
-    args.trial.say(sent.iter().find_map(|it| it.trial.as_deref()), screen)?;
-    args.reach.confirm(&changed, client, screen).await?;
     if !args.wait {
         return Ok(());
     }
@@ -84,6 +83,28 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         Ok(done) => done,
         Err(_) => Err(unsettled(&manifests, args.timeout, client).await),
     }
+}
+
+/// Sends the manifests, or shows what they would lead to. The change on trial is told once all are there.
+async fn send_all(
+    manifests: &[Local],
+    args: &Args,
+    changed: &mut Changed,
+    client: &Client,
+    screen: &Screen,
+) -> Result<Vec<Sent>, Failure> {
+    let mut sent = Vec::new();
+    for manifest in manifests {
+        if args.dry_run {
+            let warnings = preview(manifest, client, screen).await?;
+            // What else is in the files is not there yet: of several this would be told wrongly.
+            screen.warn(if manifests.len() == 1 { &warnings } else { &[] });
+        } else {
+            sent.push(send(manifest, args.trial, changed, client, screen).await?);
+        }
+    }
+    args.trial.say(sent.iter().find_map(|it| it.trial.as_deref()), screen)?;
+    Ok(sent)
 }
 
 /// Says what the daemon warned of. What was missing may have come with a later manifest, so of all but the last it is asked
@@ -134,11 +155,16 @@ async fn send(
         _ => "changed",
     };
     screen.line(format!("{}/{} {word}", manifest.kind.singular(), manifest.name))?;
-    if manifest.kind == Kind::Link && word != "unchanged" {
+    // One that is sent again while it is on trial is still to be confirmed.
+    if manifest.kind == Kind::Link && (word != "unchanged" || is_tried(&manifest.name, client).await) {
         changed.link(&manifest.name, Some(&manifest.text), &answer);
     }
     let generation = client.json(&answer)?["metadata"]["generation"].as_i64().unwrap_or(0);
     Ok(Sent { generation, warnings: answer.warnings, trial: answer.trial })
+}
+
+async fn is_tried(link: &str, client: &Client) -> bool {
+    client.get("/net").await.is_ok_and(|net| net["trial"]["tried"][link].is_string())
 }
 
 /// Waits until the object does what this generation asks. Cut by the caller.

@@ -38,5 +38,5 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         trial = answer.trial.or(trial);
     }
     args.trial.say(trial.as_deref(), screen)?;
-    args.reach.confirm(&changed, client, screen).await
+    args.reach.confirm(&changed, client, screen).await.map(drop)
 }

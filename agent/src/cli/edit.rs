@@ -57,7 +57,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
             if kind == Kind::Link {
                 changed.link(&name, Some(&text), &answer);
             }
-            args.reach.confirm(&changed, client, screen).await
+            args.reach.confirm(&changed, client, screen).await.map(drop)
         }
         Err(Failure::Refused(problem)) if problem["status"] == 412 => Err(Failure::Overtaken(draft)),
         Err(failure) => {

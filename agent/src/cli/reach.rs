@@ -59,6 +59,8 @@ pub(super) struct Changed {
 enum Found {
     /// The change is on trial under this name, for so many seconds more.
     OnTrial(String, u64),
+    /// It is, and so is this of others, for which an answer to this command proves nothing.
+    WithOthers(String),
     /// Nothing of it is, and there is more to do before it may be.
     Coming,
     /// Nothing of it is, nor will be: true if it was put back.
@@ -84,22 +86,27 @@ impl Changed {
 }
 
 impl Reach {
-    /// Confirms what was changed, once the machine answers with it. Says what is to be done where it can't.
-    pub(super) async fn confirm(self, changed: &Changed, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    /// Confirms what was changed, once the machine answers with it. Says what is to be done where it can't. Returns the
+    /// way by which it answers then, if it was asked.
+    pub(super) async fn confirm(
+        self,
+        changed: &Changed,
+        client: &Client,
+        screen: &Screen,
+    ) -> Result<Option<Client>, Failure> {
         if changed.links.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         match client.place() {
             Host::Tls(at) if !self.no_confirm => {
                 let places = places(at, &changed.addresses, client);
-                Watch { changed, places, screen, begun: Instant::now(), until: None, seen: false, refused: None }
-                    .run()
-                    .await
+                let at = Watch::new(changed, places, screen).run().await?;
+                Ok(Some(Client::new(at.place().clone(), at.known().cloned())))
             }
             place => {
                 let links: Vec<&str> = changed.tried.iter().map(String::as_str).collect();
                 told(&links, matches!(place, Host::Unix(_)), screen);
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -135,13 +142,17 @@ fn is_early(problem: &Value) -> bool {
     problem["type"].as_str().is_some_and(|it| it.ends_with(":TooEarly"))
 }
 
-/// Says how a change of these Links is confirmed by hand.
+/// Says how a change of these Links is confirmed by hand that was made just now.
 pub(super) fn told(links: &[&str], is_local: bool, screen: &Screen) {
+    told_within(links, is_local, TRIAL, screen);
+}
+
+fn told_within(links: &[&str], is_local: bool, seconds: u64, screen: &Screen) {
     let names: Vec<_> = links.iter().map(|name| format!("link/{name}")).collect();
     if names.is_empty() {
         return;
     }
-    screen.note(format!("{} is on trial: what was before is put back in {TRIAL} s, unless", names.join(", ")));
+    screen.note(format!("{} is on trial: what was before is put back in {seconds} s, unless", names.join(", ")));
     screen.note("  it is meant to stay: piccolo net confirm, over the network by the new way");
     if is_local {
         screen.note("  that this command was answered over a socket of the machine itself proves nothing");
@@ -172,24 +183,42 @@ struct Watch<'a> {
     seen: bool,
     /// What had been put back before this change.
     refused: Option<Value>,
+    /// The change on trial whose confirmation was refused last.
+    denied: Option<String>,
+    /// Since when it is on trial no more.
+    vanished: Option<Instant>,
 }
 
-impl Watch<'_> {
-    async fn run(mut self) -> Result<(), Failure> {
+impl<'a> Watch<'a> {
+    fn new(changed: &'a Changed, places: Vec<Client>, screen: &'a Screen) -> Self {
+        let begun = Instant::now();
+        let (until, refused, denied, vanished) = (None, None, None, None);
+        Self { changed, places, screen, begun, until, seen: false, refused, denied, vanished }
+    }
+
+    /// Returns the way by which the machine answers when the change is over.
+    async fn run(mut self) -> Result<Client, Failure> {
         let line = Line::of(self.screen);
         let mut told = Instant::now();
         while self.begun.elapsed() < OVER {
             if let Some((at, net)) = self.ask().await {
                 match self.found(&net, &at).await {
                     Found::Coming => {}
-                    Found::Over(back) => return self.over(back, line),
+                    Found::Over(back) => return self.over(back, line).map(|()| at),
+                    Found::WithOthers(names) => {
+                        let why =
+                            format!("{names} of somebody else is on trial with it, which this answer does not prove");
+                        return Err(self.by_hand(&why, line));
+                    }
                     Found::OnTrial(id, left) => {
-                        self.until = Some(Instant::now() + Duration::from_secs(left));
-                        self.seen = true;
+                        self.sees(left);
                         match confirm(&at, Some(&id)).await {
-                            Ok(()) => return self.stays(&at, line),
+                            Ok(()) => return self.stays(&at, line).map(|()| at),
+                            // By now another may be on trial, or none: only the second time it is this one.
                             Err(Failure::Refused(problem)) if !is_early(&problem) => {
-                                return self.by_hand(&problem, line);
+                                if self.denied.replace(id.clone()) == Some(id) {
+                                    return Err(self.by_hand(problem["detail"].as_str().unwrap_or_default(), line));
+                                }
                             }
                             Err(_) => {}
                         }
@@ -212,6 +241,11 @@ impl Watch<'_> {
         Some((at.patient(PATIENCE), net))
     }
 
+    fn sees(&mut self, left: u64) {
+        self.until = Some(Instant::now() + Duration::from_secs(left));
+        (self.seen, self.vanished) = (true, None);
+    }
+
     async fn found(&mut self, net: &Value, at: &Client) -> Found {
         let (trial, links, passed) = (&net["trial"], &self.changed.links, self.begun.elapsed());
         // What was put back so early was so before.
@@ -220,16 +254,32 @@ impl Watch<'_> {
         }
         if links.iter().any(|name| trial["tried"][name].is_string()) {
             let left = trial["secondsLeft"].as_u64().unwrap_or(TRIAL);
+            let others = others(trial, links);
+            if !others.is_empty() {
+                self.sees(left);
+                return Found::WithOthers(others.join(", "));
+            }
             return Found::OnTrial(trial["id"].as_str().unwrap_or_default().to_owned(), left);
         }
         let earlier = self.refused.as_ref().unwrap_or(&Value::Null);
         let is_back =
             links.iter().any(|name| net["refused"][name].is_string() && net["refused"][name] != earlier[name]);
+        if self.seen && !is_back && self.may_be_put_back() {
+            return Found::Coming;
+        }
         let is_over = self.seen || is_back || passed > TAKES;
         if is_over || (self.changed.tried.is_empty() && passed > SHORT && !self.is_planned(at).await) {
             return Found::Over(is_back);
         }
         Found::Coming
+    }
+
+    /// Returns whether what is on trial no more is perhaps about to be put back: that is told a moment later than it begins, and
+    /// later yet when its time is over.
+    fn may_be_put_back(&mut self) -> bool {
+        let since = *self.vanished.get_or_insert_with(Instant::now);
+        let ran_out = self.until.is_some_and(|until| since + SHORT >= until);
+        since.elapsed() < if ran_out { TAKES } else { SHORT }
     }
 
     /// Returns whether the machine has something to do for the Links. What it does is in the plan until it is done.
@@ -273,12 +323,13 @@ impl Watch<'_> {
     }
 
     /// Says what speaks against a confirmation by this command.
-    fn by_hand(&self, problem: &Value, line: Line<'_>) -> Result<(), Failure> {
+    fn by_hand(&self, why: &str, line: Line<'_>) -> Failure {
         drop(line);
-        self.screen.note(problem["detail"].as_str().unwrap_or_default());
+        self.screen.note(why);
         let links: Vec<&str> = self.changed.links.iter().map(String::as_str).collect();
-        told(&links, false, self.screen);
-        Ok(())
+        let left = self.until.map_or(TRIAL, |it| it.saturating_duration_since(Instant::now()).as_secs());
+        told_within(&links, false, left, self.screen);
+        Failure::Unsettled(format!("{} is not confirmed", self.names()))
     }
 
     fn over(&self, is_back: bool, line: Line<'_>) -> Result<(), Failure> {
@@ -297,5 +348,24 @@ impl Watch<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Returns what is on trial besides these Links.
+fn others(trial: &Value, own: &BTreeSet<String>) -> Vec<String> {
+    let tried = trial["tried"].as_object().into_iter().flatten();
+    tried.filter(|(name, _)| !own.contains(*name)).map(|(name, _)| format!("link/{name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_trial_of_others_is_told_apart() {
+        let trial = json!({ "tried": { "lan": "new", "mgmt": "new" } });
+        let own = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(others(&trial, &own(&["lan"])), ["link/mgmt"]);
+        assert!(others(&trial, &own(&["lan", "mgmt", "more"])).is_empty());
     }
 }

@@ -71,7 +71,7 @@ async fn manifests(args: &Args, client: &Client, screen: &Screen) -> Result<(), 
     args.trial.say(answer.trial.as_deref(), screen)?;
     let mut changed = Changed::default();
     changed.answer(&answer);
-    args.reach.confirm(&changed, client, screen).await
+    args.reach.confirm(&changed, client, screen).await.map(drop)
 }
 
 /// Says which containers run the image of then again, and which do not.

@@ -10,7 +10,7 @@ use crate::{
     api::{Arrival, Nets, Unconfirmed},
     clock,
     host::{
-        HostError, Links as _, LinksView, Reason, Way,
+        HostError, Links as _, LinksView, Reason, TrialSeen, Way,
         linux::{Networkd, TrialBook, put_links_back},
     },
     sources::{OnTrial, Trials},
@@ -32,7 +32,7 @@ impl Nets for MachineNets {
         trial: Option<&'a str>,
         arrival: Option<Arrival>,
     ) -> BoxFuture<'a, Result<(), Unconfirmed>> {
-        let way = arrival.map(|it| Way { since: it.at, from: it.from });
+        let way = arrival.map(|it| Way { since: it.at, from: it.from, over: it.over });
         Box::pin(async move { self.0.confirm(trial, way.as_slice()).await.map_err(unconfirmed) })
     }
 
@@ -49,15 +49,20 @@ impl Trials for MachineTrials {
         Box::pin(self.0.trial_begins())
     }
 
-    fn seen(&self) -> BoxFuture<'_, Option<OnTrial>> {
+    fn seen(&self) -> BoxFuture<'_, Result<Option<OnTrial>, String>> {
         Box::pin(async move {
-            let (trial, in_force) = self.0.on_trial().await.ok().flatten()?;
-            Some(OnTrial { id: trial.id, links: trial.tried.into_keys().collect(), in_force })
+            let seen = self.0.on_trial().await.map_err(|error| error.message)?;
+            let of = |(trial, in_force): (TrialSeen, bool)| OnTrial {
+                id: trial.id,
+                links: trial.tried.into_keys().collect(),
+                in_force,
+            };
+            Ok(seen.map(of))
         })
     }
 
     fn confirm<'a>(&'a self, trial: &'a str, since: Instant, at: &'a [IpAddr]) -> BoxFuture<'a, Result<(), String>> {
-        let ways: Vec<Way> = at.iter().map(|from| Way { since, from: *from }).collect();
+        let ways: Vec<Way> = at.iter().map(|from| Way { since, from: *from, over: 0 }).collect();
         Box::pin(async move {
             // Without any way it would be a person's word.
             if ways.is_empty() {

@@ -19,6 +19,9 @@ pub const STAMP: &str = "# piccolo.os/link=";
 /// Where keys of links lie for networkd to read, in memory.
 pub const KEYS: &str = "/run/piccolo-links";
 
+/// How the names of links begin that engines and Piccolo make for containers: nobody comes from outside over them.
+pub const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
+
 /// The links of this machine, and networkd, which sets them up.
 pub trait Links: Send + Sync + 'static {
     /// Looks at links, addresses, routes, and the files of networkd.
@@ -99,6 +102,8 @@ pub struct Way {
     pub since: Instant,
     /// Who is at its other end, as the kernel knows it.
     pub from: IpAddr,
+    /// The number of the link over which an address came that means something on that link alone; 0 if nobody knows.
+    pub over: u32,
 }
 
 /// Something that has to work for a machine to be reached.
@@ -145,6 +150,9 @@ pub struct UnitSeen {
 pub struct DeviceSeen {
     /// Its name.
     pub name: String,
+    /// Its number, as the kernel counts links since its start.
+    #[serde(skip)]
+    pub index: u32,
     /// Its hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub trait Trials: Send + Sync {
     /// Waits until a change is on trial.
     fn begins(&self) -> BoxFuture<'_, ()>;
-    /// Returns what is on trial; nothing as well while that can't be told.
-    fn seen(&self) -> BoxFuture<'_, Option<OnTrial>>;
+    /// Returns what is on trial. An error is a sentence for people.
+    fn seen(&self) -> BoxFuture<'_, Result<Option<OnTrial>, String>>;
     /// Lets it stay, as these addresses were reached by a way that is no older than this moment. An error is a sentence for
     /// people.
     fn confirm<'a>(&'a self, trial: &'a str, since: Instant, at: &'a [IpAddr]) -> BoxFuture<'a, Result<(), String>>;
@@ -49,9 +49,13 @@ impl Puller {
         let all = async {
             loop {
                 trials.begins().await;
-                while let Some(trial) = trials.seen().await {
-                    if trial.in_force {
-                        self.prove_one(&trial, &*trials).await;
+                loop {
+                    match trials.seen().await {
+                        Ok(None) => break,
+                        Ok(Some(trial)) if trial.in_force => self.prove_one(&trial, &*trials).await,
+                        Ok(Some(_)) => {}
+                        // It may be on trial all the same, and nobody says a second time that it is.
+                        Err(why) => tracing::warn!(why, "whether a change of links is on trial can't be told now"),
                     }
                     sleep(PACE).await;
                 }

@@ -3,9 +3,8 @@
 use std::{io, net::IpAddr, process::Stdio, time::Duration};
 
 use super::program::program;
+use crate::host::INNER;
 
-/// How the names of links begin that lead to containers alone.
-const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
 /// How long the screens may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 

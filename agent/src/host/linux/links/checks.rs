@@ -14,7 +14,7 @@ use futures_util::{FutureExt, future::join_all};
 use tokio::{net::UdpSocket, time};
 
 use super::kernel::{self, Neighbour};
-use crate::host::{CheckSeen, DeviceSeen};
+use crate::host::{CheckSeen, DeviceSeen, INNER};
 
 /// How long a router or a name server may take.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -27,8 +27,6 @@ const DNS: u16 = 53;
 const QUESTION: [u8; 17] = [0x50, 0x1c, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
 /// The most routers and name servers that are asked.
 const MOST: usize = 8;
-/// How the names of links begin by which nobody comes from outside.
-pub(super) const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
 
 /// How long a link may take until it works again: an address comes by DHCP, and a bridge lets nothing through for a while.
 const GRACE: Duration = Duration::from_secs(25);

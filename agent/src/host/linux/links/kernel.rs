@@ -141,7 +141,9 @@ fn find(all: &mut [Device], index: u32) -> Option<&mut Device> {
 }
 
 fn device(link: &LinkMessage) -> Option<Device> {
-    let mut device = Device { index: link.header.index, seen: DeviceSeen::default(), master: None, below: None };
+    let index = link.header.index;
+    let seen = DeviceSeen { index, ..DeviceSeen::default() };
+    let mut device = Device { index, seen, master: None, below: None };
     let seen = &mut device.seen;
     seen.up = link.header.flags.contains(LinkFlags::Up);
     seen.carrier = link.header.flags.contains(LinkFlags::LowerUp);

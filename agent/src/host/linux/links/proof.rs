@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::checks::INNER;
-use crate::host::{DeviceSeen, HostError, LinksView, Reason, Way, firewall};
+use crate::host::{DeviceSeen, HostError, INNER, LinksView, Reason, Way, firewall};
 
 /// How long networkd takes to give a link what its file says. Only then is the change in force.
 pub(super) const SETTLES: Duration = Duration::from_secs(3);
@@ -20,7 +19,7 @@ const UNTOUCHED: [&str; 2] = [super::files::UNHEARD, "initialized"];
 /// told of something last.
 pub(super) fn judge(way: &Way, view: &LinksView, told: Instant, now: Instant) -> Result<(), HostError> {
     let refused = |why: &str| Err(HostError::new(Reason::Refused, why));
-    if is_own(way.from, &view.devices) {
+    if is_own(way, &view.devices) {
         return refused(
             "A connection of this machine, or of a container on it, does not show that others reach it; as root on it, \
              `piccolo net confirm` counts",
@@ -62,15 +61,19 @@ fn early(why: &str) -> Result<(), HostError> {
 }
 
 /// Returns true for an address of this machine, and of what runs on it behind a bridge.
-fn is_own(ip: IpAddr, devices: &[DeviceSeen]) -> bool {
-    let ip = ip.to_canonical();
+fn is_own(way: &Way, devices: &[DeviceSeen]) -> bool {
+    let ip = way.from.to_canonical();
+    let is_inner = |device: &DeviceSeen| INNER.iter().any(|start| device.name.starts_with(start));
+    let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let is_behind = is_local && way.over != 0 && devices.iter().any(|it| it.index == way.over && is_inner(it));
     let mut own = devices.iter().flat_map(|device| device.addresses.iter().map(move |it| (device, it)));
     ip.is_loopback()
+        || ip.is_unspecified()
+        || is_behind
         || own.any(|(device, text)| {
             let Some((address, bits)) = text.split_once('/') else { return false };
             let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse()) else { return false };
-            let is_inner = INNER.iter().any(|start| device.name.starts_with(start));
-            address == ip || (is_inner && is_within(ip, address, bits))
+            address == ip || (is_inner(device) && is_within(ip, address, bits))
         })
 }
 
@@ -116,7 +119,7 @@ mod tests {
     fn judged(view: &LinksView, from: &str, since: u64, now: u64) -> Result<(), Reason> {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let way = Way { since: at(since), from: from.parse().unwrap() };
+        let way = Way { since: at(since), from: from.parse().unwrap(), over: 0 };
         judge(&way, view, at(100), at(now)).map_err(|error| error.reason)
     }
 
@@ -136,9 +139,23 @@ mod tests {
     #[test]
     fn nothing_of_this_machine_proves_anything() {
         let view = view();
-        for from in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "192.168.1.10", "172.17.0.5", "fd00:1::5"] {
+        for from in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "192.168.1.10",
+            "172.17.0.5",
+            "fd00:1::5",
+        ] {
             assert_eq!(judged(&view, from, 110, 120), Err(Reason::Refused), "{from}");
         }
+        // An address of a link alone is a container's if that link is a bridge of ours.
+        let devices = [DeviceSeen { index: 4, ..device("br-1", "") }, DeviceSeen { index: 2, ..device("enp3s0", "") }];
+        let over = |over| is_own(&Way { since: Instant::now(), from: "fe80::5".parse().unwrap(), over }, &devices);
+        assert_eq!([4, 2, 0].map(over), [true, false, false]);
         // What is beside the machine is not behind one of its bridges.
         for from in ["192.168.1.11", "172.18.0.5", "fd00:2::5", "fe80::5"] {
             assert_eq!(judged(&view, from, 110, 120), Ok(()), "{from}");
