@@ -230,7 +230,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         strangers: Arc::new(seams::MachineStrangers(docker.clone(), links.clone())),
         archives: docker.clone(),
         prunes: docker.clone(),
-        disks: drives,
+        disks: Arc::new(disks::Door::new(drives, writer.clone())),
         installer,
         recipient,
         updates: updater,

@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::State as Extract,
     http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use piccolo_schema::{Declared, Desired, Disk, Kind, Mode};
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{State, body, fault::Fault};
+use super::{State, audit::Told, body, fault::Fault};
 
 /// A disk by the name of its manifest.
 #[derive(Deserialize)]
@@ -33,11 +34,11 @@ pub(super) async fn unlock(
     Extract(state): Extract<State>,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<Json<Value>, Fault> {
-    let Typed { disk, key } = body::parsed(&headers, &bytes)?;
+) -> Result<Response, Fault> {
+    let Typed { disk, key } = body::parsed_secret(&headers, &bytes)?;
     let manifest = declared(&state, &disk)?;
     state.disks.unlock(manifest.name(), &manifest.spec, &key).await.map_err(refused)?;
-    Ok(Json(json!({ "disk": disk })))
+    Ok(told(&disk, json!({ "disk": disk })))
 }
 
 /// Answers with a new recovery key, this once.
@@ -45,23 +46,27 @@ pub(super) async fn recovery_key(
     Extract(state): Extract<State>,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<Json<Value>, Fault> {
+) -> Result<Response, Fault> {
     let Named { disk } = body::parsed(&headers, &bytes)?;
     let manifest = declared(&state, &disk)?;
     let (slot, key) = state.disks.recovery_key(manifest.name(), &manifest.spec).await.map_err(refused)?;
-    Ok(Json(json!({ "disk": disk, "slot": slot, "recoveryKey": &*key })))
+    Ok(told(&disk, json!({ "disk": disk, "slot": slot, "recoveryKey": &*key })))
 }
 
 /// Takes down that somebody has the recovery key.
-pub(super) async fn proof(
-    Extract(state): Extract<State>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Json<Value>, Fault> {
-    let Typed { disk, key } = body::parsed(&headers, &bytes)?;
+pub(super) async fn proof(Extract(state): Extract<State>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Fault> {
+    let Typed { disk, key } = body::parsed_secret(&headers, &bytes)?;
     let manifest = declared(&state, &disk)?;
     let slot = state.disks.prove_recovery(manifest.name(), &manifest.spec, &key).await.map_err(refused)?;
-    Ok(Json(json!({ "disk": disk, "slot": slot })))
+    let kept = manifest.spec.adopt.is_some();
+    Ok(told(&disk, json!({ "disk": disk, "slot": slot, "othersKept": kept })))
+}
+
+/// Answers so that the audit names the disk.
+fn told(disk: &str, answer: Value) -> Response {
+    let mut response = Json(answer).into_response();
+    response.extensions_mut().insert(Told { who: None, object: Some(format!("disk/{disk}")) });
+    response
 }
 
 /// Finds the manifest of an encrypted disk.

@@ -1,31 +1,63 @@
 //! What the API shows of disks.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use piccolo_schema::DiskSpec;
+use piccolo_schema::{DiskSpec, Kind};
 use zeroize::Zeroizing;
 
 use crate::{
     api::{DiskDoor, DiskShown, WipeTicket},
     clock,
     host::{
-        DiskSeen, Disks as _, human,
+        DiskSeen, Disks as _, HostError, human,
         linux::{self, Drives},
     },
+    store::{Event, Writer},
 };
 
-impl DiskDoor for Drives {
+/// The disks of the machine as the API has them.
+pub(super) struct Door {
+    drives: Arc<Drives>,
+    store: Arc<Writer>,
+}
+
+impl Door {
+    pub(super) const fn new(drives: Arc<Drives>, store: Arc<Writer>) -> Self {
+        Self { drives, store }
+    }
+
+    /// Turns a key to the end, for whoever asked for it may be gone, and writes down that it was turned.
+    async fn turned<T: Send + 'static>(
+        &self,
+        name: &str,
+        turn: impl Future<Output = Result<T, HostError>> + Send + 'static,
+        told: impl FnOnce(&T) -> (&'static str, String) + Send + 'static,
+    ) -> Result<T, String> {
+        let (store, name) = (Arc::clone(&self.store), name.to_owned());
+        let turned = tokio::spawn(async move {
+            let turned = turn.await;
+            if let Ok(it) = &turned {
+                let (reason, message) = told(it);
+                store.event(Event::new(reason, message).about(Kind::Disk, name));
+            }
+            turned
+        });
+        turned.await.map_err(|_| "the daemon ends".to_owned())?.map_err(|error| error.message)
+    }
+}
+
+impl DiskDoor for Door {
     fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>> {
         Box::pin(async move {
-            let view = self.disks().await.map_err(|error| error.message)?;
+            let view = self.drives.disks().await.map_err(|error| error.message)?;
             Ok(view.disks.iter().map(shown).collect())
         })
     }
 
     fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>> {
         Box::pin(async move {
-            let (disk, ticket) = self.wipe_ticket(disk, typed).await.map_err(|error| error.message)?;
+            let (disk, ticket) = self.drives.wipe_ticket(disk, typed).await.map_err(|error| error.message)?;
             let until = clock::text(ticket.until());
             Ok(WipeTicket { ticket: ticket.ticket, name: disk.name(), holds: disk.content(), until })
         })
@@ -37,7 +69,10 @@ impl DiskDoor for Drives {
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.unlock(name, spec, key).await.map_err(|error| error.message) })
+        let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
+        let turn = async move { drives.unlock(&own, &spec, &key).await };
+        let told = |(): &()| ("DiskUnlocked", "a key that was typed opened the disk".to_owned());
+        Box::pin(self.turned(name, turn, told))
     }
 
     fn recovery_key<'a>(
@@ -45,7 +80,11 @@ impl DiskDoor for Drives {
         name: &'a str,
         spec: &'a DiskSpec,
     ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
-        Box::pin(async move { self.recovery_key(name, spec).await.map_err(|error| error.message) })
+        let (drives, own, spec) = (Arc::clone(&self.drives), name.to_owned(), spec.clone());
+        let turn = async move { drives.recovery_key(&own, &spec).await };
+        let told =
+            |it: &(u8, Zeroizing<String>)| ("DiskKeysChanged", format!("a new recovery key opens slot {}", it.0));
+        Box::pin(self.turned(name, turn, told))
     }
 
     fn prove_recovery<'a>(
@@ -54,7 +93,10 @@ impl DiskDoor for Drives {
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
     ) -> BoxFuture<'a, Result<u8, String>> {
-        Box::pin(async move { self.prove_recovery(name, spec, key).await.map_err(|error| error.message) })
+        let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
+        let turn = async move { drives.prove_recovery(&own, &spec, &key).await };
+        let told = |slot: &u8| ("DiskKeysChanged", format!("the recovery key in slot {slot} was typed, and counts"));
+        Box::pin(self.turned(name, turn, told))
     }
 }
 

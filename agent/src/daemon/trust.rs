@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -35,6 +38,8 @@ pub(super) struct Keys {
     /// Where keys are handed over to programs, in memory.
     memory: PathBuf,
     store: Arc<Writer>,
+    /// How often keys of disks were changed here.
+    changes: Arc<AtomicU64>,
 }
 
 /// Finds the chip and the keys of this machine.
@@ -47,7 +52,7 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
     let logs = Logs { firmware: options.event_log.clone(), system: options.system_log.clone() };
     let chip = Chip::new(options.tcti.as_deref()).with_logs(logs);
     let keeper = Arc::new(Keeper::new(chip.clone(), keys, lock));
-    Keys { keeper, chip, memory: options.secrets_dir.clone(), store: Arc::clone(store) }
+    Keys { keeper, chip, memory: options.secrets_dir.clone(), store: Arc::clone(store), changes: Arc::default() }
 }
 
 impl Keys {
@@ -72,7 +77,7 @@ impl Keys {
 
     /// Returns what encrypted disks are opened with.
     pub(super) fn keyring(&self, vault: Vault) -> Keyring {
-        Keyring::new(self.chip.clone(), vault)
+        Keyring::new(self.chip.clone(), vault).counting(Arc::clone(&self.changes))
     }
 
     /// Says what the keys rest on.
@@ -106,6 +111,7 @@ impl Keys {
 
     /// Writes down that the slots of a disk are others now.
     fn changed(&self, disk: &Path, what: &str) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.store.event(Event::new("DiskKeysChanged", format!("{}: {what}", disk.display())));
     }
 

@@ -49,10 +49,9 @@ pub(super) async fn recovery_key(disk: &str, check: bool, client: &Client, scree
 
 async fn prove(disk: &str, key: &Zeroizing<String>, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let answer = send(client, "recovery-key/proof", &json!({ "disk": disk, "key": &**key })).await?;
-    screen.line(format!(
-        "it opens slot {} of disk `{disk}`; any other recovery key of it is worth nothing",
-        answer["slot"]
-    ))
+    // Those of an adopted disk are its owner's.
+    let others = if answer["othersKept"] == true { "stays as it is" } else { "is worth nothing" };
+    screen.line(format!("it opens slot {} of disk `{disk}`; any other recovery key of it {others}", answer["slot"]))
 }
 
 async fn send(client: &Client, act: &str, body: &Value) -> Result<Value, Failure> {

@@ -112,6 +112,8 @@ pub enum KeyAct {
     Open {
         /// The secret of the passphrase, if there is one.
         passphrase: Option<Passphrase>,
+        /// The secrets that the header names besides: what opened it before the manifest changed still does.
+        others: Vec<Passphrase>,
         /// True if the disk is told at once which of its blocks are free, which shows to others where data lies.
         discard: bool,
     },
@@ -128,8 +130,10 @@ pub enum KeyAct {
     Remove {
         /// Its number.
         slot: u8,
-        /// What opens it, for people.
+        /// What opens it, for people. The slot stays if that is something else by now.
         what: String,
+        /// True if it stays also where no recovery key was proved.
+        proved: bool,
         /// The passphrase that still opens the disk, if there is one. The TPM is asked first.
         passphrase: Option<Passphrase>,
     },
@@ -147,7 +151,7 @@ pub enum NewKey {
 
 impl Default for KeyAct {
     fn default() -> Self {
-        Self::Open { passphrase: None, discard: false }
+        Self::Open { passphrase: None, others: Vec::new(), discard: false }
     }
 }
 

@@ -116,7 +116,6 @@ impl Disks for FakeEngine {
         self.verb(Verb::UnmountDisk, |world| {
             world.take_away(subject);
             world.shelf.mounts.remove(subject);
-            world.close(subject);
             world.count(None);
             Ok(())
         })

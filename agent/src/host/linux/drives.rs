@@ -22,7 +22,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,6 +59,10 @@ pub struct Drives {
     /// One verb at a time: each looks before it acts.
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// How often what is known was forgotten.
+    forgets: AtomicU64,
+    /// How often keys had been changed when it was last looked.
+    turns: AtomicU64,
     /// What this machine has to open encrypted disks with.
     keyring: Option<Keyring>,
     /// Those that it did not open.
@@ -86,6 +93,8 @@ impl Drives {
             hint: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            forgets: AtomicU64::default(),
+            turns: AtomicU64::default(),
             keyring,
             locked: Mutex::default(),
         })
@@ -114,6 +123,17 @@ impl Drives {
         }
     }
 
+    /// Forgets what is known of a device, which was changed.
+    fn forget(&self, device: &str) {
+        self.known().forget(device);
+        self.forgets.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns how often keys were changed by now, here or by `piccolo trust`.
+    fn turns(&self) -> u64 {
+        self.forgets.load(Ordering::SeqCst) + self.keyring.as_ref().map_or(0, Keyring::changes)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,11 +141,18 @@ impl Drives {
 
 impl Disks for Drives {
     async fn disks(&self) -> Result<DisksView, HostError> {
+        let turns = self.turns();
+        if self.turns.swap(turns, Ordering::SeqCst) != turns {
+            self.known().forget_keys();
+        }
         let known = self.known().clone();
         let Answer::Seen(view, known) = self.ask(Request::Look(known)).await? else {
             return Err(beside_the_point());
         };
-        *self.known() = known;
+        // What was changed meanwhile may have been seen as it was before.
+        if self.turns() == turns {
+            *self.known() = known;
+        }
         let locked = self.still_locked(&view).await;
         Ok(DisksView { locked, ..*view })
     }
@@ -149,8 +176,8 @@ impl Disks for Drives {
         let keys = self.first_keys(order).await?.map(Box::new);
         let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()), keys };
         let made = self.ask(request).await;
-        self.known().forget(&order.device);
-        order.second.iter().for_each(|it| self.known().forget(&it.device));
+        self.forget(&order.device);
+        order.second.iter().for_each(|it| self.forget(&it.device));
         self.hint.notify_one();
         made.map(drop)
     }
@@ -180,7 +207,7 @@ impl Disks for Drives {
     async fn turn_key(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         let turned = self.turn(subject, order).await;
-        self.known().forget(&order.device);
+        self.forget(&order.device);
         self.hint.notify_one();
         turned
     }
@@ -196,7 +223,7 @@ impl Disks for Drives {
         let _turn = self.turn.lock().await;
         let request = Request::Rebuild { subject: subject.to_owned(), order: Box::new(order.clone()) };
         let begun = self.ask(request).await;
-        self.known().forget(&order.onto.device);
+        self.forget(&order.onto.device);
         self.hint.notify_one();
         begun.map(drop)
     }

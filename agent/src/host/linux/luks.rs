@@ -35,6 +35,8 @@ use crate::{
 const CRYPTSETUP: &str = "cryptsetup";
 /// How long `cryptsetup` may take: it makes a key slow to guess on purpose.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How the names of files with keys begin.
+const KEY_FILE: &str = ".key-";
 /// The most of its answers that is read.
 const LARGEST: usize = 1 << 20;
 
@@ -81,6 +83,17 @@ impl Slots {
         wish: &Enrolment<'_>,
         signer: Option<&Signer>,
     ) -> Result<Token, HostError> {
+        self.enrol_as(chip, key, (wish, false), signer).await
+    }
+
+    /// Does the same with a slot that is kept as a manifest asks, or that is not.
+    async fn enrol_as(
+        &self,
+        chip: &impl Tpm,
+        key: &Plain,
+        (wish, kept): (&Enrolment<'_>, bool),
+        signer: Option<&Signer>,
+    ) -> Result<Token, HostError> {
         let (pin, terms) = (wish.pin, Terms { signer: signer.cloned(), ..Terms::now(wish.pcrs) });
         // Systemd before 253 knows of no salt.
         let salt = pin.filter(|_| wish.above == Above::Shared).map(|_| random()).transpose()?;
@@ -93,7 +106,7 @@ impl Slots {
         }
         let passphrase = Plain::new(token::passphrase(&secret).as_bytes().to_vec());
         let slot = self.add(key, &passphrase).await?;
-        let token = Token { slot, sealed, salt: salt.map(|it| it.to_vec()) };
+        let token = Token { slot, sealed, salt: salt.map(|it| it.to_vec()), kept };
         let written = self.import(&token).await;
         if written.is_err() {
             // The first error is the one to tell.
@@ -203,13 +216,20 @@ impl Slots {
         words.push(old.text());
         words.extend_from_slice(derivation);
         words.extend([self.text(), new_file.text()]);
-        self.done(&words, None).await?;
+        let added = self.done(&words, None).await;
+        let mut failed = HostError::new(Reason::Failed, "The key that was added to the disk opens no slot of it");
         for slot in self.slots().await?.difference(&before) {
-            if self.opens(Some(*slot), new).await? {
+            let opens = self.opens(Some(*slot), new).await;
+            if added.is_ok() && matches!(opens, Ok(true)) {
                 return Ok(*slot);
             }
+            if !matches!(opens, Ok(false)) {
+                // Nothing would know what it is. The first error is the one to tell.
+                drop(self.kill(*slot, key).await);
+            }
+            failed = opens.err().unwrap_or(failed);
         }
-        Err(HostError::new(Reason::Failed, "The key that was added to the disk opens no slot of it"))
+        added.and(Err(failed))
     }
 
     /// Returns the slots that are in use.
@@ -278,12 +298,22 @@ enum Ended {
     Badly(i32, Vec<u8>),
 }
 
+/// Takes the files of keys away that are older than this: whoever wrote them is gone.
+pub(super) fn sweep(memory: &Path, older: Duration) {
+    let entries = fs::read_dir(memory).into_iter().flatten().flatten();
+    let is_key = |it: &fs::DirEntry| it.file_name().to_str().is_some_and(|name| name.starts_with(KEY_FILE));
+    let age = |it: &fs::DirEntry| it.metadata().ok()?.modified().ok()?.elapsed().ok();
+    for left in entries.filter(|it| is_key(it) && age(it).is_some_and(|age| age >= older)) {
+        drop(fs::remove_file(left.path()));
+    }
+}
+
 /// A key in a file in memory; wiped when this is dropped.
 struct KeyFile(PathBuf);
 
 impl KeyFile {
     fn new(memory: &Path, key: &Plain) -> Result<Self, HostError> {
-        let path = memory.join(format!(".key-{:032x}", fastrand::u128(..)));
+        let path = memory.join(format!("{KEY_FILE}{:032x}", fastrand::u128(..)));
         let write = || -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o700).create(memory)?;
             if !is_in_memory(memory)? {

@@ -15,6 +15,8 @@ use super::{Home, NotSealed, Pcrs, Sealed, Signer};
 pub const TYPE: &str = "systemd-tpm2";
 /// How often a PIN is hashed with its salt.
 const ROUNDS: u32 = 10_000;
+/// What says that a slot is kept as a manifest asks, and by nobody else: true, beside what systemd writes.
+pub const KEPT: &str = "piccolo_disk";
 /// The largest text of a token.
 const LARGEST: usize = 64 << 10;
 /// The most key slots of a disk.
@@ -29,6 +31,8 @@ pub struct Token {
     pub sealed: Sealed,
     /// What a PIN is hashed with, where there is one; systemd before 253 has none.
     pub salt: Option<Vec<u8>>,
+    /// True if it is kept as the manifest of its disk asks.
+    pub kept: bool,
 }
 
 /// Why a token can't be used here.
@@ -74,7 +78,8 @@ impl Token {
             home: optional(&json, "tpm2_srk")?.map(Home::read).transpose()?,
         };
         sealed.parts()?;
-        Ok(Self { slot: slot.ok_or(NotToken::Shape("keyslots"))?, sealed, salt: optional(&json, "tpm2_salt")? })
+        let (slot, salt) = (slot.ok_or(NotToken::Shape("keyslots"))?, optional(&json, "tpm2_salt")?);
+        Ok(Self { slot, sealed, salt, kept: json[KEPT] == true })
     }
 
     /// Writes it as `cryptsetup token import` reads it.
@@ -85,6 +90,9 @@ impl Token {
             "tpm2-blob": BASE64.encode(&sealed.blob), "tpm2-pcrs": sealed.pcrs, "tpm2-pcr-bank": "sha256",
             "tpm2-primary-alg": "ecc", "tpm2-policy-hash": data_encoding::HEXLOWER.encode(&sealed.policy),
         });
+        if self.kept {
+            json[KEPT] = json!(true);
+        }
         if sealed.pin {
             json["tpm2-pin"] = json!(true);
         }

@@ -34,7 +34,8 @@ pub(super) fn inside(
             return Err(("DiskLocked", told(name, disk, &locked.why)));
         }
         let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
-        return Ok(Inside::First(act(luks, KeyAct::Open { passphrase, discard: spec.trim })));
+        let others = named(luks).filter(|it| passphrase.as_ref() != Some(it)).collect();
+        return Ok(Inside::First(act(luks, KeyAct::Open { passphrase, others, discard: spec.trim })));
     };
     let whole = opened.whole().and_then(|it| Some((it, it.uuid.clone()?)));
     let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
@@ -63,7 +64,7 @@ fn told(name: &str, disk: &DiskSeen, why: &str) -> String {
 pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen) -> Result<Vec<Act>, Refusal> {
     let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(Vec::new()) };
     if let Some(key) = missing(encryption, luks) {
-        let passphrase = known(luks).or_else(|| encryption.passphrase.clone());
+        let passphrase = named(luks).next().or_else(|| encryption.passphrase.clone());
         return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
     }
     let Some(key) = luks.keys.iter().find(|it| is_left(encryption, it)) else { return Ok(Vec::new()) };
@@ -76,7 +77,7 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen) -> Result<Vec<A
         return Err(("RecoveryKeyNotRetrieved", message));
     }
     let passphrase = encryption.passphrase.clone();
-    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), passphrase })])
+    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved: encryption.recovery, passphrase })])
 }
 
 /// Returns true if somebody has proved to have a recovery key of the disk.
@@ -84,10 +85,10 @@ pub(super) fn is_retrieved(luks: &LuksSeen) -> bool {
     luks.keys.iter().any(|it| it.by == OpenedBy::Recovery && it.proved.is_some())
 }
 
-/// Returns the secret whose passphrase opens the disk by now.
-fn known(luks: &LuksSeen) -> Option<Passphrase> {
+/// Returns the secrets whose passphrases open the disk by now.
+fn named(luks: &LuksSeen) -> impl Iterator<Item = Passphrase> {
     let secrets = luks.keys.iter().filter_map(|it| it.secret.as_ref()?.split_once('/'));
-    secrets.map(|(secret, key)| Passphrase { secret: secret.to_owned(), key: key.to_owned() }).next()
+    secrets.map(|(secret, key)| Passphrase { secret: secret.to_owned(), key: key.to_owned() })
 }
 
 fn missing(encryption: &Encryption, luks: &LuksSeen) -> Option<NewKey> {
@@ -113,4 +114,24 @@ fn is_left(encryption: &Encryption, key: &KeySeen) -> bool {
 
 fn act(luks: &LuksSeen, act: KeyAct) -> Act {
     Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_disk_is_opened_by_what_its_header_names_too() {
+        let new = Passphrase { secret: "disks".to_owned(), key: "new".to_owned() };
+        let key = |slot, secret: &str| KeySeen { slot, secret: Some(secret.to_owned()), ..KeySeen::default() };
+        let keys = vec![key(0, "disks/old"), key(1, "disks/new"), key(2, "without a key")];
+        let luks = LuksSeen { uuid: "6c1b7e0a".to_owned(), keys, ..LuksSeen::default() };
+        let disk = DiskSeen { luks: vec![luks], ..DiskSeen::default() };
+        let encryption = Encryption { passphrase: Some(new.clone()), ..Encryption::default() };
+        let spec = DiskSpec { encryption: Some(encryption), ..DiskSpec::default() };
+        let first = inside("media", &spec, (&disk, "6c1b7e0a"), &DisksView::default());
+        let act = if let Ok(Inside::First(Act::Key { order })) = first { Some(order.act) } else { None };
+        let others = vec![Passphrase { key: "old".to_owned(), ..new.clone() }];
+        assert_eq!(act, Some(KeyAct::Open { passphrase: Some(new), others, discard: false }));
+    }
 }

@@ -94,11 +94,7 @@ fn encrypted(
         Inside::First(act) => return Ok(vec![act]),
         Inside::There(uuid, device) => Found { uuid, device, size: disk.identity.size, mirror: None },
     };
-    let mut acts = put_in_place(name, spec, disk, found, view);
-    if matches!(acts.first(), Some(Act::Unmount { .. })) {
-        // It is closed with that, and opened anew by the next plan.
-        acts.truncate(1);
-    }
+    let acts = put_in_place(name, spec, disk, found, view);
     match disk.luks(uuid) {
         Some(luks) if acts.is_empty() => keys(name, spec, luks),
         _ => Ok(acts),
@@ -190,7 +186,9 @@ pub(super) fn put_in_place(
         return vec![Act::Grow { mount: Mount { disk_size: size, ..mount } }];
     }
     let told = |last: jiff::Timestamp| view.now.duration_since(last) < TRIMMED_EVERY;
-    if let Some(at) = mount.at.filter(|_| own.trims && !own.trimmed.is_some_and(told)) {
+    // To tell what is free shows where on an encrypted disk something lies.
+    let may_tell = spec.encryption.is_none() || spec.trim;
+    if let Some(at) = mount.at.filter(|_| own.trims && may_tell && !own.trimmed.is_some_and(told)) {
         return vec![Act::Trim { at }];
     }
     scrub::due(spec, own, view.now).into_iter().collect()

@@ -92,7 +92,8 @@ fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
 
 /// Says what there is to do about the recovery key of a disk, if there is anything.
 fn recovery(manifest: &Disk, luks: &LuksSeen, now: Timestamp) -> Option<Note> {
-    manifest.spec.encryption.as_ref().filter(|it| it.recovery)?;
+    // The keys of an adopted disk are its owner's, who alone knows them.
+    manifest.spec.encryption.as_ref().filter(|it| it.recovery && manifest.spec.adopt.is_none())?;
     let name = manifest.name();
     let note = |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message });
     let keys = || luks.keys.iter().filter(|it| it.by == OpenedBy::Recovery);

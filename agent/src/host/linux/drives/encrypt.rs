@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -15,10 +16,10 @@ use super::{
     make::{clear, flush, make, run, verify},
 };
 use crate::host::{
-    HALF_MADE, HostError, LUKS, LuksSeen, MakeOrder, Opened, Reason, disk_label,
+    HALF_MADE, HostError, KeySeen, LUKS, LuksSeen, MakeOrder, Opened, OpenedBy, Reason, disk_label,
     linux::{
         luks::{
-            Slots,
+            self, Slots,
             whole::{self, Strength},
         },
         vault::is_in_memory,
@@ -28,6 +29,8 @@ use crate::host::{
 
 /// Where keys are handed over to programs, if it lies in memory.
 const MEMORY: &str = "/run/piccolo/keys";
+/// How old a key there is that no program takes any more.
+const STALE: Duration = Duration::from_secs(600);
 /// Where else: everybody may write there, and nobody reads or moves what is root's.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -35,6 +38,11 @@ const SHARED_MEMORY: &str = "/dev/shm";
 pub(super) fn slots(device: &str) -> Slots {
     let home = if is_in_memory("/run".as_ref()).unwrap_or_default() { MEMORY } else { SHARED_MEMORY };
     Slots::new(PathBuf::from(format!("/dev/{device}")), PathBuf::from(home))
+}
+
+/// Takes keys away that a process left behind which came to a sudden end.
+pub(super) fn sweep() {
+    luks::sweep(MEMORY.as_ref(), STALE);
 }
 
 /// Looks at what of a disk is encrypted.
@@ -127,7 +135,8 @@ impl Hands {
                 let strength = if is_chosen { Strength::Chosen } else { Strength::Random };
                 Worked::Slot(slots.add_with(&with.plain(), &new.plain(), strength, token).await?)
             }
-            KeyWork::Remove { with, slot } => {
+            KeyWork::Remove { with, slot, what, proved } => {
+                may_go(&slots.keys().await?, slot, &what, proved)?;
                 slots.kill_whole(slot, &with.plain()).await?;
                 Worked::Slot(slot)
             }
@@ -135,7 +144,7 @@ impl Hands {
                 let (slot, made) = slots.recovery_key(&with.plain()).await?;
                 Worked::Recovery(slot, Key::text(&made.text(), "The recovery key")?)
             }
-            KeyWork::Prove { key, now } => Worked::Slot(slots.prove(&key.plain(), now).await?),
+            KeyWork::Prove { key, now, kept } => Worked::Slot(slots.prove(&key.plain(), now, kept).await?),
         })
     }
 
@@ -150,13 +159,7 @@ impl Hands {
         if whole::opened(uuid, device).is_some() {
             return self.book.unlocked(subject, &inside);
         }
-        if fs::exists(format!("/dev/{inside}")).unwrap_or_default() {
-            // A disk that was pulled out leaves what was inside behind.
-            whole::close(name).await.map_err(|error| {
-                let message = format!("What is left of the disk as it was before is still in use: {}", error.message);
-                HostError::new(Reason::InUse, message)
-            })?;
-        }
+        close_leftover(&inside).await?;
         // Written down first, so that it is closed whenever the manifest goes.
         self.book.unlocked(subject, &inside)?;
         slots(device).open(&key.plain(), name, discard).await
@@ -171,6 +174,28 @@ impl Hands {
         }
         self.book.closed(subject)
     }
+}
+
+/// Closes what was opened under a name before: a disk that was pulled out leaves what was inside behind.
+pub(super) async fn close_leftover(inside: &str) -> Result<(), HostError> {
+    if !fs::exists(format!("/dev/{inside}")).unwrap_or_default() {
+        return Ok(());
+    }
+    whole::close(mapped_name(inside).unwrap_or_default()).await.map_err(|error| {
+        let message = format!("What is left of the disk as it was before is still in use: {}", error.message);
+        HostError::new(Reason::InUse, message)
+    })
+}
+
+/// Looks whether a slot may go: what was planned was seen before, and other people change keys too.
+fn may_go(keys: &[KeySeen], slot: u8, what: &str, proved: bool) -> Result<(), HostError> {
+    if !keys.iter().any(|it| it.slot == slot && it.words() == what) {
+        return Err(HostError::new(Reason::Gone, format!("Slot {slot} is not opened by {what} any more")));
+    }
+    if proved && !keys.iter().any(|it| it.by == OpenedBy::Recovery && it.proved.is_some()) {
+        return Err(HostError::new(Reason::Gone, "The recovery key that was proved is there no more"));
+    }
+    Ok(())
 }
 
 /// What became of work with keys.
@@ -190,4 +215,20 @@ pub(super) enum Worked {
 /// A token that names the secret of a passphrase.
 pub(super) fn names(secret: &str) -> Value {
     serde_json::json!({ "type": whole::PASSPHRASE, "secret": secret })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_goes_only_if_it_is_what_was_seen_and_a_recovery_key_stays() {
+        let key = |slot, by, proved| KeySeen { slot, by, proved, ..KeySeen::default() };
+        let now = "2026-11-28T12:00:00Z".parse().ok();
+        let keys = [key(0, OpenedBy::Tpm2, None), key(1, OpenedBy::Recovery, now)];
+        assert!(may_go(&keys, 0, "the TPM", true).is_ok());
+        assert!(may_go(&keys, 0, "the secret disks/media", true).is_err());
+        assert!(may_go(&keys[..1], 0, "the TPM", false).is_ok());
+        assert!(may_go(&keys[..1], 0, "the TPM", true).is_err());
+    }
 }

@@ -25,7 +25,7 @@ use crate::{
     clock,
     host::{
         DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason,
-        RebuildOrder, Ticket, Unlocked, mapped_name,
+        RebuildOrder, Ticket, Unlocked,
     },
 };
 
@@ -78,12 +78,13 @@ pub(super) enum KeyWork {
     Open { subject: String, key: Key, discard: bool },
     /// Adds a key by one that opens it already.
     Add { with: Key, new: Key, is_chosen: bool, token: serde_json::Value },
-    /// Takes a slot away by a key that opens another one.
-    Remove { with: Key, slot: u8 },
+    /// Takes a slot away by a key that opens another one, if it is still opened by this, and a recovery key was proved where
+    /// one has to be.
+    Remove { with: Key, slot: u8, what: String, proved: bool },
     /// Makes a recovery key.
     Recovery { with: Key },
-    /// Takes down that somebody typed its recovery key.
-    Prove { key: Key, now: jiff::Timestamp },
+    /// Takes down that somebody typed its recovery key. Others go with that, unless they are to be kept.
+    Prove { key: Key, now: jiff::Timestamp, kept: bool },
 }
 
 /// What became of a request.
@@ -134,9 +135,17 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Forgets what was found on disks that are encrypted.
+    pub(super) fn forget_keys(&mut self) {
+        self.found.retain(|_, it| it.content.luks.is_empty());
+    }
+}
+
 impl Hands {
     /// Returns hands that keep what is remembered of disks in this directory.
     pub(super) fn new(state: &Path) -> Self {
+        encrypt::sweep();
         Self { book: Book::new(&state.join("disks")) }
     }
 
@@ -163,13 +172,13 @@ impl Hands {
         Ok(Answer::Done)
     }
 
-    /// Takes a mount of ours away, closes what was opened for it, and forgets both.
+    /// Takes a mount of ours away, and forgets it. What was opened for it stays open: it may only move, and a person may have
+    /// typed its key. A plan closes what no manifest means any more.
     async fn take_away(&self, subject: &str) -> Result<(), HostError> {
-        let Some(mount) = place::unmount(&self.book, subject).await? else { return Ok(()) };
-        if mapped_name(&mount.device).is_some() {
-            self.close(subject).await?;
+        match place::unmount(&self.book, subject).await? {
+            Some(_) => self.book.forget(subject),
+            None => Ok(()),
         }
-        self.book.forget(subject)
     }
 
     async fn view(&self, mut known: Known) -> Result<Answer, HostError> {

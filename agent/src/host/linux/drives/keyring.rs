@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use piccolo_schema::disk::Passphrase;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -14,12 +19,24 @@ use crate::host::{
 pub struct Keyring {
     chip: Chip,
     vault: Vault,
+    changes: Arc<AtomicU64>,
 }
 
 impl Keyring {
     /// Returns a ring of these.
-    pub const fn new(chip: Chip, vault: Vault) -> Self {
-        Self { chip, vault }
+    pub fn new(chip: Chip, vault: Vault) -> Self {
+        Self { chip, vault, changes: Arc::default() }
+    }
+
+    /// Lets somebody else who changes keys of disks count here how often.
+    #[must_use]
+    pub fn counting(self, changes: Arc<AtomicU64>) -> Self {
+        Self { changes, ..self }
+    }
+
+    /// Returns how often others changed keys of disks.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Makes a key that the TPM alone gives back while these registers are as they are now, with the token that says how.
@@ -30,7 +47,7 @@ impl Keyring {
         if self.chip.unseal(&sealed, None).await? != secret {
             return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
         }
-        let written = Token { slot: 0, sealed, salt: None }.write();
+        let written = Token { slot: 0, sealed, salt: None, kept: true }.write();
         let strange = |_| HostError::new(Reason::Failed, "What the TPM sealed can't be written down");
         Ok((Key::of(token::passphrase(&secret)), serde_json::from_str(&written).map_err(strange)?))
     }

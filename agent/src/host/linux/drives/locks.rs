@@ -23,8 +23,8 @@ use crate::{
 pub(super) struct Refused {
     locked: Locked,
     keys: Vec<KeySeen>,
-    passphrase: Option<Passphrase>,
-    tried: Option<[u8; 32]>,
+    passphrases: Vec<Passphrase>,
+    tried: Vec<Option<[u8; 32]>>,
 }
 
 impl Drives {
@@ -45,11 +45,12 @@ impl Drives {
 
     /// Turns a key. The caller holds the turn.
     pub(super) async fn turn(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
-        let (passphrase, work): (_, Box<dyn Fn(Key) -> KeyWork + Send + Sync>) = match &order.act {
+        let (passphrases, work): (Vec<Passphrase>, Box<dyn Fn(Key) -> KeyWork + Send + Sync>) = match &order.act {
             KeyAct::Close => return self.ask(Request::Close { subject: subject.to_owned() }).await.map(drop),
-            KeyAct::Open { passphrase, discard } => {
+            KeyAct::Open { passphrase, others, discard } => {
                 let (subject, discard) = (subject.to_owned(), *discard);
-                (passphrase, Box::new(move |key| KeyWork::Open { subject: subject.clone(), key, discard }))
+                let all = passphrase.iter().chain(others).cloned().collect();
+                (all, Box::new(move |key| KeyWork::Open { subject: subject.clone(), key, discard }))
             }
             KeyAct::Add { key, passphrase } => {
                 let ring = self.keyring()?;
@@ -58,59 +59,69 @@ impl Drives {
                     NewKey::Passphrase(it) => (ring.passphrase(it).await?, names(&it.to_string()), true),
                 };
                 let add = move |with| KeyWork::Add { with, new: new.clone(), is_chosen, token: token.clone() };
-                (passphrase, Box::new(add))
+                (passphrase.iter().cloned().collect(), Box::new(add))
             }
-            KeyAct::Remove { slot, passphrase, .. } => {
-                let slot = *slot;
-                (passphrase, Box::new(move |with| KeyWork::Remove { with, slot }))
+            KeyAct::Remove { slot, what, proved, passphrase } => {
+                let (slot, what, proved) = (*slot, what.clone(), *proved);
+                (
+                    passphrase.iter().cloned().collect(),
+                    Box::new(move |with| KeyWork::Remove { with, slot, what: what.clone(), proved }),
+                )
             }
         };
         let opens = matches!(order.act, KeyAct::Open { .. });
-        match self.with_own_key(order, passphrase.as_ref(), work).await {
+        match self.with_own_key(order, &passphrases, work).await {
             Err(error) if opens && error.reason == Reason::Undecryptable => {
-                self.refused(subject, order, passphrase.as_ref(), &error).await;
+                self.refused(subject, order, passphrases, &error).await;
                 Err(error)
             }
             other => other.map(drop),
         }
     }
 
-    /// Does something by the first key of this machine that opens the disk: that of the TPM, then the passphrase. The key of
-    /// a slot that goes with it is of no use for that.
+    /// Does something by the first key of this machine that opens the disk: that of the TPM, then the passphrases. The key of
+    /// a slot that goes with it is of no use for that. It is `Undecryptable` only where each was refused for good: a TPM that
+    /// is not there yet, or does not answer, may open it the next time.
     async fn with_own_key(
         &self,
         order: &KeyOrder,
-        passphrase: Option<&Passphrase>,
+        passphrases: &[Passphrase],
         work: impl Fn(Key) -> KeyWork + Send,
     ) -> Result<Worked, HostError> {
         let ring = self.keyring()?;
         let Worked::Tokens(tokens) = self.work(order, KeyWork::Tokens).await? else { return Err(beside_the_point()) };
         let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
-        let mut why = Vec::new();
+        let (mut why, mut for_good) = (Vec::new(), true);
         match ring.by_chip(&tokens, goes).await {
             Some(Ok(key)) => match self.work(order, work(key)).await {
-                Err(error) if opens_not(&error) => why.push(error.message),
+                Err(error) if is_wrong(&error) => why.push(error.message),
                 other => return other,
             },
-            Some(Err(error)) if opens_not(&error) => why.push(error.message),
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => {
+                for_good &= error.reason == Reason::Undecryptable;
+                why.push(error.message);
+            }
             None => {}
         }
-        if let Some(it) = passphrase {
+        for it in passphrases {
             let told = |error: HostError| format!("by the secret `{}`: {}", it.secret, error.message);
             match ring.passphrase(it).await {
                 Ok(key) => match self.work(order, work(key)).await {
-                    Err(error) if opens_not(&error) => why.push(told(error)),
+                    Err(error) if is_wrong(&error) => why.push(told(error)),
                     other => return other,
                 },
-                Err(error) if opens_not(&error) => why.push(told(error)),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // One that is missing, or is no text, is seen when it changes.
+                    for_good &= matches!(error.reason, Reason::Undecryptable | Reason::Gone | Reason::Refused);
+                    why.push(told(error));
+                }
             }
         }
         if why.is_empty() {
             why.push("no key of this machine opens it".to_owned());
         }
-        Err(HostError::new(Reason::Undecryptable, why.join("; ")))
+        let reason = if for_good { Reason::Undecryptable } else { Reason::Failed };
+        Err(HostError::new(reason, why.join("; ")))
     }
 
     async fn work(&self, order: &KeyOrder, work: KeyWork) -> Result<Worked, HostError> {
@@ -129,21 +140,21 @@ impl Drives {
 
 /// What is remembered of disks that nothing opened.
 impl Drives {
-    async fn refused(&self, subject: &str, order: &KeyOrder, passphrase: Option<&Passphrase>, error: &HostError) {
+    async fn refused(&self, subject: &str, order: &KeyOrder, passphrases: Vec<Passphrase>, error: &HostError) {
         let locked =
             Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: error.message.trim().to_owned() };
-        let tried = self.fingerprint(passphrase).await;
-        let refused = Refused { locked, keys: Vec::new(), passphrase: passphrase.cloned(), tried };
+        let tried = self.fingerprints(&passphrases).await;
+        let refused = Refused { locked, keys: Vec::new(), passphrases, tried };
         self.locked().insert(subject.to_owned(), refused);
     }
 
     /// Returns the disks that are still locked, for nothing has changed since they were tried.
     pub(super) async fn still_locked(&self, view: &DisksView) -> Vec<Locked> {
-        let all: Vec<(String, Option<Passphrase>)> =
-            self.locked().iter().map(|(subject, it)| (subject.clone(), it.passphrase.clone())).collect();
+        let all: Vec<(String, Vec<Passphrase>)> =
+            self.locked().iter().map(|(subject, it)| (subject.clone(), it.passphrases.clone())).collect();
         let mut now = Vec::new();
-        for (subject, passphrase) in all {
-            now.push((subject, self.fingerprint(passphrase.as_ref()).await));
+        for (subject, passphrases) in all {
+            now.push((subject, self.fingerprints(&passphrases).await));
         }
         let mut locked = self.locked();
         for (subject, tried) in now {
@@ -160,10 +171,17 @@ impl Drives {
         locked.values().map(|it| it.locked.clone()).collect()
     }
 
-    /// Returns by what a passphrase is known again. It stays in memory.
-    async fn fingerprint(&self, passphrase: Option<&Passphrase>) -> Option<[u8; 32]> {
-        let key = self.keyring.as_ref()?.passphrase(passphrase?).await.ok()?;
-        Some(Sha256::digest(key.plain().expose()).into())
+    /// Returns by what passphrases are known again. It stays in memory.
+    async fn fingerprints(&self, passphrases: &[Passphrase]) -> Vec<Option<[u8; 32]>> {
+        let mut all = Vec::new();
+        for it in passphrases {
+            let key = match &self.keyring {
+                Some(ring) => ring.passphrase(it).await.ok(),
+                None => None,
+            };
+            all.push(key.map(|key| Sha256::digest(key.plain().expose()).into()));
+        }
+        all
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<String, Refused>> {
@@ -194,8 +212,8 @@ impl Drives {
     pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
         let order = self.order(name, spec).await?;
         let _turn = self.turn.lock().await;
-        let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.as_ref());
-        let made = self.with_own_key(&order, passphrase, |with| KeyWork::Recovery { with }).await?;
+        let passphrases: Vec<Passphrase> = spec.encryption.iter().filter_map(|it| it.passphrase.clone()).collect();
+        let made = self.with_own_key(&order, &passphrases, |with| KeyWork::Recovery { with }).await?;
         let Worked::Recovery(slot, key) = made else { return Err(beside_the_point()) };
         self.keys_changed(&order);
         Ok((slot, Zeroizing::new(String::from_utf8_lossy(key.plain().expose()).into_owned())))
@@ -213,7 +231,9 @@ impl Drives {
     ) -> Result<u8, HostError> {
         let order = self.order(name, spec).await?;
         let _turn = self.turn.lock().await;
-        let proved = self.work(&order, KeyWork::Prove { key: typed_key(typed)?, now: clock::now() }).await;
+        // Those of a disk that was adopted are its owner's.
+        let kept = spec.adopt.is_some();
+        let proved = self.work(&order, KeyWork::Prove { key: typed_key(typed)?, now: clock::now(), kept }).await;
         self.keys_changed(&order);
         match proved? {
             Worked::Slot(slot) => Ok(slot),
@@ -222,7 +242,7 @@ impl Drives {
     }
 
     fn keys_changed(&self, order: &KeyOrder) {
-        self.known().forget(&order.device);
+        self.forget(&order.device);
         self.hint.notify_one();
     }
 
@@ -249,9 +269,9 @@ impl Drives {
     }
 }
 
-/// Returns true if a key is not here, or does not open the disk, so that another one may.
-const fn opens_not(error: &HostError) -> bool {
-    matches!(error.reason, Reason::Undecryptable | Reason::PermissionDenied | Reason::Gone | Reason::Refused)
+/// Returns true if a key does not open the disk, so that another one may.
+const fn is_wrong(error: &HostError) -> bool {
+    matches!(error.reason, Reason::Undecryptable | Reason::PermissionDenied)
 }
 
 /// A recovery key may be typed with blanks and capital letters.

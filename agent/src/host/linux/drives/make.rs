@@ -12,13 +12,14 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::{
     blocking,
     content::{clear_mark, later_marks, signatures, write_mark},
+    encrypt::close_leftover,
     hands::{Hands, in_use, nonce},
     key::FirstKeys,
     program,
 };
 use crate::{
     clock,
-    host::{DiskSeen, HALF_MADE, HostError, MakeOrder, Making, Reason},
+    host::{DiskSeen, HALF_MADE, HostError, MakeOrder, Making, Reason, mapped},
 };
 
 /// How long one program may take on a large disk.
@@ -45,6 +46,10 @@ impl Hands {
         })
         .await?;
         let disk = self.as_ordered(order).await?;
+        if order.encryption.is_some() {
+            // Before anything is written, or a ticket used: under this name it is opened to be made.
+            close_leftover(&mapped(subject)).await?;
+        }
         let nonce = order.resumes.clone().map_or_else(nonce, Ok)?;
         let before = self.book.read()?.making.into_iter().find(|it| it.subject == subject && it.nonce == nonce);
         let ticket = order.ticket.clone().or_else(|| before.and_then(|it| it.ticket));

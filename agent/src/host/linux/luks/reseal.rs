@@ -29,7 +29,7 @@ impl Slots {
             };
             let above = if token.sealed.home.is_some() { Above::Shared } else { Above::Old };
             let wish = Enrolment { pcrs: token.sealed.pcrs, pin, above };
-            let made = self.enrol_signed(chip, key, &wish, token.sealed.signer.as_ref()).await?;
+            let made = self.enrol_as(chip, key, (&wish, token.kept), token.sealed.signer.as_ref()).await?;
             if !self.is_opened(chip, &made, pin).await? {
                 self.kill(made.slot, key).await?;
                 return Err(HostError::new(Reason::Failed, "What the TPM gives back does not open the new slot"));

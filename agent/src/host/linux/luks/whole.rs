@@ -81,6 +81,12 @@ impl Slots {
         strength: Strength,
         token: Value,
     ) -> Result<u8, HostError> {
+        if strength == Strength::Chosen
+            && let Some(slot) = self.untold(new).await?
+        {
+            // It was added before, and the machine went down before its token was written.
+            return self.tell(slot, token).await.map(|()| slot);
+        }
         let slot = self.add_as(key, new, &strength.words()).await?;
         let written = self.tell(slot, token).await;
         if written.is_err() {
@@ -88,6 +94,16 @@ impl Slots {
             drop(self.kill(slot, key).await);
         }
         written.map(|()| slot)
+    }
+
+    /// Returns a slot that this key opens, and of which no token tells.
+    async fn untold(&self, key: &Plain) -> Result<Option<u8>, HostError> {
+        for it in self.keys().await?.iter().filter(|it| it.by == OpenedBy::Unknown) {
+            if self.opens(Some(it.slot), key).await? {
+                return Ok(Some(it.slot));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a token that says what a slot is.
@@ -105,22 +121,27 @@ impl Slots {
         Ok((slot, made))
     }
 
-    /// Takes down that somebody has typed a recovery key, and takes all other recovery keys away: they were made before.
-    /// Returns its slot.
+    /// Takes all other recovery keys away, for they were made before, unless they are `kept` as their owner's; then takes down
+    /// that somebody has typed this one. If that breaks off, nobody takes it for done. Returns its slot.
     ///
     /// # Errors
     /// When it opens no slot that is one of a recovery key.
-    pub(in crate::host::linux) async fn prove(&self, key: &Plain, now: jiff::Timestamp) -> Result<u8, HostError> {
+    pub(in crate::host::linux) async fn prove(
+        &self,
+        key: &Plain,
+        now: jiff::Timestamp,
+        kept: bool,
+    ) -> Result<u8, HostError> {
         let header = self.header().await?;
         let slots: Vec<u8> = keys(&header).iter().filter(|it| it.by == OpenedBy::Recovery).map(|it| it.slot).collect();
         for slot in &slots {
             if self.opens(Some(*slot), key).await? {
+                for other in slots.iter().filter(|it| *it != slot && !kept) {
+                    self.kill_whole(*other, key).await?;
+                }
                 let numbers = numbers_of(&header, *slot);
                 self.tell(*slot, json!({ "type": RECOVERY, PROVED: clock::text(now) })).await?;
                 self.forget_tokens(&numbers).await?;
-                for other in slots.iter().filter(|it| *it != slot) {
-                    self.kill_whole(*other, key).await?;
-                }
                 return Ok(*slot);
             }
         }
@@ -202,9 +223,9 @@ fn keys(header: &Value) -> Vec<KeySeen> {
             match told["type"].as_str() {
                 Some(token::TYPE) => {
                     let numbers = told["tpm2-pcrs"].as_array().into_iter().flatten().map(Value::as_u64);
-                    // One that goes by signatures is none of ours.
-                    let signed = told["tpm2_pubkey_pcrs"].as_array().is_some_and(|it| !it.is_empty());
-                    let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of).filter(|_| !signed);
+                    // What `systemd-cryptenroll` or a person enrolled, perhaps with a PIN, is none of ours.
+                    let kept = told[token::KEPT] == true;
+                    let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of).filter(|_| kept);
                     (key.by, key.pcrs) = (OpenedBy::Tpm2, pcrs);
                 }
                 Some(RECOVERY) => {

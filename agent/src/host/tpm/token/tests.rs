@@ -21,7 +21,7 @@ fn what_is_written_is_read() {
     assert_eq!(Token::read(&token.write()), Ok(token.clone()));
     let home = Home::write(0x8100_0001, &[7; 34], b"public");
     let sealed = Sealed { pin: true, home: Some(home), ..token.sealed };
-    let token = Token { slot: 31, sealed, salt: Some(vec![5; 32]) };
+    let token = Token { slot: 31, sealed, salt: Some(vec![5; 32]), kept: true };
     assert_eq!(Token::read(&token.write()), Ok(token));
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::host::linux::vault::is_in_memory;
 
 const TEXT: &str = r#"{"keyslots":{"0":{"type":"luks2"},"10":{"type":"luks2"},"2":{},"3":{}},"tokens":{
-    "0":{"type":"systemd-tpm2","keyslots":["0"],"tpm2-pcrs":[7]},
+    "0":{"type":"systemd-tpm2","keyslots":["0"],"tpm2-pcrs":[7],"piccolo_disk":true},
     "1":{"type":"systemd-recovery","keyslots":["2"],"piccolo_proved":"2026-11-20T10:00:00Z"},
     "2":{"type":"piccolo-passphrase","keyslots":["3"],"secret":"disks/media"},
     "3":{"type":"other","keyslots":["9"]}}}"#;
@@ -21,6 +21,9 @@ fn a_header_tells_what_opens_its_slots() {
     let by = [OpenedBy::Tpm2, OpenedBy::Recovery, OpenedBy::Passphrase, OpenedBy::Unknown];
     assert_eq!(told, [0, 2, 3, 10].into_iter().zip(by).collect::<Vec<_>>());
     assert_eq!(seen[0].pcrs, "7".parse().ok());
+    // One that somebody else enrolled is a slot of the TPM, and no more is known of it.
+    let theirs = keys(&serde_json::from_str(&TEXT.replace(",\"piccolo_disk\":true", "")).unwrap());
+    assert_eq!((theirs[0].by, theirs[0].pcrs), (OpenedBy::Tpm2, None));
     assert!(seen[1].proved.is_some() && seen[2].secret.as_deref() == Some("disks/media"));
     assert_eq!(numbers_of(&serde_json::from_str(TEXT).unwrap(), 2), ["1"]);
 }
@@ -61,7 +64,8 @@ async fn a_recovery_key_counts_once_it_was_typed_and_the_one_before_goes_then() 
     let Some((home, slots)) = disk() else { return };
     let (first, secret) = (plain("what the TPM gave back"), plain("a passphrase in a secret"));
     slots.format(&first, Strength::Random, "piccolo-half").await.unwrap();
-    let token = json!({ "type": token::TYPE, "tpm2-pcrs": [7], "tpm2-blob": "", "tpm2-policy-hash": "" });
+    let token =
+        json!({ "type": token::TYPE, "piccolo_disk": true, "tpm2-pcrs": [7], "tpm2-blob": "", "tpm2-policy-hash": "" });
     slots.tell(0, token).await.unwrap();
     let passphrase = json!({ "type": PASSPHRASE, "secret": "disks/media" });
     let slot = slots.add_with(&first, &secret, Strength::Chosen, passphrase).await.unwrap();
@@ -78,16 +82,16 @@ async fn a_recovery_key_counts_once_it_was_typed_and_the_one_before_goes_then() 
     let (one, old) = slots.recovery_key(&first).await.unwrap();
     assert_eq!(told().await[2], "2 a recovery key false");
     let now: jiff::Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
-    assert!(slots.prove(&secret, now).await.is_err(), "a passphrase is taken for a recovery key");
-    assert_eq!(slots.prove(&old.text(), now).await.unwrap(), one);
+    assert!(slots.prove(&secret, now, false).await.is_err(), "a passphrase is taken for a recovery key");
+    assert_eq!(slots.prove(&old.text(), now, false).await.unwrap(), one);
     assert_eq!(told().await[2], "2 a recovery key true");
     // Another one is made with it, and until somebody has typed that, both open the disk.
     let (two, new) = slots.recovery_key(&old.text()).await.unwrap();
     assert!(slots.opens(Some(one), &old.text()).await.unwrap() && slots.opens(Some(two), &new.text()).await.unwrap());
-    assert_eq!(slots.prove(&new.text(), now).await.unwrap(), two);
+    assert_eq!(slots.prove(&new.text(), now, false).await.unwrap(), two);
     assert!(!slots.opens(None, &old.text()).await.unwrap() && slots.opens(Some(two), &new.text()).await.unwrap());
     // Typed once more it stays what it is.
-    assert_eq!(slots.prove(&new.text(), now).await.unwrap(), two);
+    assert_eq!(slots.prove(&new.text(), now, false).await.unwrap(), two);
     assert_eq!(told().await, [&before[..], &["3 a recovery key true"]].concat());
 
     slots.kill_whole(0, &new.text()).await.unwrap();
@@ -99,4 +103,34 @@ async fn a_recovery_key_counts_once_it_was_typed_and_the_one_before_goes_then() 
     assert!(slots.opens(Some(3), &new.text()).await.unwrap());
     let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "a key was left in a file: {left:?}");
+}
+
+#[tokio::test]
+async fn a_passphrase_whose_token_was_never_written_gets_it_and_recovery_keys_of_an_owner_stay() {
+    let Some((_home, slots)) = disk() else { return };
+    let (first, second) = (plain("what the TPM gave back"), plain("a passphrase in a secret"));
+    slots.format(&first, Strength::Random, "pic-721c9525").await.unwrap();
+    let slot = slots.add_as(&first, &second, &Strength::Random.words()).await.unwrap();
+    let token = json!({ "type": PASSPHRASE, "secret": "disks/media" });
+    assert_eq!(slots.add_with(&first, &second, Strength::Chosen, token).await.unwrap(), slot);
+    let seen = slots.keys().await.unwrap();
+    assert_eq!((seen.len(), seen[1].secret.as_deref()), (2, Some("disks/media")));
+
+    let ((one, old), (_, new)) = (slots.recovery_key(&first).await.unwrap(), slots.recovery_key(&first).await.unwrap());
+    let now: jiff::Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+    slots.prove(&new.text(), now, true).await.unwrap();
+    assert!(slots.opens(Some(one), &old.text()).await.unwrap(), "a recovery key of the owner was taken away");
+}
+
+#[test]
+fn what_a_sudden_end_left_of_keys_is_swept_away() {
+    let home = TempDir::with_prefix("piccolo-sweep-").unwrap();
+    for name in [".key-0a", ".key-0b", "another"] {
+        File::create_new(home.path().join(name)).unwrap();
+    }
+    let left = || std::fs::read_dir(home.path()).unwrap().count();
+    crate::host::linux::luks::sweep(home.path(), std::time::Duration::from_secs(600));
+    assert_eq!(left(), 3, "a key that is in use was taken away");
+    crate::host::linux::luks::sweep(home.path(), std::time::Duration::ZERO);
+    assert_eq!(left(), 1);
 }
