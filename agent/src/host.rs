@@ -46,8 +46,8 @@ pub use self::{
         UnderWay,
     },
     links::{
-        CheckSeen, DeviceSeen, INNER, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit,
-        UnitSeen, Way,
+        CheckSeen, DeviceSeen, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen,
+        Way,
     },
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},

@@ -428,7 +428,7 @@ fn by_hand(machine: &FakeLinks, what: u8) {
         0 => view.devices.iter_mut().for_each(|it| it.addresses.clear()),
         1 => view.devices.retain(|it| it.kind.is_none()),
         2 => view.devices.iter_mut().for_each(|it| {
-            it.routes = vec![RouteSeen { to: "0.0.0.0/0".to_owned(), via: None, metric: 7, leased: false }]
+            it.routes = vec![RouteSeen { to: "0.0.0.0/0".to_owned(), via: None, metric: 7, leased: false }];
         }),
         3 => view.devices.iter_mut().for_each(|it| it.up = false),
         4 => view.units.retain(|it| it.name.ends_with(".netdev")),

@@ -14,6 +14,7 @@ pub use self::{
         Bond, BondMode, Bridge, DnsOverTls, KeyFrom, Macvlan, MacvlanMode, Match, Peer, Route, Vlan, WireGuard,
         host_part,
     },
+    rules::INNER,
 };
 use crate::Condition;
 

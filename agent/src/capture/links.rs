@@ -3,17 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use piccolo_schema::Kind;
+use piccolo_schema::{Kind, link::INNER};
 use serde_json::{Value as Json, json};
 
 use super::{
     Capture,
     json::{list, text, words},
 };
-use crate::{
-    foreign::{self, Draft, valid_name},
-    host::INNER,
-};
+use crate::foreign::{self, Draft, valid_name};
 
 /// What the kernel calls links that manifests can make.
 const MADE: [&str; 5] = ["vlan", "bond", "bridge", "macvlan", "dummy"];

@@ -19,9 +19,6 @@ pub const STAMP: &str = "# piccolo.os/link=";
 /// Where keys of links lie for networkd to read, in memory.
 pub const KEYS: &str = "/run/piccolo-links";
 
-/// How the names of links begin that engines and Piccolo make for containers: nobody comes from outside over them.
-pub const INNER: [&str; 4] = ["docker", "br-", "veth", "pic-"];
-
 /// The links of this machine, and networkd, which sets them up.
 pub trait Links: Send + Sync + 'static {
     /// Looks at links, addresses, routes, and the files of networkd.

@@ -13,8 +13,8 @@ use crate::{
 const LONGEST_NAME: usize = 15;
 /// The least that IPv6 needs of a link.
 const LEAST_IPV6: u32 = 1280;
-/// How the names of links begin that engines and Piccolo make for containers.
-const INNER: &[&str] = &["docker", "br-", "veth", "pic-"];
+/// How the names of links begin that engines and Piccolo make for containers: nobody comes from outside over them.
+pub const INNER: &[&str] = &["docker", "br-", "veth", "pic-"];
 
 impl Link {
     /// Checks the rules that go beyond the shape of single fields.

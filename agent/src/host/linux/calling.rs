@@ -2,8 +2,9 @@
 
 use std::{io, net::IpAddr, process::Stdio, time::Duration};
 
+use piccolo_schema::link::INNER;
+
 use super::program::program;
-use crate::host::INNER;
 
 /// How long the screens may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -11,10 +11,11 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::join_all};
+use piccolo_schema::link::INNER;
 use tokio::{net::UdpSocket, time};
 
 use super::kernel::{self, Neighbour};
-use crate::host::{CheckSeen, DeviceSeen, INNER};
+use crate::host::{CheckSeen, DeviceSeen};
 
 /// How long a router or a name server may take.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::host::{DeviceSeen, HostError, INNER, LinksView, Reason, Way, firewall};
+use piccolo_schema::link::INNER;
+
+use crate::host::{DeviceSeen, HostError, LinksView, Reason, Way, firewall};
 
 /// How long networkd takes to give a link what its file says. Only then is the change in force.
 pub(super) const SETTLES: Duration = Duration::from_secs(3);
