@@ -86,6 +86,12 @@ impl Ran {
     fn is(&self, code: i32, out: &str, err: &str) {
         assert_eq!((self.code, self.out.as_str(), self.err.as_str()), (code, out, err));
     }
+
+    /// Compares a table of one row but for its last column, which is an age.
+    fn lists(&self, table: &str) {
+        let (rest, age) = self.out.trim_end().rsplit_once(' ').unwrap();
+        assert!(self.code == 0 && rest == table && age.ends_with('s'), "{}{}", self.out, self.err);
+    }
 }
 
 #[tokio::test]
@@ -590,11 +596,8 @@ async fn secrets_are_encrypted_on_this_side() {
         (opened(&identity, "password").unwrap(), opened(&identity, "raw").unwrap()),
         (b"one".into(), b"two\n".into())
     );
-    machine.run(&["secret", "list"]).await.is(
-        0,
-        "NAME  VALUES         READABLE FOR  AGE\ndb    password, raw  this machine  0s\n",
-        "",
-    );
+    let listed = machine.run(&["secret", "list"]).await;
+    listed.lists("NAME  VALUES         READABLE FOR  AGE\ndb    password, raw  this machine ");
 
     // A recovery key is added by hand; comments stay.
     let recipients = format!("# on paper\nrecipients = [\"{}\"]\n\n[spec.data]", recovery.recipient());
@@ -607,11 +610,8 @@ async fn secrets_are_encrypted_on_this_side() {
     machine.run(&["apply", "-f", "db.toml"]).await.is(0, "secret/db changed\n", "");
     assert!(machine.house.read("secrets/db.toml").contains("# on paper\n"));
     assert_eq!(opened(&recovery, "password").unwrap(), b"one");
-    machine.run(&["secret", "list"]).await.is(
-        0,
-        "NAME  VALUES         READABLE FOR             AGE\ndb    password, raw  this machine and 1 more  0s\n",
-        "",
-    );
+    let listed = machine.run(&["secret", "list"]).await;
+    listed.lists("NAME  VALUES         READABLE FOR             AGE\ndb    password, raw  this machine and 1 more ");
 }
 
 #[tokio::test]
