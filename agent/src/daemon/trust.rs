@@ -198,7 +198,7 @@ impl Trust for Keys {
     fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>> {
         Box::pin(async move {
             let (slots, key) = self.slots(&at);
-            let (slot, made) = slots.recovery(&key).await.map_err(|error| error.message)?;
+            let (slot, made) = slots.recovery_key(&key).await.map_err(|error| error.message)?;
             self.changed(&at.disk, &format!("a recovery key opens slot {slot}"));
             let text = String::from_utf8_lossy(made.text().expose()).into_owned();
             Ok(DiskRecovery { slot, recovery_key: Zeroizing::new(text) })

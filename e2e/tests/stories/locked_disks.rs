@@ -136,13 +136,13 @@ async fn what_is_enrolled_here_systemd_opens() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_recovery_key_opens_whatever_became_of_the_chip() -> anyhow::Result<()> {
     let disk = Disk::make().await?;
-    let (slot, key) = disk.slots.recovery(&first()).await?;
+    let (slot, key) = disk.slots.recovery_key(&first()).await?;
     // As a person types it.
     let typed = String::from_utf8(key.text().expose().to_vec())?.to_uppercase().replace('-', " ");
     let typed = RecoveryKey::parse(&typed).context("it can't be read")?.text();
     ensure!(disk.slots.opens(Some(slot), &typed).await? && disk.slots.opens(None, &typed).await?);
     // It is a key like any other: another one is made with it, and the one before goes.
-    let (next, another) = disk.slots.recovery(&typed).await?;
+    let (next, another) = disk.slots.recovery_key(&typed).await?;
     disk.slots.kill(slot, &another.text()).await?;
     ensure!(!disk.slots.opens(None, &typed).await? && disk.slots.opens(Some(next), &another.text()).await?);
     ensure!(!disk.slots.opens(Some(slot), &another.text()).await?);

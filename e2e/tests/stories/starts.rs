@@ -202,7 +202,7 @@ async fn slots_of_a_disk_are_bound_to_another_start() -> anyhow::Result<()> {
     let guarded = linux::Enrolment { pin: Some("1234"), above: Above::Old, ..plain };
     disk.slots.enrol(&ours, &first(), &plain).await?;
     disk.slots.enrol(&ours, &first(), &guarded).await?;
-    let (recovery_slot, recovery) = disk.slots.recovery(&first()).await?;
+    let (recovery_slot, recovery) = disk.slots.recovery_key(&first()).await?;
     start(&mut chip, "release").await?;
     ensure!(!opens(&disk, &ours).await?);
     // A PIN that is missing, and a key that opens nothing, change nothing.

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use zeroize::Zeroizing;
 
+use self::whole::Strength;
 use super::{
     program::{failed, not_started, program},
     vault::is_in_memory,
@@ -29,7 +30,7 @@ use crate::{
         Above, HostError, Pcrs, Reason, Signer, Terms, Tpm,
         tpm::token::{self, NotToken, Token},
     },
-    secrets::{Plain, RecoveryKey},
+    secrets::Plain,
 };
 
 const CRYPTSETUP: &str = "cryptsetup";
@@ -107,7 +108,7 @@ impl Slots {
         let passphrase = Plain::new(token::passphrase(&secret).as_bytes().to_vec());
         let slot = self.add(key, &passphrase).await?;
         let token = Token { slot, sealed, salt: salt.map(|it| it.to_vec()), kept };
-        let written = self.import(&token).await;
+        let written = self.import(&token.write()).await;
         if written.is_err() {
             // The first error is the one to tell.
             drop(self.kill(slot, key).await);
@@ -140,16 +141,6 @@ impl Slots {
         Err(last)
     }
 
-    /// Makes a recovery key and adds a slot that it opens.
-    ///
-    /// # Errors
-    /// When `key` opens nothing, or `cryptsetup` fails.
-    pub async fn recovery(&self, key: &Plain) -> Result<(u8, RecoveryKey), HostError> {
-        let made = RecoveryKey::of(&random()?);
-        let slot = self.add(key, &made.text()).await?;
-        Ok((slot, made))
-    }
-
     /// Returns whether a key opens this slot, or any. Nothing is changed, and nothing is opened.
     ///
     /// # Errors
@@ -171,25 +162,6 @@ impl Slots {
         }
     }
 
-    /// Wipes a slot. `key` has to open another one, so that the last way in is never taken.
-    ///
-    /// # Errors
-    /// When it opens none, or `cryptsetup` fails.
-    pub async fn kill(&self, slot: u8, key: &Plain) -> Result<(), HostError> {
-        let file = KeyFile::new(&self.memory, key)?;
-        let mut words = words(&["luksKillSlot", "--batch-mode", "--key-file"]);
-        words.extend([file.text(), self.text(), slot.to_string()]);
-        // A token that opens nothing any more goes with it. `cryptsetup` takes the slot out of its list by itself.
-        let tokens: Vec<u8> = self.tokens().await?.iter().filter(|it| opens(it, slot)).map(|it| it.0).collect();
-        self.done(&words, None).await?;
-        for number in tokens {
-            let mut words = self::words(&["token", "remove", "--token-id"]);
-            words.extend([number.to_string(), self.text()]);
-            self.done(&words, None).await?;
-        }
-        Ok(())
-    }
-
     /// Returns every token of a TPM by its number, or why it can't be used here.
     ///
     /// # Errors
@@ -206,7 +178,7 @@ impl Slots {
     /// Adds a key, and returns its slot.
     async fn add(&self, key: &Plain, new: &Plain) -> Result<u8, HostError> {
         // What is added has 256 bits: it need not be slow to guess.
-        self.add_as(key, new, &words(&["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"])).await
+        self.add_as(key, new, &Strength::Random.words()).await
     }
 
     async fn add_as(&self, key: &Plain, new: &Plain, derivation: &[String]) -> Result<u8, HostError> {
@@ -246,9 +218,10 @@ impl Slots {
         serde_json::from_slice(&text).map_err(strange)
     }
 
-    async fn import(&self, token: &Token) -> Result<(), HostError> {
+    /// Writes a token.
+    async fn import(&self, token: &str) -> Result<(), HostError> {
         let words = [words(&["token", "import", "--json-file", "-"]), vec![self.text()]].concat();
-        self.done(&words, Some(token.write().as_bytes())).await.map(drop)
+        self.done(&words, Some(token.as_bytes())).await.map(drop)
     }
 
     async fn done(&self, words: &[String], input: Option<&[u8]>) -> Result<Vec<u8>, HostError> {
@@ -339,10 +312,6 @@ impl Drop for KeyFile {
         // In memory nothing of it stays.
         drop(fs::remove_file(&self.0));
     }
-}
-
-fn opens(token: &(u8, Result<Token, NotToken>), slot: u8) -> bool {
-    token.1.as_ref().is_ok_and(|it| it.slot == slot)
 }
 
 fn is_unused(complaint: &[u8]) -> bool {

@@ -137,7 +137,7 @@ impl Hands {
             }
             KeyWork::Remove { with, slot, what, proved } => {
                 may_go(&slots.keys().await?, slot, &what, proved)?;
-                slots.kill_whole(slot, &with.plain()).await?;
+                slots.kill(slot, &with.plain()).await?;
                 Worked::Slot(slot)
             }
             KeyWork::Recovery { with } => {

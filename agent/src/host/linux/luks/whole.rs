@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{CRYPTSETUP, Ended, Slots, token, words};
+use super::{CRYPTSETUP, Ended, KeyFile, Slots, token, words};
 use crate::{
     clock,
     host::{HostError, KeySeen, OpenedBy, Pcrs, Reason},
@@ -32,7 +32,7 @@ pub(in crate::host::linux) enum Strength {
 }
 
 impl Strength {
-    fn words(self) -> Vec<String> {
+    pub(super) fn words(self) -> Vec<String> {
         match self {
             Self::Random => words(&["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]),
             Self::Chosen => words(&COSTS),
@@ -109,13 +109,14 @@ impl Slots {
     /// Writes a token that says what a slot is.
     pub(in crate::host::linux) async fn tell(&self, slot: u8, mut token: Value) -> Result<(), HostError> {
         token["keyslots"] = json!([slot.to_string()]);
-        let mut all = words(&["token", "import", "--json-file", "-"]);
-        all.push(self.text());
-        self.done(&all, Some(token.to_string().as_bytes())).await.map(drop)
+        self.import(&token.to_string()).await
     }
 
     /// Makes a recovery key, adds its slot, and says so in a token. Nobody has proved to have it yet.
-    pub(in crate::host::linux) async fn recovery_key(&self, key: &Plain) -> Result<(u8, RecoveryKey), HostError> {
+    ///
+    /// # Errors
+    /// When `key` opens nothing, or `cryptsetup` fails.
+    pub async fn recovery_key(&self, key: &Plain) -> Result<(u8, RecoveryKey), HostError> {
         let made = RecoveryKey::of(&super::random()?);
         let slot = self.add_with(key, &made.text(), Strength::Random, json!({ "type": RECOVERY })).await?;
         Ok((slot, made))
@@ -137,7 +138,7 @@ impl Slots {
         for slot in &slots {
             if self.opens(Some(*slot), key).await? {
                 for other in slots.iter().filter(|it| *it != slot && !kept) {
-                    self.kill_whole(*other, key).await?;
+                    self.kill(*other, key).await?;
                 }
                 let numbers = numbers_of(&header, *slot);
                 self.tell(*slot, json!({ "type": RECOVERY, PROVED: clock::text(now) })).await?;
@@ -149,11 +150,18 @@ impl Slots {
         Err(HostError::new(Reason::PermissionDenied, message))
     }
 
-    /// Takes a slot away with whatever tokens tell of it.
-    pub(in crate::host::linux) async fn kill_whole(&self, slot: u8, key: &Plain) -> Result<(), HostError> {
+    /// Wipes a slot, and takes away what tokens tell of it. `key` has to open another one, so that the last way in is never
+    /// taken.
+    ///
+    /// # Errors
+    /// When it opens none, or `cryptsetup` fails.
+    pub async fn kill(&self, slot: u8, key: &Plain) -> Result<(), HostError> {
         let numbers = numbers_of(&self.header().await?, slot);
-        // Those of a TPM go with the slot.
-        self.kill(slot, key).await?;
+        let file = KeyFile::new(&self.memory, key)?;
+        let mut all = words(&["luksKillSlot", "--batch-mode", "--key-file"]);
+        all.extend([file.text(), self.text(), slot.to_string()]);
+        self.done(&all, None).await?;
+        // `cryptsetup` takes the slot out of the list of a token by itself.
         let left: Vec<String> = numbers_with(&self.header().await?, |it| slots_of(it).is_empty());
         self.forget_tokens(&numbers.into_iter().filter(|it| left.contains(it)).collect::<Vec<_>>()).await
     }

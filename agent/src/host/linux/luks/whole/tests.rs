@@ -94,8 +94,8 @@ async fn a_recovery_key_counts_once_it_was_typed_and_the_one_before_goes_then() 
     assert_eq!(slots.prove(&new.text(), now, false).await.unwrap(), two);
     assert_eq!(told().await, [&before[..], &["3 a recovery key true"]].concat());
 
-    slots.kill_whole(0, &new.text()).await.unwrap();
-    slots.kill_whole(slot, &new.text()).await.unwrap();
+    slots.kill(0, &new.text()).await.unwrap();
+    slots.kill(slot, &new.text()).await.unwrap();
     assert_eq!(told().await, ["3 a recovery key true"]);
     let header = slots.header().await.unwrap();
     assert_eq!(header["tokens"].as_object().unwrap().len(), 1, "a token was left: {header}");
