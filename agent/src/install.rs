@@ -9,7 +9,7 @@ mod engine;
 mod plan;
 mod told;
 
-pub use crate::host::Order;
+pub use crate::host::{Order, UnderWay};
 
 pub use self::{
     choose::{Refusal, choose},

@@ -48,9 +48,9 @@ async fn a_blank_disk_becomes_the_system_and_the_key_is_told_once() {
     assert!(stick.whole().is_some() && told.last().unwrap().complete);
     assert_eq!(told.iter().filter(|it| it.recovery_key.is_some()).count(), 1);
     // Six steps, each said at its beginning, and those that take long say how far they are.
-    let steps: Vec<usize> = told.iter().map(|it| it.step).collect();
+    let steps: Vec<u32> = told.iter().map(|it| it.at.step).collect();
     assert!(steps.is_sorted() && (1..=6).all(|step| steps.contains(&step)), "{steps:?}");
-    assert!(told.iter().any(|it| it.done.is_some() && it.total.is_some() && it.rate.is_some()));
+    assert!(told.iter().any(|it| it.at.done.is_some() && it.at.total.is_some() && it.at.rate.is_some()));
     assert!(stick.shown().iter().any(|it| it.starts_with("recovery key ")));
     // The key is in no debugging text.
     assert!(!format!("{told:?}").contains(&key(&told).unwrap()));

@@ -62,7 +62,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let mut step = 0;
     while let Some(document) = told.document().await? {
         let told = Told::deserialize(&document).map_err(|error| client.garbled(&error))?;
-        if told.step != step || told.is_last() || told.recovery_key.is_some() {
+        if told.at.step != step || told.is_last() || told.recovery_key.is_some() {
             screen.redraw("");
         }
         if let Some(why) = told.refused {
@@ -70,12 +70,12 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
             return Err(Failure::Refused(problem));
         }
         if told.complete {
-            screen.note(told.text);
+            screen.note(told.at.text);
             return Ok(());
         }
-        if told.step != step {
-            step = told.step;
-            screen.note(format!("{} of {}  {}", told.step, told.steps, told.text));
+        if told.at.step != step {
+            step = told.at.step;
+            screen.note(format!("{} of {}  {}", told.at.step, told.at.steps, told.at.text));
         }
         match &told.recovery_key {
             Some(key) => {
@@ -139,10 +139,12 @@ fn seed(path: &std::path::Path) -> Result<Selector, Failure> {
 
 /// Says how far a step is: `[########            ] 40 %, 80M of 200M, 12M a second`.
 fn words(told: &Told) -> String {
-    let (Some(done), Some(total)) = (told.done, told.total.filter(|total| *total > 0)) else { return String::new() };
+    let (Some(done), Some(total)) = (told.at.done, told.at.total.filter(|total| *total > 0)) else {
+        return String::new();
+    };
     let percent = u8::try_from(done.saturating_mul(100) / total).unwrap_or(100);
     let drawn = bar(&Progress { percent, ..Progress::default() });
-    let rate = told.rate.map(|rate| format!(", {} a second", size(rate))).unwrap_or_default();
+    let rate = told.at.rate.map(|rate| format!(", {} a second", size(rate))).unwrap_or_default();
     format!("{drawn} {percent} %, {} of {}{rate}", size(done), size(total))
 }
 
@@ -152,7 +154,13 @@ mod tests {
 
     #[test]
     fn it_tells_how_far_a_step_is() {
-        let told = Told { done: Some(80 << 20), total: Some(200 << 20), rate: Some(12 << 20), ..Told::default() };
+        let at = crate::install::UnderWay {
+            done: Some(80 << 20),
+            total: Some(200 << 20),
+            rate: Some(12 << 20),
+            ..Default::default()
+        };
+        let told = Told { at, ..Told::default() };
         assert_eq!(words(&told), "[########            ] 40 %, 80M of 200M, 12M a second");
         assert_eq!(words(&Told::default()), "");
     }

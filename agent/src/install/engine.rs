@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Leave, Refusal, Step, Told, choose, judge, plan};
-use crate::host::{HostError, Installs, Order, Target};
+use crate::host::{HostError, Installs, Order, Target, UnderWay};
 
 /// The least time between two words on how far a step is.
 const REST: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub async fn install(host: &impl Installs, order: &Order, now: Timestamp, tell: 
         Ok(told) => told,
         Err(Refusal(why)) => Told::refused(why),
     };
-    host.show(told.refused.as_ref().unwrap_or(&told.text));
+    host.show(told.refused.as_ref().unwrap_or(&told.at.text));
     tell(told);
 }
 
@@ -86,9 +86,11 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
     let tickets = host.tickets().await.map_err(refusal)?;
     let leave = judge(target, &targets, &tickets, order.wipe.as_deref(), now)?;
     let (steps, disk) = (plan(&leave), &target.disk);
+    let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     for (at, step) in (1..).zip(&steps) {
-        let told = Told { step: at, steps: steps.len(), text: step.to_string(), ..Told::default() };
-        host.show(&told.text);
+        let at = UnderWay { step: at, steps: count, text: step.to_string(), ..UnderWay::default() };
+        let told = Told { at, ..Told::default() };
+        host.show(&told.at.text);
         tell(told.clone());
         let gauge = Gauge::new(&told, tell);
         let pace = |done, total| gauge.tell(done, total);
@@ -108,7 +110,8 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
         applied.map_err(|error| Refusal(format!("{step} failed: {}", error.message)))?;
     }
     let text = format!("done: {} holds the system; switch off, and pull the stick out", disk.name());
-    Ok(Told { step: steps.len(), steps: steps.len(), text, complete: true, ..Told::default() })
+    let at = UnderWay { step: count, steps: count, text, ..UnderWay::default() };
+    Ok(Told { at, complete: true, ..Told::default() })
 }
 
 /// Tells how far a step is, and how fast.
@@ -132,7 +135,8 @@ impl<'a> Gauge<'a> {
         *told = Some(Instant::now());
         let rate = u128::from(done) * 1000 / self.begun.elapsed().as_millis().max(1);
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        (self.tell)(Told { done: Some(done), total: Some(total), rate: Some(rate), ..self.step.clone() });
+        let at = UnderWay { done: Some(done), total: Some(total), rate: Some(rate), ..self.step.at.clone() };
+        (self.tell)(Told { at, ..self.step.clone() });
     }
 }
 

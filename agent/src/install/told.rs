@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::host::Order;
+use crate::host::{Order, UnderWay};
 
 /// A question, one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,21 +30,9 @@ pub enum Asked {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Told {
-    /// Which step is under way, counted from 1.
-    pub step: usize,
-    /// How many there are.
-    pub steps: usize,
-    /// What is done, for people.
-    pub text: String,
-    /// How many bytes of this step are done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub done: Option<u64>,
-    /// How many it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total: Option<u64>,
-    /// How many are done in a second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<u64>,
+    /// How far it is.
+    #[serde(flatten)]
+    pub at: UnderWay,
     /// The key that opens the disk where its TPM does not, told this once: before the disk counts, so that there is no
     /// system whose key nobody was told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,10 +60,10 @@ impl Told {
 impl fmt::Debug for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The key is for one pair of eyes.
-        let (at, refused) = (format!("{} of {}", self.step, self.steps), &self.refused);
+        let (at, refused) = (format!("{} of {}", self.at.step, self.at.steps), &self.refused);
         f.debug_struct("Told")
             .field("step", &at)
-            .field("text", &self.text)
+            .field("text", &self.at.text)
             .field("refused", refused)
             .finish_non_exhaustive()
     }

@@ -32,7 +32,7 @@ use piccolo_agent::{
     capture::{self, Capture, Captured, Found},
     console::{Excerpt, Input, Output, Program, Usage},
     history::{Digests, History, Hooks},
-    install::{Order, Told},
+    install::{Order, Told, UnderWay},
     manifests::{Manifests, Snapshot},
     store::{self, Event, PlanView, StepView, Writer},
     trust::{
@@ -560,13 +560,15 @@ impl Installer for Willing {
     fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
         Box::pin(async move {
             let serial = order.select.serial.unwrap_or_default();
-            let begun = Told { step: 1, steps: 1, text: format!("marking {serial}"), ..Told::default() };
+            let at = UnderWay { step: 1, steps: 1, text: format!("marking {serial}"), ..UnderWay::default() };
+            let begun = Told { at, ..Told::default() };
             let Some(ticket) = order.wipe else {
                 let refused = Told::refused(format!("{serial}: it is not blank"));
                 return Ok(stream::iter([json!(begun), json!(refused)]).boxed());
             };
             let key = Told { recovery_key: Some(format!("key-of-{ticket}").into()), ..begun.clone() };
-            let last = Told { complete: true, text: format!("{serial} holds the system"), ..begun.clone() };
+            let at = UnderWay { text: format!("{serial} holds the system"), ..begun.at.clone() };
+            let last = Told { complete: true, at, ..begun.clone() };
             Ok(stream::iter([json!(begun), json!(key), json!(last)]).boxed())
         })
     }

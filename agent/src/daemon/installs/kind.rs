@@ -57,11 +57,9 @@ impl Followed {
 
     /// Keeps how far it is. The recovery key is told to nobody here: it is on the screen of the machine.
     fn hear(&self, told: Told) {
-        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let mut known = self.lock();
-        let is_next = known.under_way.as_ref().is_none_or(|it| it.step != number(told.step));
-        let Told { step, steps, text, done, total, rate, .. } = told;
-        known.under_way = Some(UnderWay { step: number(step), steps: number(steps), text, done, total, rate });
+        let is_next = known.under_way.as_ref().is_none_or(|it| it.step != told.at.step);
+        known.under_way = Some(told.at);
         if is_next || known.told.is_none_or(|it| it.elapsed() >= REST) {
             known.told = Some(Instant::now());
             self.changed.notify_one();
