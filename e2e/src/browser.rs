@@ -1,6 +1,6 @@
 //! A browser without a window, told what to do over a pipe in the words of its own tools for developers.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use tokio::{
 
 /// How long the browser may take for one thing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is led somewhere anew when a network came or went meanwhile.
+const TRIES: u32 = 5;
 /// What it is started with. It runs in namespaces without a network, as root, where its own sandbox can't.
 const FLAGS: &[&str] = &[
     "--headless=new",
@@ -38,6 +40,8 @@ pub struct Browser {
     told: ChildStdin,
     tells: BufReader<ChildStdout>,
     asked: u64,
+    /// Pages that were loaded since they were last led somewhere: a browser says so when it likes, also before it answers.
+    loaded: BTreeSet<String>,
 }
 
 /// A page that it shows.
@@ -68,7 +72,7 @@ impl Browser {
             .spawn()?;
         let told = process.stdin.take().context("stdin")?;
         let tells = BufReader::new(process.stdout.take().context("stdout")?);
-        Ok(Self { _process: process, _profile: profile, told, tells, asked: 0 })
+        Ok(Self { _process: process, _profile: profile, told, tells, asked: 0, loaded: BTreeSet::new() })
     }
 
     /// Opens an address in a page of its own and waits until it is there.
@@ -90,15 +94,24 @@ impl Browser {
     /// # Errors
     /// When the browser does not answer.
     pub async fn go(&mut self, page: &Page, url: &str) -> anyhow::Result<()> {
-        let gone = self.ask(Some(page), "Page.navigate", &json!({ "url": url })).await?;
-        ensure!(gone["errorText"].is_null(), "{}: {}", url.split('@').next_back().unwrap_or(url), gone["errorText"]);
-        let is_there = async {
-            loop {
-                let heard = self.hear().await?;
-                if heard["method"] == "Page.loadEventFired" && heard["sessionId"] == page.0.as_str() {
-                    return Ok(());
-                }
+        self.loaded.remove(&page.0);
+        let mut tries = 0;
+        loop {
+            let gone = self.ask(Some(page), "Page.navigate", &json!({ "url": url })).await?;
+            let error = &gone["errorText"];
+            // Whatever another story took down with it a moment ago makes a browser give up what it had begun.
+            if error == "net::ERR_NETWORK_CHANGED" && tries < TRIES {
+                tries += 1;
+                continue;
             }
+            ensure!(error.is_null(), "{}: {error}", url.split('@').next_back().unwrap_or(url));
+            break;
+        }
+        let is_there = async {
+            while !self.loaded.contains(&page.0) {
+                self.hear().await?;
+            }
+            Ok(())
         };
         tokio::time::timeout(PATIENCE, is_there).await.context("the page never came")?
     }
@@ -143,6 +156,10 @@ impl Browser {
         let mut message = Vec::new();
         self.tells.read_until(0, &mut message).await?;
         ensure!(message.pop() == Some(0), "the browser is gone");
-        Ok(serde_json::from_slice(&message)?)
+        let heard: Value = serde_json::from_slice(&message)?;
+        if let (Some("Page.loadEventFired"), Some(page)) = (heard["method"].as_str(), heard["sessionId"].as_str()) {
+            self.loaded.insert(page.to_owned());
+        }
+        Ok(heard)
     }
 }

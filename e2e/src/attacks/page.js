@@ -1,10 +1,11 @@
 // What a page of somebody else tries on a machine, by every way that a browser knows. Each attack returns what the page
 // could read; whether something was changed is for the machine to say. `by` tells a target which attack reached it.
 
-const PATIENCE = 2500;
+// How long an attack may take, in milliseconds.
+let patience = 2500;
 const TOKEN = '{"label":"evil","role":"admin"}';
 
-const until = (start) => Promise.race([new Promise(start), new Promise((end) => setTimeout(end, PATIENCE, ""))]);
+const until = (start) => Promise.race([new Promise(start), new Promise((end) => setTimeout(end, patience, ""))]);
 const element = (name, set) => document.body.appendChild(Object.assign(document.createElement(name), set));
 
 // Everything that an element shows of what it loaded.
@@ -15,7 +16,7 @@ const loaded = (name, set, shows) => until((end) => {
 });
 
 const read = async (url, options) => {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(PATIENCE), ...options });
+  const answer = await fetch(url, { signal: AbortSignal.timeout(patience), ...options });
   return answer.type === "opaque" ? "" : `${answer.status} ${await answer.text()}`;
 };
 
@@ -85,8 +86,8 @@ const follow = (url) => until((end) => {
 // How long it takes until a port says something tells whether somebody is there, and no more than that.
 const scan = async (url) => {
   const start = performance.now();
-  await fetch(url, { mode: "no-cors", signal: AbortSignal.timeout(PATIENCE) }).catch(() => {});
-  return performance.now() - start > PATIENCE * 2 ? "open" : "";
+  await fetch(url, { mode: "no-cors", signal: AbortSignal.timeout(patience) }).catch(() => {});
+  return performance.now() - start > patience * 2 ? "open" : "";
 };
 
 const container = "/apis/piccolo.os/v1alpha1/containers";
@@ -127,7 +128,8 @@ const attacks = {
 };
 
 // Tries everything on a target at once. Returns what could be read, by attack.
-const attack = async (target) => {
+const attack = async (target, each) => {
+  patience = each;
   const results = Object.entries(attacks).map(async ([by, act]) => {
     const at = (path, query = "") => `${target}${path}?by=${by}&${query}`;
     return [by, await Promise.resolve().then(() => act(at)).catch(() => "")];
