@@ -6,16 +6,17 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+#[path = "api/figures.rs"]
+mod figures;
+#[path = "api/returns.rs"]
+mod returns;
 #[path = "api/support.rs"]
 mod support;
 
 use std::{collections::BTreeSet, fs};
 
 use axum::body::Body;
-use piccolo_agent::{
-    history::{Digests, Resolved},
-    store::{HeldView, PlanView},
-};
+use piccolo_agent::store::{HeldView, PlanView};
 use piccolo_schema::Kind;
 use serde_json::{Value, json};
 
@@ -282,78 +283,6 @@ async fn files_that_cannot_be_used_are_listed() {
 }
 
 #[tokio::test]
-async fn what_a_container_prints() {
-    let house = House::open().await;
-    house.put_web().await;
-    assert_eq!(house.get(&format!("{}/log", web())).await.status, 502, "there is no container yet");
-    house.writer.report(Kind::Container, "web", json!({ "containerId": "web" }));
-    let log = format!("{}/log", web());
-    assert_eq!(house.get(&log).await.text, "web starts\nweb is up\n");
-    assert_eq!(house.get(&format!("{log}?tail=1")).await.text, "web is up\n");
-    assert_eq!(house.get(&format!("{log}?tail=x")).await.status, 400);
-    let part = house.get(&format!("{log}?since=2026-01-01T06:30:00Z&timestamps=true")).await;
-    assert_eq!(part.text, "2026-01-01T07:00:00Z web is up\n");
-    assert_eq!(house.get(&format!("{log}?until=10m")).await.text.lines().count(), 2);
-    for wrong in ["since=soon", "until=2026", "since=1m&until=2m", "timestamps=perhaps"] {
-        assert_eq!(house.get(&format!("{log}?{wrong}")).await.status, 400, "{wrong}");
-    }
-    assert_eq!(house.get(&format!("{CONTAINERS}/db/log")).await.status, 404);
-    house.put(&format!("{CONTAINERS}/mute"), &manifest("mute", "a:1")).await;
-    house.writer.report(Kind::Container, "mute", json!({ "containerId": "mute" }));
-    assert_eq!(house.get(&format!("{CONTAINERS}/mute/log")).await.status, 502);
-}
-
-#[tokio::test]
-async fn what_containers_use() {
-    let house = House::open().await;
-    assert_eq!(house.get("/top").await.json(), json!({ "items": [] }));
-    for name in ["web", "mute", "ended", "absent"] {
-        house.put(&format!("{CONTAINERS}/{name}"), &manifest(name, "a:1")).await;
-    }
-    for (name, state) in [("web", "running"), ("mute", "running"), ("ended", "exited")] {
-        house.writer.report(Kind::Container, name, json!({ "state": state, "containerId": name }));
-    }
-    let top = house.get("/top").await.json();
-    let usage = json!({ "at": "2026-01-01T06:00:01Z", "processorNanoseconds": 250_000_000, "memoryBytes": 3 << 20,
-        "memoryLimitBytes": 1 << 30, "receivedBytes": 10, "sentBytes": 20, "readBytes": 30, "writtenBytes": 40,
-        "tasks": 5 });
-    let mute = json!({ "kind": "Container", "name": "mute", "error": "It does not run" });
-    assert_eq!(top["items"], json!([mute, { "kind": "Container", "name": "web", "usage": usage }]));
-    let metrics = house.get("/metrics").await.text;
-    for line in [
-        "# TYPE piccolo_container_cpu_seconds_total counter\npiccolo_container_cpu_seconds_total{container=\"web\"} 0.75\n",
-        "# TYPE piccolo_container_memory_bytes gauge\npiccolo_container_memory_bytes{container=\"web\"} 3145728\n",
-        "piccolo_container_network_receive_bytes_total{container=\"web\"} 10\n",
-    ] {
-        assert!(metrics.contains(line), "{metrics}");
-    }
-    assert!(!metrics.contains("\"mute\""), "{metrics}");
-}
-
-#[tokio::test]
-async fn health_and_figures() {
-    let house = House::open().await;
-    house.put_web().await;
-    assert_eq!(house.get("/livez").await.text, "ok\n");
-    assert_eq!(house.get("/readyz").await.text, "ok\n");
-    house.writer.health("engine", false, "no engine answers");
-    let ready = house.get("/readyz?verbose").await;
-    assert_eq!(ready.status, 503);
-    assert!(ready.text.starts_with("[-]engine: no engine answers\n[+]store: "), "{}", ready.text);
-    house.writer.passed(Kind::Container);
-    house.writer.stepped(Kind::Container, false);
-    let metrics = house.get("/metrics").await.text;
-    for line in [
-        "piccolo_passes_total{kind=\"Container\"} 1",
-        "piccolo_steps_failed_total{kind=\"Container\"} 1",
-        "piccolo_build_info{version=\"0.0.0-test\"} 1",
-        "piccolo_objects_ready{kind=\"Container\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{metrics}");
-    }
-}
-
-#[tokio::test]
 async fn nothing_a_client_sends_is_an_error_of_ours() {
     let house = House::open().await;
     house.put_web().await;
@@ -433,141 +362,5 @@ async fn every_path_answers() {
         if !help.is_empty() {
             assert_eq!(answer.json()["help"], help, "{method} {path}");
         }
-    }
-}
-
-#[tokio::test]
-async fn a_rollback_is_planned_and_then_done() {
-    let house = House::open().await;
-    house.put_web().await;
-    let other = WEB.replace("1.27", "1.28");
-    house.send("PUT", &format!("{CONTAINERS}/web"), &[("content-type", "application/toml")], other).await;
-    let history = loop {
-        let history = house.get("/history").await.json();
-        if history["items"].as_array().unwrap().len() == 2 {
-            break history;
-        }
-    };
-    assert_eq!(history["items"][0]["message"], "change container/web");
-    assert_eq!(history["items"][0]["author"], "root");
-    let body = json!({ "revision": "main~1" }).to_string();
-    let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
-    assert_eq!((&plan["kind"], &plan["digests"]), (&json!("Plan"), &json!([])));
-    assert!(house.read("containers/web.toml").contains("1.28"));
-    assert_eq!(house.send("POST", "/history/rollback", &[], body).await.status, 200);
-    assert_eq!(house.read("containers/web.toml"), WEB);
-    let unknown = json!({ "revision": "--all" }).to_string();
-    assert_eq!(house.send("POST", "/history/rollback", &[], unknown).await.status, 404);
-}
-
-#[tokio::test]
-async fn a_rollback_brings_back_what_ran_then() {
-    let house = House::open().await;
-    let toml = [("content-type", "application/toml")];
-    house.put_web().await;
-    let gone_on = WEB.replace("\"web\"", "\"db\"")
-        + "update = { policy = \"auto\" }\nmounts = [{ path = \"/d\", volume = \"data\" }]\n";
-    let volume =
-        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Volume\"\nmetadata.name = \"data\"\nspec.snapshot = true\n";
-    for (path, text) in [("containers/db", gone_on), ("volumes/data", volume.to_owned())] {
-        let put = house.send("PUT", &format!("/apis/piccolo.os/v1alpha1/{path}"), &toml, text).await;
-        assert_eq!(put.status, 201, "{}", put.text);
-    }
-    let recorded = async |many| while house.get("/history").await.json()["items"].as_array().unwrap().len() != many {};
-    recorded(3).await;
-    let ran = |digest: &str| Resolved { image: "nginx:1.27".to_owned(), digest: digest.to_owned() };
-    let all = ["db", "gone", "web"].map(|name| (name.to_owned(), ran("sha256:old")));
-    house.digests.send_replace(Digests::from(all));
-    let noted = async { while house.get("/history/diff?from=main~1").await.text.matches("sha256:old").count() != 3 {} };
-    tokio::time::timeout(std::time::Duration::from_secs(30), noted).await.unwrap();
-    house.send("PUT", &format!("{CONTAINERS}/web"), &toml, WEB.replace("1.27", "1.28")).await;
-    recorded(4).await;
-
-    let body = json!({ "revision": "main~1" }).to_string();
-    let left = "its data has moved on with its image; `piccolo rollback container/db` takes both back";
-    let told = json!([
-        { "container": "db", "image": "nginx:1.27", "digest": "sha256:old", "leftBecause": left },
-        { "container": "web", "image": "nginx:1.27", "digest": "sha256:old", "leftBecause": null },
-    ]);
-    let plan = house.send("POST", "/history/rollback?dryRun=All", &[], body.clone()).await.json();
-    assert_eq!(plan["digests"], told);
-    let done = house.send("POST", "/history/rollback", &[], body).await.json();
-    assert_eq!((&done["digests"], &done["manifests"]), (&told, &json!(3)));
-}
-
-/// Waits until no change is on trial.
-async fn until_ended(house: &House) {
-    let mut trials = house.manifests.trials();
-    let ended = trials.wait_for(|trials| trials.pending.is_none());
-    tokio::time::timeout(std::time::Duration::from_secs(30), ended).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_change_that_nobody_confirms_is_put_back_and_says_why() {
-    let house = House::open().await;
-    house.put_web().await;
-    let other = json!({ "spec": { "image": "nginx:1.28" } }).to_string();
-    let path = format!("{}?confirmWithin=1s", web());
-    let merge = ("content-type", "application/merge-patch+json");
-    let tried = house.send("PATCH", &path, &[merge], other).await;
-    assert_eq!(tried.status, 200, "{}", tried.text);
-    let id = tried.header("piccolo-trial").to_owned();
-    let shown = house.get("/plan").await.json();
-    assert_eq!(shown["trial"]["id"], id);
-    assert_eq!(shown["trial"]["files"], json!(["containers/web.toml"]));
-    until_ended(&house).await;
-    assert_eq!(house.read("containers/web.toml"), WEB);
-    let latest = loop {
-        let history = house.get("/history").await.json();
-        if history["items"].as_array().unwrap().len() == 3 {
-            break history["items"][0].clone();
-        }
-        tokio::task::yield_now().await;
-    };
-    let why = format!("Door: api\nWhy: {id} was not confirmed within 1s");
-    assert_eq!((&latest["author"], &latest["body"]), (&json!("piccolod"), &json!(why)));
-    assert_eq!(house.get("/plan").await.json().get("trial"), None);
-    let late = house.send("POST", "/confirm", &[JSON], json!({ "id": id }).to_string()).await;
-    assert_eq!(late.status, 404);
-}
-
-#[tokio::test]
-async fn a_change_on_trial_is_confirmed_by_its_name_and_never_by_a_dry_run() {
-    let house = House::open().await;
-    house.put_web().await;
-    let deleted = house.send("DELETE", &format!("{}?confirmWithin=1h", web()), &[], "").await;
-    let id = json!({ "id": deleted.header("piccolo-trial") }).to_string();
-    // Others wait, and those who join share its fate.
-    let db = format!("{CONTAINERS}/db");
-    let refused = house.put(&db, &manifest("db", "postgres:1")).await;
-    assert_eq!((refused.status.as_u16(), refused.json()["type"].clone()), (409, json!("urn:piccolo:problem:OnTrial")));
-    let joined = house.put(&format!("{db}?confirmWithin=1h"), &manifest("db", "postgres:1")).await;
-    assert_eq!(joined.header("piccolo-trial"), deleted.header("piccolo-trial"));
-    for path in ["/confirm?dryRun=All", "/confirm?dryRun=All&confirmWithin=1s"] {
-        assert_eq!(house.send("POST", path, &[JSON], id.clone()).await.status, 200);
-        assert!(house.manifests.trial().is_some(), "a dry run confirms nothing");
-    }
-    let planned = house.put(&format!("{db}?dryRun=All&confirmWithin=1s"), &manifest("db", "postgres:2")).await;
-    assert_eq!(planned.json()["kind"], "Plan");
-    let done = house.send("POST", "/confirm", &[JSON], id.clone()).await.json();
-    assert_eq!(done["files"], json!(["containers/db.toml", "containers/web.toml"]));
-    assert!(house.manifests.trial().is_none());
-    assert!(!house.file("containers/web.toml").exists() && house.file("containers/db.toml").exists());
-}
-
-#[tokio::test]
-async fn a_change_on_trial_is_put_back_at_once_when_asked() {
-    let house = House::open().await;
-    house.put_web().await;
-    let db = format!("{CONTAINERS}/db?confirmWithin=1h");
-    let joined = house.put(&db, &manifest("db", "postgres:1")).await;
-    let body = json!({ "revision": joined.header("piccolo-trial") }).to_string();
-    assert_eq!(house.send("POST", "/history/rollback?dryRun=All", &[JSON], body.clone()).await.status, 400);
-    assert_eq!(house.send("POST", "/history/rollback", &[JSON], body.clone()).await.status, 200);
-    assert_eq!(house.send("POST", "/history/rollback", &[JSON], body).await.status, 404);
-    assert!(!house.file("containers/db.toml").exists() && house.manifests.trial().is_none());
-    for wrong in ["0s", "100h", "soon", "-1s"] {
-        let refused = house.put(&format!("{CONTAINERS}/db?confirmWithin={wrong}"), &manifest("db", "postgres:1")).await;
-        assert_eq!(refused.status, 400, "{wrong}");
     }
 }

@@ -6,93 +6,27 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "cli/compose.rs"]
+mod compose;
+#[path = "cli/holdings.rs"]
+mod holdings;
+#[path = "cli/machine.rs"]
+mod machine;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/streams.rs"]
+mod streams;
 #[path = "api/support.rs"]
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::fs;
 
-use piccolo_agent::{
-    api,
-    secrets::Identity,
-    store::{Event, HeldView, PlanView, StepView, WaitingView},
-};
-use piccolo_schema::{Kind, Manifest, parse::parse};
+use piccolo_agent::store::{Event, HeldView, PlanView, StepView, WaitingView};
+use piccolo_schema::Kind;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::UnixListener,
-    process::Command,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use support::{House, WEB, step};
-
-struct Machine {
-    house: House,
-    _stop: DropGuard,
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Machine {
-    async fn open() -> Self {
-        let house = House::open().await;
-        let socket = UnixListener::bind(house.dir.path().join("api.sock")).unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(api::serve(house.router.clone(), Some(socket), None, stop.clone()));
-        Self { house, _stop: stop.drop_guard() }
-    }
-
-    async fn run(&self, args: &[&str]) -> Ran {
-        self.run_with(args, &[], "").await
-    }
-
-    async fn run_with(&self, args: &[&str], env: &[(&str, &str)], input: &str) -> Ran {
-        let dir = self.house.dir.path();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
-        command.env("PICCOLO_HOST", format!("unix://{}", dir.join("api.sock").display())).env("TMPDIR", dir);
-        command.env_remove("EDITOR").env_remove("VISUAL").envs(env.iter().copied()).args(args).current_dir(dir);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let write = async move {
-            // Commands that read nothing may have ended already.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        };
-        // Side by side: who prints while it reads would wait for us.
-        let (output, ()) = tokio::join!(child.wait_with_output(), write);
-        let output = output.unwrap();
-        let clean = |bytes| {
-            let text = String::from_utf8(bytes).unwrap().replace(dir.to_str().unwrap(), "DIR");
-            // A busy machine takes a second.
-            text.replace("  1s\n", "  0s\n").replace("declared 1s ago", "declared 0s ago").replace("\n1s   ", "\n0s   ")
-        };
-        Ran { code: output.status.code().unwrap(), out: clean(output.stdout), err: clean(output.stderr) }
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.house.dir.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn is(&self, code: i32, out: &str, err: &str) {
-        assert_eq!((self.code, self.out.as_str(), self.err.as_str()), (code, out, err));
-    }
-
-    /// Compares a table of one row but for its last column, which is an age.
-    fn lists(&self, table: &str) {
-        let (rest, age) = self.out.trim_end().rsplit_once(' ').unwrap();
-        assert!(self.code == 0 && rest == table && age.ends_with('s'), "{}{}", self.out, self.err);
-    }
-}
+use machine::Machine;
+use support::{WEB, step};
 
 #[tokio::test]
 async fn apply_keeps_the_text_and_says_what_happened() {
@@ -178,47 +112,6 @@ async fn get_prints_tables_and_documents() {
         "",
         "error: there is no kind `pod`; there are: secret, configsource, host, firewall, link, image, network, disk, install, volume, container\n",
     );
-}
-
-/// Answers one request with this, and returns what was asked for.
-async fn answer(socket: &UnixListener, status: &str, body: &str) -> String {
-    let (mut client, _) = socket.accept().await.unwrap();
-    let (mut request, mut piece) = (String::new(), [0; 4096]);
-    while !request.ends_with("\r\n\r\n") {
-        let read = client.read(&mut piece).await.unwrap();
-        assert!(read > 0, "{request}");
-        request.push_str(str::from_utf8(&piece[..read]).unwrap());
-    }
-    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    request.lines().next().unwrap().to_owned()
-}
-
-#[tokio::test]
-async fn a_watch_that_the_machine_ends_goes_on_where_it_was() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("api.sock");
-    let socket = UnixListener::bind(&place).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
-    command.env("PICCOLO_HOST", format!("unix://{}", place.display())).args(["get", "ct", "-w", "-o", "name"]);
-    let ran = tokio::spawn(command.output());
-    let change = |r#type: &str, name: &str, version: u8| {
-        let metadata = json!({ "name": name, "resourceVersion": version.to_string() });
-        json!({ "type": r#type, "object": { "kind": "Container", "metadata": metadata } }).to_string() + "\n"
-    };
-    let gone = json!({ "type": "about:blank", "status": 410, "detail": "too old" }).to_string();
-    let first = answer(&socket, "200 OK", &(change("ADDED", "web", 5) + &change("ADDED", "db", 6))).await;
-    assert!(first.ends_with("containers?&watch=true HTTP/1.1"), "{first}");
-    assert!(answer(&socket, "200 OK", "").await.contains("&resourceVersion=6 "));
-    assert!(answer(&socket, "200 OK", &change("MODIFIED", "db", 9)).await.contains("&resourceVersion=6 "));
-    assert!(answer(&socket, "410 Gone", &gone).await.contains("&resourceVersion=9 "));
-    let error = json!({ "type": "ERROR", "object": { "code": 410 } }).to_string() + "\n";
-    assert!(!answer(&socket, "200 OK", &(change("ADDED", "new", 12) + &error)).await.contains("resourceVersion"));
-    assert!(!answer(&socket, "410 Gone", &gone).await.contains("resourceVersion"));
-    let output = ran.await.unwrap().unwrap();
-    let shown = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(shown, "container/web\ncontainer/db\ncontainer/db\ncontainer/new\n");
-    assert_ne!(output.status.code(), Some(0), "what is refused at once is told");
 }
 
 #[tokio::test]
@@ -388,122 +281,6 @@ async fn what_does_not_settle_in_time_is_told_apart() {
 }
 
 #[tokio::test]
-async fn what_containers_use_is_shown_once_to_a_pipe() {
-    let machine = Machine::open().await;
-    machine.run(&["top"]).await.is(0, "", "no container runs\n");
-    machine.house.put_web().await;
-    machine.house.writer.report(Kind::Container, "web", json!({ "state": "running", "containerId": "web" }));
-    let table = "NAME  CPU    MEMORY  LIMIT  IN   OUT  READ  WRITTEN  TASKS\n\
-                 web   25.0%  3.0M    1.0G   10B  20B  30B   40B      5\n";
-    machine.run(&["top"]).await.is(0, table, "");
-    machine.run(&["top", "--once"]).await.is(0, table, "");
-    machine.run(&["top", "-o", "name"]).await.is(0, "container/web\n", "");
-    let counted: Value = serde_json::from_str(&machine.run(&["top", "-o", "json"]).await.out).unwrap();
-    assert_eq!(counted["items"][0]["usage"]["tasks"], 5);
-}
-
-#[tokio::test]
-async fn a_program_runs_as_if_it_were_here() {
-    let machine = Machine::open().await;
-    machine.house.put_web().await;
-    machine.house.writer.report(Kind::Container, "web", json!({ "state": "running", "containerId": "web" }));
-    machine.run_with(&["exec", "-i", "web", "--", "cat"], &[], "to and fro\n").await.is(0, "to and fro\n", "");
-    let long = "0123456789abcde\n".repeat(1 << 16);
-    let ran = machine.run_with(&["exec", "-i", "container/web", "--", "cat"], &[], &long).await;
-    assert!(ran.code == 0 && ran.out == long && ran.err.is_empty(), "{} {}", ran.code, ran.err);
-    machine.run(&["exec", "web", "--", "fail", "--so", "it is"]).await.is(3, "", "--so it is");
-    machine.run(&["exec", "web", "--", "refused"]).await.is(1, "", "error: It is frozen\n");
-    let nobody = machine.run(&["exec", "db", "--", "cat"]).await;
-    assert!(nobody.code == 3 && nobody.err.contains("\"db\" not found"), "{}", nobody.err);
-    assert_eq!(machine.run(&["exec", "web"]).await.code, 2);
-}
-
-#[tokio::test]
-async fn logs_come_through_as_they_are() {
-    let machine = Machine::open().await;
-    machine.house.put_web().await;
-    machine.house.writer.report(Kind::Container, "web", serde_json::json!({ "containerId": "web" }));
-    machine.run(&["logs", "web"]).await.is(0, "web starts\nweb is up\n", "");
-    machine.run(&["logs", "web", "--tail", "1"]).await.is(0, "web is up\n", "");
-    assert_eq!(machine.run(&["logs", "db"]).await.code, 3);
-    let since = "2026-01-01T07:30:00+01:00";
-    machine.run(&["logs", "web", "--since", since]).await.is(0, "web is up\n", "");
-    machine.run(&["logs", "web", "--since", "10m"]).await.is(0, "", "");
-    let until = machine.run(&["logs", "web", "--until", since, "--timestamps"]).await;
-    until.is(0, "2026-01-01T06:00:00Z web starts\n", "");
-    let wrong = machine.run(&["logs", "web", "--since", "lately"]).await;
-    assert!(wrong.code == 2 && wrong.err.contains("write a duration like `10m`"), "{}", wrong.err);
-}
-
-#[tokio::test]
-async fn a_followed_log_that_the_daemon_leaves_is_no_success() {
-    let Machine { house, _stop } = Machine::open().await;
-    house.put_web().await;
-    house.writer.report(Kind::Container, "web", json!({ "containerId": "web", "state": "running" }));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
-    command.env("PICCOLO_HOST", format!("unix://{}", house.dir.path().join("api.sock").display()));
-    let command = command.args(["logs", "-f", "web"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next_line().await.unwrap().unwrap(), "web starts");
-    drop(_stop);
-    let output = child.wait_with_output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.starts_with("error: no daemon answers at "), "{said}");
-}
-
-#[tokio::test]
-async fn a_compose_file_becomes_manifests() {
-    let machine = Machine::open().await;
-    let compose = "services:\n  web:\n    image: nginx:${TAG:?which one}\n    restart: always\n    tty: true\n    ports: [\"80:80\"]\n";
-    machine.write("shop/compose.yaml", compose);
-    let missing = machine.run(&["import", "compose", "shop"]).await;
-    let err = "error: the variable `TAG` has no value: which one\n  --> shop/compose.yaml:3:12\n help: write `TAG=…` into the \
-               file `.env` beside it, or `TAG=` if nothing is meant\n\nerror: 1 mistake(s); nothing was written\n";
-    missing.is(1, "", err);
-    machine.write("shop/.env", "TAG=1.27\n");
-    let printed = machine.run(&["import", "compose", "shop"]).await;
-    assert_eq!(printed.code, 7, "{}", printed.err);
-    assert!(printed.out.starts_with("# networks/shop.toml\napiVersion"), "{}", printed.out);
-    assert!(printed.err.contains("  unsupported  tty "), "{}", printed.err);
-    let written = machine.run(&["import", "compose", "shop/compose.yaml", "--dir", "out", "--name", "my"]).await;
-    assert_eq!((written.code, written.err.as_str()), (7, ""));
-    assert!(written.out.ends_with("2 manifest(s) written; look at them, then `piccolo plan`.\n"), "{}", written.out);
-    machine.run(&["validate", "out"]).await.is(0, "2 manifest(s) are valid\n", "");
-    let again = machine.run(&["import", "compose", "shop", "--dir", "out", "--name", "my"]).await;
-    let taken = "error: out/networks/my.toml is there already; nothing was written. `--force` writes over it\n";
-    again.is(2, "", taken);
-    assert_eq!(machine.run(&["import", "compose", "shop", "--dir", "out", "--name", "my", "--force"]).await.code, 7);
-    let json = machine.run_with(&["import", "compose", "-", "-o", "json"], &[("TAG", "1.28")], compose).await;
-    let json: Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!((&json["lossy"], &json["items"][1]["kind"]), (&Value::Bool(true), &Value::from("Container")));
-    assert!(json["items"][1]["text"].as_str().unwrap().contains("nginx:1.28"));
-    machine.write("shop/compose.override.yaml", "");
-    assert!(machine.run(&["import", "compose", "shop"]).await.err.contains("compose.override.yaml"));
-    machine.run(&["import", "compose", "out"]).await.is(
-        3,
-        "",
-        "error: there is no compose file in out: it is called \
-        compose.yaml or compose.yml or docker-compose.yaml or docker-compose.yml\n",
-    );
-}
-
-#[tokio::test]
-async fn manifests_become_a_compose_file() {
-    let machine = Machine::open().await;
-    machine.write("web.toml", WEB);
-    let local = machine.run(&["export", "compose", "web.toml"]).await;
-    assert!(
-        local.out.starts_with("services:\n  web:\n    container_name: web\n    image: nginx:1.27\n"),
-        "{}",
-        local.out
-    );
-    machine.house.put_web().await;
-    let declared = machine.run(&["export", "compose"]).await;
-    declared.is(0, &local.out, "");
-}
-
-#[tokio::test]
 async fn without_a_daemon() {
     let machine = Machine::open().await;
     let ran = machine.run(&["--host", "unix:///nowhere/api.sock", "get"]).await;
@@ -526,36 +303,6 @@ async fn without_a_daemon() {
 }
 
 #[tokio::test]
-async fn images_go_and_come_as_files() {
-    let machine = Machine::open().await;
-    let app =
-        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Image\"\nmetadata.name = \"app\"\nspec.reference = \"app:1\"\n";
-    machine.write("app.toml", app);
-    machine.run(&["apply", "-f", "app.toml"]).await.is(0, "image/app created\n", "");
-    let told = "app exported, 7B, sha256:a\n";
-    machine.run(&["image", "export", "image/app", "saved.tar"]).await.is(0, "", told);
-    assert_eq!(fs::read_to_string(machine.house.dir.path().join("saved.tar")).unwrap(), "archive");
-    machine.run(&["image", "export", "app:1", "-"]).await.is(0, "archive", &told.replace("app ", "app:1 "));
-    let missing = machine.run(&["image", "export", "app:2", "none.tar"]).await;
-    assert_eq!((missing.code, missing.out.as_str()), (3, ""), "{}", missing.err);
-    assert!(missing.err.starts_with("error: there is no image app:2 on this machine\n help: "), "{}", missing.err);
-    assert!(
-        !machine.house.dir.path().join("none.tar").exists() && !machine.house.dir.path().join("none.tar.part").exists()
-    );
-
-    machine.run(&["image", "import", "saved.tar"]).await.is(0, "app:7 imported, sha256:b\n", "");
-    machine.run(&["image", "import", "saved.tar", "--as", "a/b:1"]).await.is(0, "a/b:1 imported, sha256:b\n", "");
-    // More than the other paths take.
-    let large = format!("archive{}", " ".repeat(3 << 20));
-    let piped = machine.run_with(&["image", "import", "-"], &[], &large).await;
-    piped.is(0, &format!("app:{} imported, sha256:b\n", large.len()), "");
-    let refused = machine.run_with(&["image", "import", "-"], &[], "junk").await;
-    refused.is(1, "", "error: The archive can't be used: it is no tar\n");
-    let none = machine.run(&["image", "import", "none.tar"]).await;
-    assert_eq!(none.code, 1, "{}", none.err);
-}
-
-#[tokio::test]
 async fn the_help_is_short_and_every_command_shows_two_examples() {
     let machine = Machine::open().await;
     let help = machine.run(&["--help"]).await;
@@ -572,101 +319,6 @@ async fn the_help_is_short_and_every_command_shows_two_examples() {
         assert!(examples.count() >= 2, "{command}: {}", help.out);
     }
     assert_eq!(machine.run(&["nonsense"]).await.code, 2);
-}
-
-#[tokio::test]
-async fn secrets_are_encrypted_on_this_side() {
-    let machine = Machine::open().await;
-    let key = machine.house.dir.path().join("key.age");
-    let (identity, recovery) = (Identity::read_or_make(&key).unwrap(), Identity::generate());
-    let recipient = identity.recipient().to_string();
-    let made = machine.run_with(&["secret", "set", "db", "password", "--recipient", &recipient], &[], "one\n").await;
-    made.is(0, "secret/db created: password\n", "");
-    let text = machine.house.read("secrets/db.toml");
-    assert!(text.contains("password = \"\"\"\n-----BEGIN AGE ENCRYPTED FILE-----\n"), "{text}");
-    machine.write("raw", "two\n");
-    let set = ["secret", "set", "db", "raw", "--from", "raw", "--recipient", &recipient];
-    machine.run(&set).await.is(0, "secret/db changed: raw\n", "");
-    let opened = |identity: &Identity, key: &str| {
-        let text = machine.house.read("secrets/db.toml");
-        let Ok(Manifest::Secret(secret)) = parse(&text) else { panic!("{text}") };
-        identity.open(&secret.spec.data[key]).map(|value| value.expose().to_vec())
-    };
-    assert_eq!(
-        (opened(&identity, "password").unwrap(), opened(&identity, "raw").unwrap()),
-        (b"one".into(), b"two\n".into())
-    );
-    let listed = machine.run(&["secret", "list"]).await;
-    listed.lists("NAME  VALUES         READABLE FOR  AGE\ndb    password, raw  this machine ");
-
-    // A recovery key is added by hand; comments stay.
-    let recipients = format!("# on paper\nrecipients = [\"{}\"]\n\n[spec.data]", recovery.recipient());
-    let text = machine.house.read("secrets/db.toml").replace("[spec.data]", &format!("[spec]\n{recipients}"));
-    let text = text.replacen("[spec]\n\n[spec]", "[spec]", 1);
-    machine.write("db.toml", &text);
-    let rotate = ["secret", "rotate", "db", "-f", "db.toml", "--identity", "key.age", "--recipient", &recipient];
-    let rotated = "secret/db changed: 2 value(s) encrypted for 2 recipient(s)\n";
-    machine.run(&rotate).await.is(0, rotated, "");
-    machine.run(&["apply", "-f", "db.toml"]).await.is(0, "secret/db changed\n", "");
-    assert!(machine.house.read("secrets/db.toml").contains("# on paper\n"));
-    assert_eq!(opened(&recovery, "password").unwrap(), b"one");
-    let listed = machine.run(&["secret", "list"]).await;
-    listed.lists("NAME  VALUES         READABLE FOR             AGE\ndb    password, raw  this machine and 1 more ");
-}
-
-#[tokio::test]
-async fn secrets_say_what_is_wrong_and_never_a_value() {
-    let machine = Machine::open().await;
-    machine.run(&["secret", "list"]).await.is(0, "", "there is no secret; `piccolo secret set NAME KEY` makes one\n");
-    let wrong = machine.run_with(&["secret", "set", "db", "../x"], &[], "hunter2").await;
-    wrong.is(2, "", "error: the name of a value has at most 128 letters, digits, `.`, `_` and `-`\n");
-    // The house of this test has no key of its own.
-    let nobody = machine.run_with(&["secret", "set", "db", "password"], &[], "hunter2").await;
-    let words = "error: this machine has no key that can be used, so nothing can be encrypted for it\n help: see `piccolo \
-                 status`, and mend the key file\n";
-    nobody.is(1, "", words);
-    let recipient = Identity::generate().recipient().to_string();
-    let empty = machine.run(&["secret", "set", "db", "password", "--recipient", &recipient]).await;
-    empty.is(2, "", "error: there is no value on standard input\n");
-    machine.run(&["secret", "rotate", "db"]).await.is(3, "", "error: there is no Secret `db`\n");
-    let set = ["secret", "set", "db", "password", "--recipient", &recipient];
-    assert_eq!(machine.run_with(&set, &[], "hunter2").await.code, 0);
-    Identity::read_or_make(&machine.house.dir.path().join("other.age")).unwrap();
-    let other = machine.run(&["secret", "rotate", "db", "--identity", "other.age", "--recipient", &recipient]).await;
-    other.is(1, "", "error: `password`: it is not encrypted for this machine; nothing was changed\n");
-    machine.write("db.toml", &machine.house.read("secrets/db.toml").replace("-----BEGIN", "hunter2"));
-    let plain = machine.run(&["apply", "-f", "db.toml"]).await;
-    assert!(plain.code == 1 && plain.err.contains("PIC0030") && !plain.err.contains("hunter2"), "{}", plain.err);
-}
-
-#[tokio::test]
-async fn what_others_run_is_written_down_and_secrets_are_for_the_owner_alone() {
-    let machine = Machine::open().await;
-    let printed = machine.run(&["capture"]).await;
-    assert!(printed.code == 7 && printed.out.contains("ADMIN_PASSWORD = \"hunter2\""), "{}", printed.out);
-    assert!(!printed.err.contains("hunter2"), "{}", printed.err);
-    assert!(printed.err.contains("`ADMIN_PASSWORD` can be read by all who"), "{}", printed.err);
-    assert!(printed.err.contains("Config.Tty              there is no terminal"), "{}", printed.err);
-    let written = machine.run(&["capture", "--out", "captured"]).await;
-    assert!(written.code == 7 && written.out.ends_with("1 manifest(s) written; look at them, then `piccolo plan`.\n"));
-    let file = machine.house.dir.path().join("captured/containers/their-web.toml");
-    assert!(parse(&fs::read_to_string(&file).unwrap()).is_ok());
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    let again = machine.run(&["capture", "--out", "captured"]).await;
-    assert!(again.code == 2 && again.err.contains("is there already; nothing was written"), "{}", again.err);
-}
-
-#[tokio::test]
-async fn what_would_be_lost_is_not_taken_over_unless_that_is_accepted() {
-    let machine = Machine::open().await;
-    let refused = machine.run(&["adopt", "container", "their_web"]).await;
-    let words = "a manifest can't say all that `their_web` is: Config.Tty: there is no terminal";
-    assert!(refused.code == 5 && refused.err.contains(words), "{}", refused.err);
-    assert!(refused.err.contains("`--accept-loss` if that is meant") && refused.out.is_empty(), "{}", refused.err);
-    let adopted = machine.run(&["adopt", "container/their_web", "--accept-loss"]).await;
-    assert_eq!(adopted.out, "container/their-web adopted, which was called their_web\n", "{}", adopted.err);
-    assert!(machine.house.read("containers/their-web.toml").contains("hunter2") && !adopted.err.contains("hunter2"));
-    machine.run(&["adopt", "network", "x"]).await.is(2, "", "error: only a container can be adopted\n");
 }
 
 #[tokio::test]
@@ -713,56 +365,4 @@ async fn a_change_on_trial_says_how_to_confirm_it() {
     machine.run(&["rollback", &id]).await.is(0, &format!("{id} is put back\n"), "");
     assert_eq!(machine.house.read("containers/web.toml"), WEB);
     assert_eq!(machine.run(&["apply", "-f", "web.toml", "--confirm-within", "1s", "--dry-run"]).await.code, 2);
-}
-
-#[tokio::test]
-async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
-    let machine = Machine::open().await;
-    let list =
-        "SERIAL          DISK          HOLDS    INSTALL\nS4EVNX0N123456  a disk, 8 GB  nothing  yes, it is blank\n";
-    machine.run(&["install"]).await.is(0, list, "");
-    let refused = "1 of 1  marking S4EVNX0N123456\nerror: S4EVNX0N123456: it is not blank\n help: `piccolo install` lists the disks\n";
-    machine.run(&["install", "S4EVNX0N123456"]).await.is(5, "", refused);
-    machine.write("install.toml", "serial = \"S4EVNX0N123456\"\n");
-    machine.run(&["install", "--seed", "install.toml"]).await.is(5, "", refused);
-    let other = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S5"]).await;
-    assert!(other.code == 5 && other.err.contains("`S5` is not the serial number"), "{}", other.err);
-    // Where nobody can be asked, nobody is taken to have said yes.
-    assert_eq!(machine.run(&["install", "S4EVNX0N123456", "--erase"]).await.code, 2);
-    let done = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S4EVNX0N123456"]).await;
-    assert_eq!((done.code, done.out.as_str()), (0, "key-of-wipe-0123456789abcdef01234567\n"), "{}", done.err);
-    assert!(done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
-}
-
-#[tokio::test]
-async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() {
-    let machine = Machine::open().await;
-    let missing = machine.run(&["disk", "recovery-key", "papers"]).await;
-    assert!(missing.code == 3 && missing.err.contains("not found"), "{}", missing.err);
-    let disk = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"papers\"\n[spec]\n\
-                select = { serial = \"A1\" }\nfilesystem = \"ext4\"\nmount = \"/srv/papers\"\n";
-    machine.write("papers.toml", disk);
-    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
-    let plain = machine.run(&["disk", "recovery-key", "papers"]).await;
-    assert!(plain.code == 5 && plain.err.contains("has no `encryption`"), "{}", plain.err);
-    machine.write("papers.toml", &format!("{disk}encryption = {{ tpm2 = {{}} }}\n"));
-    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
-
-    let key = support::recovery_key();
-    let made = machine.run(&["disk", "recovery-key", "papers"]).await;
-    assert_eq!((made.code, made.out.as_str()), (0, format!("{key}\n").as_str()), "{}", made.err);
-    assert!(made.err.contains("piccolo disk recovery-key papers --check"), "{}", made.err);
-    // As a person types it.
-    let check = ["disk", "recovery-key", "papers", "--check"];
-    machine.run_with(&check, &[], &format!("{key}\n")).await.is(
-        0,
-        "it opens slot 2 of disk `papers`; any other recovery key of it is worth nothing\n",
-        "",
-    );
-    let wrong = machine.run_with(&check, &[], "wrong\n").await;
-    assert!(wrong.code == 5 && wrong.err.contains("no recovery key") && !wrong.err.contains("wrong"), "{}", wrong.err);
-    assert_eq!(machine.run_with(&check, &[], "").await.code, 2);
-    let opened = machine.run_with(&["disk", "unlock", "papers"], &[], &format!("{key}\n")).await;
-    opened.is(0, "", "disk `papers` is open; it is mounted in a moment\n");
-    assert_eq!(machine.run_with(&["disk", "unlock", "papers"], &[], "wrong\n").await.code, 5);
 }

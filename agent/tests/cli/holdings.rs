@@ -1,0 +1,119 @@
+//! What is done to a machine that others use, and to what lies on its disks.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use piccolo_schema::parse::parse;
+
+use crate::{machine::Machine, support};
+
+#[tokio::test]
+async fn images_go_and_come_as_files() {
+    let machine = Machine::open().await;
+    let app =
+        "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Image\"\nmetadata.name = \"app\"\nspec.reference = \"app:1\"\n";
+    machine.write("app.toml", app);
+    machine.run(&["apply", "-f", "app.toml"]).await.is(0, "image/app created\n", "");
+    let told = "app exported, 7B, sha256:a\n";
+    machine.run(&["image", "export", "image/app", "saved.tar"]).await.is(0, "", told);
+    assert_eq!(fs::read_to_string(machine.house.dir.path().join("saved.tar")).unwrap(), "archive");
+    machine.run(&["image", "export", "app:1", "-"]).await.is(0, "archive", &told.replace("app ", "app:1 "));
+    let missing = machine.run(&["image", "export", "app:2", "none.tar"]).await;
+    assert_eq!((missing.code, missing.out.as_str()), (3, ""), "{}", missing.err);
+    assert!(missing.err.starts_with("error: there is no image app:2 on this machine\n help: "), "{}", missing.err);
+    assert!(
+        !machine.house.dir.path().join("none.tar").exists() && !machine.house.dir.path().join("none.tar.part").exists()
+    );
+
+    machine.run(&["image", "import", "saved.tar"]).await.is(0, "app:7 imported, sha256:b\n", "");
+    machine.run(&["image", "import", "saved.tar", "--as", "a/b:1"]).await.is(0, "a/b:1 imported, sha256:b\n", "");
+    // More than the other paths take.
+    let large = format!("archive{}", " ".repeat(3 << 20));
+    let piped = machine.run_with(&["image", "import", "-"], &[], &large).await;
+    piped.is(0, &format!("app:{} imported, sha256:b\n", large.len()), "");
+    let refused = machine.run_with(&["image", "import", "-"], &[], "junk").await;
+    refused.is(1, "", "error: The archive can't be used: it is no tar\n");
+    let none = machine.run(&["image", "import", "none.tar"]).await;
+    assert_eq!(none.code, 1, "{}", none.err);
+}
+
+#[tokio::test]
+async fn what_others_run_is_written_down_and_secrets_are_for_the_owner_alone() {
+    let machine = Machine::open().await;
+    let printed = machine.run(&["capture"]).await;
+    assert!(printed.code == 7 && printed.out.contains("ADMIN_PASSWORD = \"hunter2\""), "{}", printed.out);
+    assert!(!printed.err.contains("hunter2"), "{}", printed.err);
+    assert!(printed.err.contains("`ADMIN_PASSWORD` can be read by all who"), "{}", printed.err);
+    assert!(printed.err.contains("Config.Tty              there is no terminal"), "{}", printed.err);
+    let written = machine.run(&["capture", "--out", "captured"]).await;
+    assert!(written.code == 7 && written.out.ends_with("1 manifest(s) written; look at them, then `piccolo plan`.\n"));
+    let file = machine.house.dir.path().join("captured/containers/their-web.toml");
+    assert!(parse(&fs::read_to_string(&file).unwrap()).is_ok());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = machine.run(&["capture", "--out", "captured"]).await;
+    assert!(again.code == 2 && again.err.contains("is there already; nothing was written"), "{}", again.err);
+}
+
+#[tokio::test]
+async fn what_would_be_lost_is_not_taken_over_unless_that_is_accepted() {
+    let machine = Machine::open().await;
+    let refused = machine.run(&["adopt", "container", "their_web"]).await;
+    let words = "a manifest can't say all that `their_web` is: Config.Tty: there is no terminal";
+    assert!(refused.code == 5 && refused.err.contains(words), "{}", refused.err);
+    assert!(refused.err.contains("`--accept-loss` if that is meant") && refused.out.is_empty(), "{}", refused.err);
+    let adopted = machine.run(&["adopt", "container/their_web", "--accept-loss"]).await;
+    assert_eq!(adopted.out, "container/their-web adopted, which was called their_web\n", "{}", adopted.err);
+    assert!(machine.house.read("containers/their-web.toml").contains("hunter2") && !adopted.err.contains("hunter2"));
+    machine.run(&["adopt", "network", "x"]).await.is(2, "", "error: only a container can be adopted\n");
+}
+
+#[tokio::test]
+async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
+    let machine = Machine::open().await;
+    let list =
+        "SERIAL          DISK          HOLDS    INSTALL\nS4EVNX0N123456  a disk, 8 GB  nothing  yes, it is blank\n";
+    machine.run(&["install"]).await.is(0, list, "");
+    let refused = "1 of 1  marking S4EVNX0N123456\nerror: S4EVNX0N123456: it is not blank\n help: `piccolo install` lists the disks\n";
+    machine.run(&["install", "S4EVNX0N123456"]).await.is(5, "", refused);
+    machine.write("install.toml", "serial = \"S4EVNX0N123456\"\n");
+    machine.run(&["install", "--seed", "install.toml"]).await.is(5, "", refused);
+    let other = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S5"]).await;
+    assert!(other.code == 5 && other.err.contains("`S5` is not the serial number"), "{}", other.err);
+    // Where nobody can be asked, nobody is taken to have said yes.
+    assert_eq!(machine.run(&["install", "S4EVNX0N123456", "--erase"]).await.code, 2);
+    let done = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S4EVNX0N123456"]).await;
+    assert_eq!((done.code, done.out.as_str()), (0, "key-of-wipe-0123456789abcdef01234567\n"), "{}", done.err);
+    assert!(done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() {
+    let machine = Machine::open().await;
+    let missing = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert!(missing.code == 3 && missing.err.contains("not found"), "{}", missing.err);
+    let disk = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"papers\"\n[spec]\n\
+                select = { serial = \"A1\" }\nfilesystem = \"ext4\"\nmount = \"/srv/papers\"\n";
+    machine.write("papers.toml", disk);
+    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
+    let plain = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert!(plain.code == 5 && plain.err.contains("has no `encryption`"), "{}", plain.err);
+    machine.write("papers.toml", &format!("{disk}encryption = {{ tpm2 = {{}} }}\n"));
+    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
+
+    let key = support::recovery_key();
+    let made = machine.run(&["disk", "recovery-key", "papers"]).await;
+    assert_eq!((made.code, made.out.as_str()), (0, format!("{key}\n").as_str()), "{}", made.err);
+    assert!(made.err.contains("piccolo disk recovery-key papers --check"), "{}", made.err);
+    // As a person types it.
+    let check = ["disk", "recovery-key", "papers", "--check"];
+    machine.run_with(&check, &[], &format!("{key}\n")).await.is(
+        0,
+        "it opens slot 2 of disk `papers`; any other recovery key of it is worth nothing\n",
+        "",
+    );
+    let wrong = machine.run_with(&check, &[], "wrong\n").await;
+    assert!(wrong.code == 5 && wrong.err.contains("no recovery key") && !wrong.err.contains("wrong"), "{}", wrong.err);
+    assert_eq!(machine.run_with(&check, &[], "").await.code, 2);
+    let opened = machine.run_with(&["disk", "unlock", "papers"], &[], &format!("{key}\n")).await;
+    opened.is(0, "", "disk `papers` is open; it is mounted in a moment\n");
+    assert_eq!(machine.run_with(&["disk", "unlock", "papers"], &[], "wrong\n").await.code, 5);
+}
