@@ -19,8 +19,8 @@ use super::HostError;
 
 pub use ground::{Ground, Grounds, Places as GroundPlaces};
 pub use luks::{
-    KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Unlocked, mapped, mapped_name,
-    registers,
+    Bound, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Unlocked, bound, mapped,
+    mapped_name,
 };
 pub use mount::{Mount, MountSeen};
 pub use names::{human, label};
@@ -84,6 +84,9 @@ pub struct DisksView {
     /// Encrypted disks that nothing opened, sorted by subject.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locked: Vec<Locked>,
+    /// Whose signatures over the kernel's image come with this system, by the name of that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// When it was looked.
     pub now: jiff::Timestamp,
 }

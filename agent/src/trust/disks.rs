@@ -8,9 +8,6 @@ use zeroize::Zeroizing;
 use super::Pcrs;
 use crate::host::{Signer, tpm::NotSigner};
 
-/// The register into which the parts of the kernel's image are measured.
-const IMAGE: u64 = 11;
-
 /// A disk, and a key that opens it already.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -52,7 +49,7 @@ impl DiskWish {
     /// # Errors
     /// When the key is none.
     pub fn signer(&self) -> Result<Option<Signer>, NotSigner> {
-        let pcrs = || self.signed_pcrs.or_else(|| Pcrs::of([IMAGE])).unwrap_or_default();
+        let pcrs = || self.signed_pcrs.or_else(|| Pcrs::of([Signer::IMAGE])).unwrap_or_default();
         self.signed_by.as_ref().map(|key| Signer::new(key.as_bytes().to_vec(), pcrs())).transpose()
     }
 }

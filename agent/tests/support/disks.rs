@@ -59,14 +59,26 @@ pub struct Room {
     breaks_at: Option<u8>,
     /// Nothing opens encrypted disks today.
     jammed: bool,
+    /// Whose signatures come with the system on the earlier day, and today.
+    signers: [Option<&'static str>; 2],
     earlier: BTreeMap<&'static str, DiskSpec>,
 }
 
 pub fn rooms() -> impl Strategy<Value = Room> {
     let tickets = vec((select(&TICKETS), 0..3u64), 0..3);
     let jammed = prop::bool::weighted(0.2);
-    (vec(disk(), 0..4), tickets, option::of(1..6u8), jammed, wanted())
-        .prop_map(|(disks, tickets, breaks_at, jammed, earlier)| Room { disks, tickets, breaks_at, jammed, earlier })
+    let signer = || option::weighted(0.8, select(&["5e1f6a7b8c9d0e1f", "0a0a0a0a0a0a0a0a"]));
+    let signers = (signer(), signer()).prop_map(|(before, now)| [before, now]);
+    (vec(disk(), 0..4), tickets, option::of(1..6u8), jammed, signers, wanted()).prop_map(
+        |(disks, tickets, breaks_at, jammed, signers, earlier)| Room {
+            disks,
+            tickets,
+            breaks_at,
+            jammed,
+            signers,
+            earlier,
+        },
+    )
 }
 
 fn disk() -> impl Strategy<Value = Made> {
@@ -124,7 +136,9 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
 
 /// Returns ways to open a disk, none for most.
 pub fn encryption() -> impl Strategy<Value = Option<Encryption>> {
-    let tpm2 = option::weighted(0.7, select(&[7_u8, 11])).prop_map(|it| it.map(|pcr| Tpm2 { pcrs: vec![pcr] }));
+    let tpm2 =
+        (select(&[7_u8, 4]), any::<bool>()).prop_map(|(pcr, signed_pcr11)| Tpm2 { pcrs: vec![pcr], signed_pcr11 });
+    let tpm2 = option::weighted(0.7, tpm2);
     let secret = || Passphrase { secret: "disks".to_owned(), ..Passphrase::default() };
     let ways = (tpm2, any::<bool>(), any::<bool>()).prop_map(move |(tpm2, by_secret, recovery)| {
         let passphrase = (by_secret || tpm2.is_none()).then(secret);
@@ -233,6 +247,7 @@ impl Room {
         for (ticket, seq) in &self.tickets {
             engine.write_ticket(*seq, ticket);
         }
+        engine.sign_images(self.signers[0]);
         engine.break_makings_off(self.breaks_at);
         for _ in 0..5 {
             super::pass(&Disks(Arc::clone(&engine)), &desired(&self.earlier));
@@ -240,6 +255,7 @@ impl Room {
         engine.break_makings_off(None);
         engine.lose_mounts();
         engine.jam_locks(self.jammed);
+        engine.sign_images(self.signers[1]);
         engine
     }
 

@@ -18,14 +18,14 @@ const SIZE: u64 = 96 << 20;
 const KILLS: [u64; 4] = [0, 30, 80, 160];
 
 /// Disks, and the places at which they are mounted. Everything is taken away with it.
-struct Shelf {
+pub(super) struct Shelf {
     home: TempDir,
     loops: Vec<String>,
 }
 
 impl Shelf {
     /// Returns a shelf, or none where this machine has no loop devices.
-    fn new() -> anyhow::Result<Option<Self>> {
+    pub(super) fn new() -> anyhow::Result<Option<Self>> {
         let mut shelf = Self { home: TempDir::with_prefix("piccolo-shelf-")?, loops: Vec::new() };
         if shelf.plug("probe").is_err() {
             println!("skipped: this machine has no loop devices");
@@ -34,12 +34,12 @@ impl Shelf {
         Ok(Some(shelf))
     }
 
-    fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
         Ok(self.home.path().canonicalize()?.join(name))
     }
 
     /// Plugs a disk in, blank if it is new.
-    fn plug(&mut self, name: &str) -> anyhow::Result<String> {
+    pub(super) fn plug(&mut self, name: &str) -> anyhow::Result<String> {
         let file = self.path(name)?;
         File::options().create(true).append(true).open(&file)?.set_len(SIZE)?;
         let device = run("losetup", &["--find", "--show", &file.display().to_string()])?;
@@ -63,7 +63,7 @@ impl Shelf {
         ))
     }
 
-    fn at(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn at(&self, name: &str) -> anyhow::Result<PathBuf> {
         self.path(&format!("at-{name}"))
     }
 

@@ -37,6 +37,7 @@ mod prune;
 mod push;
 mod pushes;
 mod secrets;
+mod signed_disks;
 mod sources;
 mod starts;
 mod traffic;

@@ -85,14 +85,14 @@ async fn what_is_sealed_for_a_start_opens_in_that_one_alone() -> anyhow::Result<
 }
 
 /// A kernel's image in parts, and the signatures of its maker.
-struct Signed {
+pub(super) struct Signed {
     home: TempDir,
     measured: Vec<[u8; 32]>,
 }
 
 impl Signed {
     /// Makes an image, and has systemd sign what its start measures.
-    async fn make(chip: &Chip) -> anyhow::Result<Self> {
+    pub(super) async fn make(chip: &Chip) -> anyhow::Result<Self> {
         let home = TempDir::new()?;
         let path = |name: &str| home.path().join(name).display().to_string();
         let openssl = async |words: &[&str]| text(Command::new("openssl").args(words).output().await?);
@@ -116,12 +116,12 @@ impl Signed {
         Ok(Self { home, measured })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Starts a machine by this image.
-    async fn start(&self, chip: &mut Chip) -> anyhow::Result<()> {
+    pub(super) async fn start(&self, chip: &mut Chip) -> anyhow::Result<()> {
         chip.restart().await?;
         for digest in &self.measured {
             chip.extend(11, &hex(digest)).await?;

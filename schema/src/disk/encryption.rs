@@ -28,6 +28,10 @@ pub struct Tpm2 {
     #[serde(default = "secure_boot")]
     #[schemars(length(max = 24), inner(range(min = 0, max = 23)))]
     pub pcrs: Vec<u8>,
+    /// Whether register 11, the kernel's image, has to be one that its maker signed, each of them: an update then needs no new
+    /// slot. The system brings the key along (`/run/systemd/tpm2-pcr-public-key.pem`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", rename = "signedPcr11")]
+    pub signed_pcr11: bool,
 }
 
 /// A passphrase in a secret.
@@ -57,7 +61,7 @@ impl Default for Encryption {
 
 impl Default for Tpm2 {
     fn default() -> Self {
-        Self { pcrs: secure_boot() }
+        Self { pcrs: secure_boot(), signed_pcr11: false }
     }
 }
 

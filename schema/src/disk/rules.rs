@@ -6,6 +6,9 @@ use crate::{
     volume::{machines_own, plain},
 };
 
+/// The register into which the kernel's image is measured.
+const IMAGE: u8 = 11;
+
 impl Disk {
     /// Checks the rules that go beyond the shape of single fields.
     pub fn validate(&self) -> Vec<Violation> {
@@ -114,6 +117,12 @@ impl Disk {
         for (index, pcr) in pcrs.iter().enumerate().filter(|(index, pcr)| pcrs[..*index].contains(pcr)) {
             let path = path().key("tpm2").key("pcrs").index(index);
             note(out, Code::Duplicate, path, format!("register {pcr} stands here twice"), "remove one");
+        }
+        let is_signed = encryption.tpm2.as_ref().is_some_and(|it| it.signed_pcr11);
+        if let Some(index) = pcrs.iter().position(|it| *it == IMAGE).filter(|_| is_signed) {
+            let reason = "register 11 would have to stay as it is, and each new image changes it".to_owned();
+            let path = path().key("tpm2").key("pcrs").index(index);
+            note(out, Code::Conflict, path, reason, "take 11 out of `pcrs`, or take out `signedPcr11`");
         }
     }
 }

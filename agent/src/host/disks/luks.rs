@@ -1,13 +1,20 @@
+use std::fmt;
+
 use piccolo_schema::disk::{Encryption, Passphrase};
 use serde::{Deserialize, Serialize};
 
 use super::{DiskSeen, Signature, label};
-use crate::host::Pcrs;
+use crate::host::{HostError, Pcrs, Reason};
 
 /// What an encrypted disk is, in the word of util-linux.
 pub const LUKS: &str = "crypto_LUKS";
 /// Where the kernel shows what is inside of encrypted disks, below `/dev`.
 const MAPPED: &str = "mapper/";
+
+/// What is said where signatures are asked for, and the system says of nobody that he makes them.
+const UNSIGNED: &str = "The system that runs brings no key of RSA along whose signatures over its image count \
+                        (/run/systemd/tpm2-pcr-public-key.pem, which systemd's boot stub puts there); start an image that is \
+                        signed, or take `signedPcr11` out";
 
 /// A disk or partition that is encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,9 @@ pub struct KeySeen {
     /// The registers that have to be as they were, where a TPM opens it by these alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pcrs: Option<Pcrs>,
+    /// Whose signatures over the kernel's image count besides, by the name of that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
     /// The secret that the passphrase is of, where that is known: `name/key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
@@ -143,10 +153,31 @@ pub enum KeyAct {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NewKey {
-    /// The TPM, while these registers are as they are now.
-    Tpm2(Pcrs),
+    /// The TPM.
+    Tpm2(Bound),
     /// A passphrase.
     Passphrase(Passphrase),
+}
+
+/// What a slot of the TPM is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Bound {
+    /// The registers that have to be as they are now.
+    pub pcrs: Pcrs,
+    /// Whose signature over the register of the kernel's image is needed besides, by the name of that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "registers {}", self.pcrs)?;
+        match &self.signed {
+            Some(signed) => write!(f, ", and 11 as {signed} signs it"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for KeyAct {
@@ -156,10 +187,15 @@ impl Default for KeyAct {
 }
 
 impl KeySeen {
+    /// Returns what a slot of the TPM is bound to, where that is known.
+    pub fn bound(&self) -> Option<Bound> {
+        Some(Bound { pcrs: self.pcrs?, signed: self.signed.clone() })
+    }
+
     /// Says what opens it, for people.
     pub fn words(&self) -> String {
         match (self.by, &self.secret) {
-            (OpenedBy::Tpm2, _) => self.pcrs.map_or("the TPM".to_owned(), |it| format!("the TPM (registers {it})")),
+            (OpenedBy::Tpm2, _) => self.bound().map_or("the TPM".to_owned(), |it| format!("the TPM ({it})")),
             (OpenedBy::Recovery, _) => "a recovery key".to_owned(),
             (OpenedBy::Passphrase, Some(secret)) => format!("the secret {secret}"),
             (OpenedBy::Passphrase | OpenedBy::Unknown, _) => "a passphrase".to_owned(),
@@ -205,8 +241,19 @@ pub fn mapped_name(device: &str) -> Option<&str> {
     device.strip_prefix(MAPPED)
 }
 
-/// Returns the registers that an encryption names.
-pub fn registers(encryption: &Encryption) -> Option<Pcrs> {
+/// Returns what the slot of the TPM shall be bound to, if an encryption asks for one. The signer is whose signatures come with
+/// this system.
+///
+/// # Errors
+/// When signatures are asked for, and there is none.
+pub fn bound(encryption: &Encryption, signer: Option<&str>) -> Result<Option<Bound>, HostError> {
+    let Some(tpm2) = &encryption.tpm2 else { return Ok(None) };
     // The schema lets no other numbers through.
-    encryption.tpm2.as_ref().map(|it| Pcrs::of(it.pcrs.iter().map(|pcr| u64::from(*pcr))).unwrap_or_default())
+    let pcrs = Pcrs::of(tpm2.pcrs.iter().map(|pcr| u64::from(*pcr))).unwrap_or_default();
+    let signed = match (tpm2.signed_pcr11, signer) {
+        (false, _) => None,
+        (true, Some(signer)) => Some(signer.to_owned()),
+        (true, None) => return Err(HostError::new(Reason::Gone, UNSIGNED)),
+    };
+    Ok(Some(Bound { pcrs, signed }))
 }

@@ -239,6 +239,7 @@ impl World {
             making: self.shelf.making.values().cloned().collect(),
             unlocked: self.shelf.locks.unlocked(),
             locked: self.shelf.locks.locked(),
+            signer: self.shelf.locks.signer.clone(),
             now: self.now(),
         }
     }
@@ -321,6 +322,7 @@ impl World {
 
     /// Does it on one disk, which may be a half of something with the name of the first.
     fn advance_one(&mut self, subject: &str, order: &MakeOrder, nonce: &str, stage: u8, half: Option<(u64, u64)>) {
+        let signer = self.shelf.locks.signer.clone();
         let Some(slot) = self.shelf.disks.get_mut(&order.seq) else { return };
         let seen = &mut slot.seen;
         let made = |label: &str| Signature {
@@ -342,7 +344,9 @@ impl World {
                 (seen.signatures, seen.partitions, slot.data) = (Vec::new(), Vec::new(), String::new());
                 seen.luks.clear();
             }
-            _ if order.encryption.is_some() => slot.encrypt(subject, order, stage == 4, made(&order.label)),
+            _ if order.encryption.is_some() => {
+                slot.encrypt(subject, (order, signer.as_deref()), stage == 4, made(&order.label));
+            }
             4 => {
                 seen.marker = None;
                 seen.signatures = vec![made(HALF_MADE)];

@@ -8,8 +8,8 @@ use super::{
     world::{World, gone},
 };
 use crate::host::{
-    Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey, Opened, OpenedBy,
-    Reason, Signature, Unlocked, mapped, registers,
+    Bound, Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey, Opened,
+    OpenedBy, Reason, Signature, Unlocked, bound, mapped,
 };
 
 /// What opens encrypted disks, and what was opened.
@@ -19,6 +19,8 @@ pub(super) struct Locks {
     jammed: bool,
     unlocked: BTreeMap<String, String>,
     locked: BTreeMap<String, Locked>,
+    /// Whose signatures over its image come with the system.
+    pub(super) signer: Option<String>,
 }
 
 impl Locks {
@@ -47,6 +49,11 @@ impl FakeEngine {
         });
     }
 
+    /// Starts a system whose image this key signs, or nobody.
+    pub fn sign_images(&self, signer: Option<&str>) {
+        self.by_hand(|world| world.shelf.locks.signer = signer.map(str::to_owned));
+    }
+
     /// Opens an encrypted disk as a person with its recovery key does.
     pub fn unlock_by_hand(&self, seq: u64, subject: &str) {
         self.by_hand(|world| {
@@ -61,7 +68,13 @@ impl FakeEngine {
 
 impl Slot {
     /// Does one step of a making: the header with what is inside, open, and then its label, closed.
-    pub(super) fn encrypt(&mut self, subject: &str, order: &MakeOrder, first: bool, inside: Signature) {
+    pub(super) fn encrypt(
+        &mut self,
+        subject: &str,
+        (order, signer): (&MakeOrder, Option<&str>),
+        first: bool,
+        inside: Signature,
+    ) {
         let uuid = format!("1111{:04x}-{}", order.seq, order.label.trim_start_matches("pic-"));
         let label = if first { HALF_MADE } else { &order.label };
         let header =
@@ -72,7 +85,7 @@ impl Slot {
         }
         let mut luks = LuksSeen { device: self.seen.device.clone(), uuid, ..LuksSeen::default() };
         let encryption = order.encryption.clone().unwrap_or_default();
-        let keys = registers(&encryption).map(NewKey::Tpm2).into_iter();
+        let keys = bound(&encryption, signer).ok().flatten().map(NewKey::Tpm2).into_iter();
         keys.chain(encryption.passphrase.map(NewKey::Passphrase)).for_each(|key| add(&mut luks, &key));
         (self.seen.luks, self.inside) = (vec![luks], vec![inside]);
         self.open(subject);
@@ -150,12 +163,14 @@ impl World {
 /// Adds a key, unless it is there.
 fn add(luks: &mut LuksSeen, key: &NewKey) {
     let seen = match key {
-        NewKey::Tpm2(pcrs) => KeySeen { by: OpenedBy::Tpm2, pcrs: Some(*pcrs), ..KeySeen::default() },
+        NewKey::Tpm2(Bound { pcrs, signed }) => {
+            KeySeen { by: OpenedBy::Tpm2, pcrs: Some(*pcrs), signed: signed.clone(), ..KeySeen::default() }
+        }
         NewKey::Passphrase(it) => {
             KeySeen { by: OpenedBy::Passphrase, secret: Some(it.to_string()), ..KeySeen::default() }
         }
     };
-    let is_there = |it: &KeySeen| (it.by, it.pcrs, &it.secret) == (seen.by, seen.pcrs, &seen.secret);
+    let is_there = |it: &KeySeen| (it.by, it.bound(), &it.secret) == (seen.by, seen.bound(), &seen.secret);
     if !luks.keys.iter().any(is_there) {
         let slot = (0..32).find(|slot| !luks.keys.iter().any(|it| it.slot == *slot)).unwrap_or_default();
         luks.keys.push(KeySeen { slot, ..seen });

@@ -154,7 +154,8 @@ impl Disks for Drives {
             *self.known() = known;
         }
         let locked = self.still_locked(&view).await;
-        Ok(DisksView { locked, ..*view })
+        let signer = self.keyring.as_ref().and_then(Keyring::signer);
+        Ok(DisksView { locked, signer, ..*view })
     }
 
     async fn changed(&self) {

@@ -28,7 +28,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 pub use self::logs::Logs;
-use crate::host::{Above, HostError, Measured, Pcrs, Quote, Reason, Sealed, Terms, Tpm, TpmSeen};
+use crate::host::{Above, HostError, Measured, Pcrs, Quote, Reason, Sealed, Signer, Terms, Tpm, TpmSeen};
 
 /// How long anybody waits for the chip, the turns of others included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +44,8 @@ pub struct Chip {
     logs: Logs,
     /// The file of signatures; where systemd looks for it when left out.
     signatures: Option<Arc<Path>>,
+    /// The file of the key that makes them; where systemd looks for it when left out.
+    signer: Option<Arc<Path>>,
 }
 
 impl Chip {
@@ -56,7 +58,8 @@ impl Chip {
             Some(way) => Some(way.to_owned()),
             None => own(),
         };
-        Self { way: way.map(Into::into), turn: Arc::new(Semaphore::new(1)), logs: Logs::default(), signatures: None }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { way: way.map(Into::into), turn, logs: Logs::default(), signatures: None, signer: None }
     }
 
     /// Reads what was measured from these logs.
@@ -69,6 +72,17 @@ impl Chip {
     #[must_use]
     pub fn with_signatures(self, file: &Path) -> Self {
         Self { signatures: Some(file.into()), ..self }
+    }
+
+    /// Reads the key that makes such signatures from this file.
+    #[must_use]
+    pub fn with_signer(self, file: &Path) -> Self {
+        Self { signer: Some(file.into()), ..self }
+    }
+
+    /// Returns whose signatures over the kernel's image come with the system, if it says so.
+    pub fn signer(&self) -> Option<Signer> {
+        Signer::new(logs::signer(self.signer.as_deref()), Pcrs::of([Signer::IMAGE])?).ok()
     }
 
     /// Does this with the chip, in a thread of its own.

@@ -61,6 +61,9 @@ struct Signature {
 }
 
 impl Signer {
+    /// The register into which the parts of the kernel's image are measured.
+    pub const IMAGE: u64 = 11;
+
     /// Takes a key whose signatures shall count over these registers.
     ///
     /// # Errors
@@ -77,6 +80,15 @@ impl Signer {
     /// When it is none that a TPM can check by.
     pub fn public(&self) -> Result<SignerKey, NotSigner> {
         self.parsed().ok_or(NotSigner)
+    }
+
+    /// Returns the beginning of what signatures name the key by, to tell it from others.
+    ///
+    /// # Errors
+    /// When it is none that a TPM can check by.
+    pub fn name(&self) -> Result<String, NotSigner> {
+        let print = self.parsed().ok_or(NotSigner)?.print;
+        Ok(data_encoding::HEXLOWER.encode(&print[..8]))
     }
 
     fn parsed(&self) -> Option<SignerKey> {

@@ -149,8 +149,11 @@ fn refuse_what_is_not_done(json: &Value) -> Result<(), NotToken> {
     }
 }
 
-/// Returns whose signature counts; nobody's where no register is named.
-fn signer(json: &Value) -> Result<Option<Signer>, NotToken> {
+/// Returns whose signature counts by a token; nobody's where no register is named.
+///
+/// # Errors
+/// When that can't be read, or is no key that a TPM checks by.
+pub fn signer(json: &Value) -> Result<Option<Signer>, NotToken> {
     const PCRS: &str = "tpm2_pubkey_pcrs";
     let pcrs = match &json[PCRS] {
         Value::Null => Pcrs::NONE,

@@ -6,7 +6,9 @@ use piccolo_schema::{
 };
 
 use super::step::Act;
-use crate::host::{DiskSeen, DisksView, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, OpenedBy, disk_label, registers};
+use crate::host::{
+    Bound, DiskSeen, DisksView, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, OpenedBy, bound, disk_label,
+};
 
 type Refusal = (&'static str, String);
 
@@ -61,13 +63,14 @@ fn told(name: &str, disk: &DiskSeen, why: &str) -> String {
 
 /// Plans how the keys of a disk come to be as its manifest asks: first what is new, then what is asked for no more. The keys
 /// of an adopted disk are its owner's.
-pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen) -> Result<Vec<Act>, Refusal> {
+pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksView) -> Result<Vec<Act>, Refusal> {
     let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(Vec::new()) };
-    if let Some(key) = missing(encryption, luks) {
+    let bound = by_the_chip(encryption, view)?;
+    if let Some(key) = missing(encryption, bound.as_ref(), luks) {
         let passphrase = named(luks).next().or_else(|| encryption.passphrase.clone());
         return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
     }
-    let Some(key) = luks.keys.iter().find(|it| is_left(encryption, it)) else { return Ok(Vec::new()) };
+    let Some(key) = luks.keys.iter().find(|it| is_left(encryption, bound.as_ref(), it)) else { return Ok(Vec::new()) };
     if encryption.recovery && !is_retrieved(luks) {
         let message = format!(
             "Slot {} ({}) is asked for no more, and stays until the recovery key was proved: `piccolo disk recovery-key {name}`",
@@ -91,11 +94,16 @@ fn named(luks: &LuksSeen) -> impl Iterator<Item = Passphrase> {
     secrets.map(|(secret, key)| Passphrase { secret: secret.to_owned(), key: key.to_owned() })
 }
 
-fn missing(encryption: &Encryption, luks: &LuksSeen) -> Option<NewKey> {
-    if let Some(pcrs) = registers(encryption)
-        && !luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2 && it.pcrs == Some(pcrs))
+/// Returns what the slot of the TPM shall be bound to, if one is asked for.
+pub(super) fn by_the_chip(encryption: &Encryption, view: &DisksView) -> Result<Option<Bound>, Refusal> {
+    bound(encryption, view.signer.as_deref()).map_err(|error| ("SignerMissing", error.message))
+}
+
+fn missing(encryption: &Encryption, bound: Option<&Bound>, luks: &LuksSeen) -> Option<NewKey> {
+    if let Some(bound) = bound
+        && !luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2 && it.bound().as_ref() == Some(bound))
     {
-        return Some(NewKey::Tpm2(pcrs));
+        return Some(NewKey::Tpm2(bound.clone()));
     }
     let wanted = encryption.passphrase.clone()?;
     let secret = wanted.to_string();
@@ -103,10 +111,10 @@ fn missing(encryption: &Encryption, luks: &LuksSeen) -> Option<NewKey> {
 }
 
 /// Returns true for a key of ours that the manifest asks for no more.
-fn is_left(encryption: &Encryption, key: &KeySeen) -> bool {
+fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> bool {
     match key.by {
-        // A slot by signed registers is somebody else's.
-        OpenedBy::Tpm2 => key.pcrs.is_some() && key.pcrs != registers(encryption),
+        // Of a slot that is somebody else's it is not known what it is bound to.
+        OpenedBy::Tpm2 => key.bound().is_some_and(|it| Some(&it) != bound),
         OpenedBy::Passphrase => key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
         OpenedBy::Recovery | OpenedBy::Unknown => false,
     }

@@ -7,7 +7,7 @@ use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption, volum
 use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
-    keys::{Inside, inside, keys},
+    keys::{Inside, by_the_chip, inside, keys},
     pair::Pair,
     scrub,
     step::{Act, DiskStep},
@@ -73,7 +73,11 @@ fn one<'a>(
     match guard(Case { name, spec, disk, view, pair: None }) {
         Verdict::Leave(reason, message) => Err((reason, message)),
         Verdict::Make { .. } if !complete => Err(incomplete()),
-        Verdict::Make { ticket, resumes } => Ok(vec![make(name, spec, disk, ticket, resumes)]),
+        Verdict::Make { ticket, resumes } => {
+            // What shall open it has to be there before anything is written.
+            spec.encryption.as_ref().map_or(Ok(None), |it| by_the_chip(it, view))?;
+            Ok(vec![make(name, spec, disk, ticket, resumes)])
+        }
         Verdict::Close { device, uuid } => Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close } }]),
         Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
         Verdict::Use { uuid, device, .. } => {
@@ -96,7 +100,7 @@ fn encrypted(
     };
     let acts = put_in_place(name, spec, disk, found, view);
     match disk.luks(uuid) {
-        Some(luks) if acts.is_empty() => keys(name, spec, luks),
+        Some(luks) if acts.is_empty() => keys(name, spec, luks, view),
         _ => Ok(acts),
     }
 }

@@ -169,7 +169,7 @@ fn key(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
     match act {
         KeyAct::Open { .. } => write!(f, "open disk {name}"),
         KeyAct::Close => write!(f, "close disk {name}"),
-        KeyAct::Add { key: NewKey::Tpm2(pcrs), .. } => write!(f, "let the TPM (registers {pcrs}) open disk {name}"),
+        KeyAct::Add { key: NewKey::Tpm2(bound), .. } => write!(f, "let the TPM ({bound}) open disk {name}"),
         KeyAct::Add { key: NewKey::Passphrase(it), .. } => write!(f, "let the secret {it} open disk {name}"),
         KeyAct::Remove { slot, what, .. } => write!(f, "let {what} in slot {slot} open disk {name} no longer"),
     }

@@ -200,7 +200,7 @@ impl Hands {
         let one = |(subject, device)| Unlocked { subject, device };
         let unlocked = book.unlocked.into_iter().map(one).collect();
         let (tickets, making) = (book.tickets, book.making);
-        let view = DisksView { disks, mounts, tickets, making, unlocked, locked: Vec::new(), now: clock::now() };
+        let view = DisksView { disks, mounts, tickets, making, unlocked, now: clock::now(), ..DisksView::default() };
         Ok(Answer::Seen(Box::new(view), known))
     }
 

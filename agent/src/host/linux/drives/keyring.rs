@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::key::Key;
 use crate::host::{
-    Above, HostError, Pcrs, Reason, Tpm,
+    Above, Bound, HostError, Reason, Signer, Terms, Tpm,
     linux::{Chip, Vault, luks},
     tpm::token::{self, Token},
 };
@@ -39,10 +39,20 @@ impl Keyring {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// Makes a key that the TPM alone gives back while these registers are as they are now, with the token that says how.
-    pub(super) async fn seal(&self, pcrs: Pcrs) -> Result<(Key, Value), HostError> {
+    /// Returns whose signatures over the kernel's image come with this system, by the name of that key.
+    pub(super) fn signer(&self) -> Option<String> {
+        self.chip.signer()?.name().ok()
+    }
+
+    /// Makes a key that the TPM alone gives back on these terms, with the token that says how.
+    pub(super) async fn seal(&self, bound: &Bound) -> Result<(Key, Value), HostError> {
         let secret = Zeroizing::new(luks::random()?.to_vec());
-        let sealed = self.chip.seal(&secret, pcrs, None, Above::Shared).await?;
+        let signer = match &bound.signed {
+            Some(name) => Some(self.signed_by(name)?),
+            None => None,
+        };
+        let terms = Terms { signer, ..Terms::now(bound.pcrs) };
+        let sealed = self.chip.seal_on(&secret, &terms, None, Above::Shared).await?;
         // Only what the chip gives back is worth a slot.
         if self.chip.unseal(&sealed, None).await? != secret {
             return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
@@ -50,6 +60,13 @@ impl Keyring {
         let written = Token { slot: 0, sealed, salt: None, kept: true }.write();
         let strange = |_| HostError::new(Reason::Failed, "What the TPM sealed can't be written down");
         Ok((Key::of(token::passphrase(&secret)), serde_json::from_str(&written).map_err(strange)?))
+    }
+
+    fn signed_by(&self, name: &str) -> Result<Signer, HostError> {
+        let is_it = |it: &Signer| it.name().is_ok_and(|it| it == name);
+        let gone =
+            || HostError::new(Reason::Gone, "The system brings another key for signatures along by now, or none");
+        self.chip.signer().filter(is_it).ok_or_else(gone)
     }
 
     /// Has the TPM give back what opens a disk, by the first of its tokens that it can, but for that of a slot that goes.

@@ -14,8 +14,7 @@ use super::{
 use crate::{
     clock,
     host::{
-        DisksView, HostError, KeyAct, KeyOrder, KeySeen, Locked, LuksSeen, MakeOrder, NewKey, Reason, disk_label,
-        registers,
+        DisksView, HostError, KeyAct, KeyOrder, KeySeen, Locked, LuksSeen, MakeOrder, NewKey, Reason, bound, disk_label,
     },
 };
 
@@ -32,8 +31,8 @@ impl Drives {
     pub(super) async fn first_keys(&self, order: &MakeOrder) -> Result<Option<FirstKeys>, HostError> {
         let Some(encryption) = &order.encryption else { return Ok(None) };
         let ring = self.keyring()?;
-        let tpm = match registers(encryption) {
-            Some(pcrs) => Some(ring.seal(pcrs).await?),
+        let tpm = match bound(encryption, ring.signer().as_deref())? {
+            Some(bound) => Some(ring.seal(&bound).await?),
             None => None,
         };
         let passphrase = match &encryption.passphrase {
@@ -55,7 +54,7 @@ impl Drives {
             KeyAct::Add { key, passphrase } => {
                 let ring = self.keyring()?;
                 let (new, token, is_chosen) = match key {
-                    NewKey::Tpm2(pcrs) => ring.seal(*pcrs).await.map(|(key, token)| (key, token, false))?,
+                    NewKey::Tpm2(bound) => ring.seal(bound).await.map(|(key, token)| (key, token, false))?,
                     NewKey::Passphrase(it) => (ring.passphrase(it).await?, names(&it.to_string()), true),
                 };
                 let add = move |with| KeyWork::Add { with, new: new.clone(), is_chosen, token: token.clone() };

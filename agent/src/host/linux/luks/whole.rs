@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{CRYPTSETUP, Ended, KeyFile, Slots, token, words};
 use crate::{
     clock,
-    host::{HostError, KeySeen, OpenedBy, Pcrs, Reason},
+    host::{HostError, KeySeen, OpenedBy, Pcrs, Reason, Signer},
     secrets::{Plain, RecoveryKey},
 };
 
@@ -235,6 +235,7 @@ fn keys(header: &Value) -> Vec<KeySeen> {
                     let kept = told[token::KEPT] == true;
                     let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of).filter(|_| kept);
                     (key.by, key.pcrs) = (OpenedBy::Tpm2, pcrs);
+                    key.signed = kept.then(|| signed(told)).flatten();
                 }
                 Some(RECOVERY) => {
                     let proved = told[PROVED].as_str().and_then(|it| it.parse().ok());
@@ -249,6 +250,16 @@ fn keys(header: &Value) -> Vec<KeySeen> {
         }
     }
     seen
+}
+
+/// Returns whose signature over the kernel's image a token of the TPM asks for besides.
+fn signed(token: &Value) -> Option<String> {
+    let unknown = || Some("an unknown key".to_owned());
+    match token::signer(token) {
+        Ok(None) => None,
+        Ok(Some(it)) if Pcrs::of([Signer::IMAGE]) == Some(it.pcrs) => it.name().ok().or_else(unknown),
+        Ok(Some(_)) | Err(_) => unknown(),
+    }
 }
 
 fn slots_of(token: &Value) -> Vec<u8> {

@@ -19,6 +19,12 @@ const SIGNATURES: [&str; 3] = [
     "/run/systemd/tpm2-pcr-signature.json",
     "/usr/lib/systemd/tpm2-pcr-signature.json",
 ];
+/// Where systemd looks for the key that makes them.
+const SIGNERS: [&str; 3] = [
+    "/etc/systemd/tpm2-pcr-public-key.pem",
+    "/run/systemd/tpm2-pcr-public-key.pem",
+    "/usr/lib/systemd/tpm2-pcr-public-key.pem",
+];
 /// The largest log that is read; the room that understands them takes less.
 const LARGEST: u64 = 2 << 20;
 /// The most of a file with a version.
@@ -83,8 +89,17 @@ impl Logs {
 
 /// Reads the file of signatures over what registers may hold; nothing where there is none.
 pub(super) fn signatures(file: Option<&Path>) -> Vec<u8> {
-    let usual = SIGNATURES.into_iter().map(Path::new).find(|it| it.exists());
-    file.or(usual).and_then(|path| read(path, LARGEST).ok()).unwrap_or_default()
+    first(file, SIGNATURES, LARGEST)
+}
+
+/// Reads the public key of who signs; nothing where there is none.
+pub(super) fn signer(file: Option<&Path>) -> Vec<u8> {
+    first(file, SIGNERS, SMALL)
+}
+
+fn first(file: Option<&Path>, usual: [&str; 3], limit: u64) -> Vec<u8> {
+    let usual = usual.into_iter().map(Path::new).find(|it| it.exists());
+    file.or(usual).and_then(|path| read(path, limit).ok()).unwrap_or_default()
 }
 
 /// Says what runs here.
