@@ -46,6 +46,7 @@ mod plate;
 mod proof;
 mod push;
 mod recipient;
+mod reset;
 mod rollback;
 mod selector;
 mod serve;
@@ -81,6 +82,7 @@ pub use self::{
     install::Installer,
     net::{Nets, Unconfirmed},
     plate::Plate,
+    reset::Resetter,
     serve::{Arrival, Gate, Peer, for_networks, serve},
     trust::Trust,
 };
@@ -132,6 +134,8 @@ pub struct State {
     pub disks: Arc<dyn DiskDoor>,
     /// Installs the system of a stick.
     pub installer: Arc<dyn Installer>,
+    /// Has the machine become as new.
+    pub resetter: Arc<dyn Resetter>,
     /// The version of the agent.
     pub version: &'static str,
     /// Who may come in.
@@ -272,6 +276,8 @@ pub fn router(state: State) -> Router {
         .route("/disks/recovery-key/proof", post(disk_keys::proof))
         .route("/install", get(install::show).post(install::install))
         .route("/install/tickets", post(install::ticket))
+        .route("/reset", get(reset::show).post(reset::order).delete(reset::cancel))
+        .route("/reset/tickets", post(reset::ticket))
         .route("/confirm", post(confirm::confirm))
         .route("/update", post(update::approve))
         .route("/history", get(history::log))

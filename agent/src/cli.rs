@@ -40,6 +40,7 @@ mod progress;
 mod pull;
 mod reach;
 mod ready;
+mod reset;
 mod rollback;
 mod schema;
 mod screen;
@@ -158,6 +159,8 @@ enum Command {
     Disk(disk::Args),
     /// Installs the system of a stick on a disk.
     Install(install::Args),
+    /// Makes an installed machine as new at its next start.
+    Reset(reset::Args),
     /// Takes over a container that runs, without restarting it.
     Adopt(adopt::Args),
     /// Writes manifests of everything that runs and is not Piccolo's.
@@ -238,6 +241,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Result<u8, Failure> {
         Command::Image(args) => image::run(&args, client, screen).await?,
         Command::Disk(args) => disk::run(&args, client, screen).await?,
         Command::Install(args) => install::run(&args, client, screen).await?,
+        Command::Reset(args) => reset::run(&args, client, screen).await?,
         Command::Adopt(args) => adopt::run(&args, client, screen).await?,
         Command::Capture(args) => return capture::run(&args, client, screen).await,
         Command::Import(args) => return import::run(&args, screen),

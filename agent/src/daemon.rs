@@ -8,6 +8,7 @@ mod ground;
 mod installs;
 mod nets;
 mod notify;
+mod resets;
 mod seams;
 mod sockets;
 mod steps;
@@ -52,7 +53,7 @@ use crate::{
     store::{self, Event},
 };
 
-pub use self::{disks::answer_for_disks, installs::installer, nets::restore};
+pub use self::{disks::answer_for_disks, installs::installer, nets::restore, resets::reset_now};
 
 /// How long containers may take to stop when the machine goes down.
 const FAREWELL: Duration = Duration::from_secs(300);
@@ -230,6 +231,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         strangers: Arc::new(seams::MachineStrangers(docker.clone(), links.clone())),
         archives: docker.clone(),
         prunes: docker.clone(),
+        resetter: resets::Door::open(drives.clone(), writer.clone(), options.mode, &options.state_dir),
         disks: Arc::new(disks::Door::new(drives, writer.clone())),
         installer,
         recipient,

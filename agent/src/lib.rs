@@ -21,6 +21,7 @@ pub mod host;
 pub mod install;
 pub mod manifests;
 pub mod reconcile;
+pub mod reset;
 pub mod secrets;
 pub mod sources;
 pub mod store;

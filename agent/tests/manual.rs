@@ -49,6 +49,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("piccolo disk recovery-key", "wants an encrypted disk: the stories of the image"),
     ("piccolo disk unlock", "wants an encrypted disk: the stories of the image"),
     ("piccolo install S4EV", "erases a disk: tests/cli.rs, and the stories of the image"),
+    ("piccolo reset --keep-data", "wants the name of the machine typed on a terminal: tests/cli.rs"),
+    ("piccolo reset --erase-data", "wants the name of the machine typed on a terminal: tests/cli.rs"),
     ("piccolo net confirm", "wants a change of links on trial: tests/laws.rs"),
     ("piccolo trust seal", "wants a TPM: the stories of trust"),
     ("piccolo trust why", "wants a TPM: the stories of starts"),

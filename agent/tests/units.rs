@@ -34,6 +34,15 @@ fn systemd_understands_the_unit_that_puts_links_back() {
     understood("piccolo-net-restore.service", &text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true"));
 }
 
+#[test]
+fn systemd_understands_the_unit_of_the_reset() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../os-image/image/mkosi.extra/usr/lib/systemd/system");
+    let text = fs::read_to_string(place.join("piccolo-reset.service")).unwrap();
+    // Where somebody starts it by hand in another start, it does not start the machine anew.
+    assert!(text.contains("ConditionKernelCommandLine=piccolo.reset\n"));
+    understood("piccolo-reset.service", &text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true"));
+}
+
 /// How much of the machine a unit leaves open to its process, as systemd counts: 0 is nothing, 10 is all of it.
 #[test]
 fn units_leave_open_what_they_need() {

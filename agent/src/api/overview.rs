@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::State;
+use super::{State, reset};
 use crate::{
     access::Caller,
     clock,
     manifests::{Problem, Trial},
+    reset::ResetOrder,
     store::{Health, PlanView},
 };
 
@@ -43,6 +44,7 @@ pub(super) async fn show(Extract(state): Extract<State>, Extension(caller): Exte
     overview.parts(&state.store.healths());
     overview.files(&snapshot.problems);
     overview.trial(state.manifests.trial().as_deref());
+    overview.reset(state.resetter.pending().as_ref());
     let plans = state.store.plans();
     for kind in Kind::ALL.iter().copied() {
         overview.kind(kind, plans.get(&kind).map(AsRef::as_ref), &state.store.list(kind).1);
@@ -96,6 +98,12 @@ impl Overview {
             help: Some(format!("piccolo confirm {}", trial.id)),
             ..line("change", "OnTrial", &format!("It is put back at {until} unless it is confirmed"))
         });
+    }
+
+    fn reset(&mut self, order: Option<&ResetOrder>) {
+        let Some(order) = order else { return };
+        let help = Some("piccolo reset --cancel".to_owned());
+        self.waits.push(Line { help, ..line("machine", "ResetPending", &reset::words(order)) });
     }
 
     /// Takes in a kind: the plan says what is to come, the objects how they stand.

@@ -11,19 +11,23 @@ use piccolo_schema::{API_VERSION, Kind, Manifest};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{State, fault, trial};
+use super::{State, fault, reset, trial};
 use crate::{
+    clock,
     manifests::{Declaration, Identity, Problem, Snapshot},
     store::PlanView,
 };
 
-/// Answers with the latest plan of every kind, the files that can't be used, and the change on trial.
+/// Answers with the latest plan of every kind, the files that can't be used, the change on trial, and the reset that is ordered.
 pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
     let plans = state.store.plans();
     let in_order: Vec<_> = Kind::ALL.iter().filter_map(|kind| plans.get(kind)).map(AsRef::as_ref).collect();
     let mut document = document(&in_order, &state.manifests.snapshot());
     if let Some(pending) = state.manifests.trial() {
         document["trial"] = trial::show(&pending);
+    }
+    if let Some(order) = state.resetter.pending() {
+        document["reset"] = json!({ "ordered": clock::text(order.ordered), "text": reset::words(&order) });
     }
     Json(document)
 }

@@ -1,7 +1,7 @@
 //! `piccolod`, the daemon: reads its options, listens for signals, runs. The hooks of its repository run it as well, as
 //! `piccolod hook`: then it asks the daemon. Timers of systemd run it as `piccolod net-restore`, without a daemon. On a
 //! stick systemd runs it as `piccolod installer`, with rights that the daemon has not, and as `piccolod disks` for a daemon
-//! that is kept from devices.
+//! that is kept from devices. The start that resets its machine runs it as `piccolod reset`.
 
 use std::process::ExitCode;
 
@@ -28,6 +28,11 @@ fn main() -> anyhow::Result<ExitCode> {
         log();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return Ok(runtime.block_on(daemon::installer()));
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == "reset") {
+        log();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return Ok(runtime.block_on(daemon::reset_now()));
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == "disks") {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(4).enable_all().build()?;

@@ -7,7 +7,7 @@ use super::{
     client::Client,
     failure::Failure,
     output::{self, Format},
-    plan, progress,
+    plan, progress, reset,
     screen::{Screen, Tone},
     subject,
     table::Table,
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let (ready, coming) = (readiness.status.is_success(), coming(&objects));
     let summary = json!({
         "host": client.host(), "version": version["piccoloVersion"], "mode": version["mode"], "ready": ready, "settled": is_settled(&kinds, &plans), "parts": parts, "kinds": kinds,
-        "plans": document["plans"], "problems": document["problems"], "trial": document["trial"], "coming": listed(&coming),
+        "plans": document["plans"], "problems": document["problems"], "trial": document["trial"], "reset": document["reset"], "coming": listed(&coming),
     });
     if output::document(screen, args.output, &summary)? {
         return Ok(());
@@ -57,6 +57,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         coming.iter().try_for_each(|it| screen.line(line(it)))?;
     }
     attention(&document, &plans, screen)?;
+    reset::pending(&document, screen)?;
     trial::pending(&document, screen)
 }
 

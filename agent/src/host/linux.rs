@@ -44,6 +44,7 @@ mod pulls;
 mod pulse;
 mod pushes;
 mod quota;
+mod resets;
 mod seen;
 mod settings;
 mod shelf;
@@ -62,7 +63,7 @@ pub use self::{
     book::Book,
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
-    drives::{Drives, Footing, Keyring, Outside, answer_for_disks},
+    drives::{Drives, Footing, Keyring, Outside, ResetWork, answer_for_disks, nonce},
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
@@ -70,6 +71,7 @@ pub use self::{
     links::{Networkd, Restored, TrialBook, put_links_back},
     luks::{Enrolment, Slots},
     memory::Memory,
+    resets::{Renewal, is_rescue, reset_done, reset_pending},
     settings::Own,
     snapshots::SnapshotStore,
     tpm::{Chip, Logs},

@@ -25,7 +25,7 @@ use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
     api::{
         self, Approvals, Archives, Arrival, DiskDoor, DiskShown, Gate, Gauges, Installer, Logs, Nets, Peer, Plate,
-        Preview, Pruned, Prunes, Shells, State, Strangers, Trust, Unconfirmed, Wakes, WipeTicket,
+        Preview, Pruned, Prunes, Resetter, Shells, State, Strangers, Trust, Unconfirmed, Wakes, WipeTicket,
     },
     archive::{Arrived, Outgoing},
     audit::{Audit, Line},
@@ -34,6 +34,7 @@ use piccolo_agent::{
     history::{Digests, History, Hooks},
     install::{Order, Told, UnderWay},
     manifests::{Manifests, Snapshot},
+    reset::{Asked, Data, Erase, ResetOrder},
     store::{self, Event, PlanView, StepView, Writer},
     trust::{
         DiskKey, DiskRebinding, DiskRecovery, DiskWish, Pcrs, Quote, Rebinding, Standing, Verdict, Why,
@@ -167,6 +168,7 @@ impl House {
             archives: Arc::new(Shed),
             prunes: Arc::new(Willing),
             installer: Arc::new(Willing),
+            resetter: Arc::new(Renewable::default()),
             trust: Arc::new(Willing),
             disks: Arc::new(Willing),
             recipient: None,
@@ -571,6 +573,57 @@ impl Installer for Willing {
             let last = Told { complete: true, at, ..begun.clone() };
             Ok(stream::iter([json!(begun), json!(key), json!(last)]).boxed())
         })
+    }
+}
+
+/// A machine `attic` with one disk for data, which has the next start reset it for whoever types its name.
+#[derive(Default)]
+pub(crate) struct Renewable {
+    leave: Mutex<Option<ResetOrder>>,
+    pending: Mutex<Option<ResetOrder>>,
+}
+
+impl Resetter for Renewable {
+    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
+        let disk = json!({ "device": "sdb", "name": "WD-1", "serial": "WD-1", "holds": "ext4 \"photos\"" });
+        let all = json!({ "machine": "attic", "disks": [disk], "pending": self.pending() });
+        Box::pin(async move { Ok(all) })
+    }
+
+    fn ticket<'a>(&'a self, asked: &'a Asked) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            if asked.machine != "attic" {
+                return Err(format!("`{}` is not the name of this machine, which is `attic`", asked.machine));
+            }
+            let erase = match &asked.data {
+                Data::Keep => Vec::new(),
+                Data::Erase(all) => all.iter().map(|it| Erase { name: it.disk.clone(), ..Erase::default() }).collect(),
+            };
+            let order = ResetOrder { ticket: "reset-1".to_owned(), erase, ..ResetOrder::default() };
+            *self.leave.lock().unwrap() = Some(order);
+            Ok(json!({ "ticket": "reset-1" }))
+        })
+    }
+
+    fn order<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            let leave = self.leave.lock().unwrap().take_if(|it| it.ticket == ticket);
+            let leave = leave.ok_or_else(|| format!("there is no ticket `{ticket}`, or it was used up"))?;
+            *self.pending.lock().unwrap() = Some(leave);
+            Ok(json!({ "pending": self.pending() }))
+        })
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Err("it goes on".to_owned()) })
+    }
+
+    fn cancel(&self) -> BoxFuture<'_, Result<bool, String>> {
+        Box::pin(async { Ok(self.pending.lock().unwrap().take().is_some()) })
+    }
+
+    fn pending(&self) -> Option<ResetOrder> {
+        self.pending.lock().unwrap().clone()
     }
 }
 

@@ -86,6 +86,41 @@ async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
 }
 
 #[tokio::test]
+async fn a_machine_is_reset_by_whoever_types_its_name_and_not_by_default() {
+    let machine = Machine::open().await;
+    let disks = "SERIAL  DISK  HOLDS\nWD-1    WD-1  ext4 \"photos\"\n";
+    let none = "no reset is ordered; say `--keep-data`, or `--erase-data DISK` for disks of these\n";
+    machine.run(&["reset"]).await.is(0, &format!("{none}{disks}"), "");
+    machine.run(&["reset", "--cancel"]).await.is(0, "no reset was ordered\n", "");
+    // Where nobody can be asked, nobody is taken to have said yes, and nothing is said by saying both.
+    assert_eq!(machine.run(&["reset", "--keep-data"]).await.code, 2);
+    assert_eq!(machine.run(&["reset", "--keep-data", "--erase-data", "WD-1", "--name", "attic"]).await.code, 2);
+    assert_eq!(machine.run(&["reset", "--erase-data", "WD-1", "--name", "attic"]).await.code, 2);
+    let other = machine.run(&["reset", "--keep-data", "--name", "cellar"]).await;
+    assert!(other.code == 5 && other.err.contains("`cellar` is not the name of this machine"), "{}", other.err);
+    let status = machine.run(&["status"]).await;
+    assert!(!status.out.contains("ResetPending"), "{}", status.out);
+
+    let told = "its next start makes it as new; `piccolo reset --cancel` takes that back\n";
+    let ordered = machine.run(&["reset", "--erase-data", "WD-1", "--serial", "WD-1", "--name", "attic"]).await;
+    assert_eq!((ordered.code, ordered.out.as_str()), (0, told), "{}", ordered.err);
+    let shown = machine.run(&["reset"]).await;
+    let pending =
+        "! the next start erases all that attic knows, and WD-1\n  if it is not meant: piccolo reset --cancel\n";
+    shown.is(0, &format!("{pending}{disks}"), "");
+    let status = machine.run(&["status"]).await;
+    let line = "! The next start erases all that this machine knows, and WD-1 (ResetPending)\n  if it is not meant: piccolo reset --cancel\n";
+    assert!(status.out.ends_with(line), "{}", status.out);
+    let overview = machine.house.get("/overview").await.json();
+    assert_eq!(overview["waits"][0]["reason"], "ResetPending", "{overview}");
+    machine.run(&["reset", "--cancel"]).await.is(0, "the next start is an ordinary one\n", "");
+    machine.run(&["reset"]).await.is(0, &format!("{none}{disks}"), "");
+    // It is told when the machine does not start anew by itself.
+    let restart = machine.run(&["reset", "--keep-data", "--name", "attic", "--restart"]).await;
+    assert!(restart.code == 5 && restart.err.contains("it goes on"), "{}", restart.err);
+}
+
+#[tokio::test]
 async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() {
     let machine = Machine::open().await;
     let missing = machine.run(&["disk", "recovery-key", "papers"]).await;

@@ -7,6 +7,7 @@ mod cd;
 mod encrypted;
 mod install;
 mod live;
+mod reset;
 mod secure;
 
 use std::{

@@ -14,6 +14,7 @@ mod locks;
 mod make;
 mod outside;
 mod place;
+mod reset;
 mod scrub;
 mod table;
 mod tree;
@@ -40,8 +41,10 @@ use super::{program, volumes::blocking};
 use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, RebuildOrder, Ticket};
 
 pub use footing::Footing;
+pub use hands::nonce;
 pub use keyring::Keyring;
 pub use outside::{Outside, answer_for_disks};
+pub use reset::ResetWork;
 
 /// How long a program that only looks may take.
 const LOOK: Duration = Duration::from_secs(30);

@@ -3,12 +3,14 @@
 
 mod compare;
 mod held;
+pub(super) mod keys;
 mod live;
 mod parts;
+pub(super) mod state;
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
@@ -28,6 +30,7 @@ pub use self::live::{Running, running};
 use self::{
     compare::{Piece, compare},
     held::Held,
+    keys::{recovery, show, write_key},
     live::{MAPPED, left_behind, mapped, size, slots, version, written},
     parts::{Part, State},
 };
@@ -244,27 +247,7 @@ impl Installs for Stick {
 
     async fn recovery(&self, disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
         self.held.is_still(disk)?;
-        let state = self.part(disk, UNFINISHED).await?.path;
-        let unlock = format!("--unlock-key-file={}", self.key());
-        let told = Zeroizing::new(run("systemd-cryptenroll", [&unlock, "--recovery-key", &state], SHORT).await?);
-        let key =
-            told.split_whitespace().find(|word| is_recovery_key(word)).map(|word| Zeroizing::new(word.to_owned()));
-        let strange = || HostError::new(Reason::Failed, "`systemd-cryptenroll` told no recovery key");
-        let key = key.ok_or_else(strange)?;
-        run("systemd-cryptenroll", ["--wipe-slot=password", &state], SHORT).await?;
-        let file = self.dir.join("recovery");
-        let opens = match write_secret(&file, key.as_bytes()) {
-            Ok(()) => self.opens(&state, &file.display().to_string()).await,
-            Err(error) => Err(error),
-        };
-        drop(fs::remove_file(&file));
-        if !opens? {
-            return Err(HostError::new(Reason::Failed, "The recovery key does not open the disk"));
-        }
-        if self.opens(&state, &self.key()).await? {
-            return Err(HostError::new(Reason::Failed, "The key of the installation still opens the disk"));
-        }
-        Ok(key)
+        recovery(&self.dir, &self.part(disk, UNFINISHED).await?.path).await
     }
 
     async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
@@ -289,13 +272,7 @@ impl Installs for Stick {
     }
 
     fn show(&self, text: &str) {
-        let consoles = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-        for console in consoles.split_whitespace() {
-            let console = if console == "tty0" { "tty1" } else { console };
-            let device = OpenOptions::new().write(true).open(Path::new("/dev").join(console));
-            // A screen that can't be written to is none.
-            let _ = device.and_then(|mut it| write!(it, "  install      {text}\r\n"));
-        }
+        show("install", text);
     }
 }
 
@@ -307,30 +284,6 @@ impl Stick {
     pub async fn ticket(&self, disk: &str, typed: &str) -> Result<(DiskSeen, Ticket), HostError> {
         self.drives.wipe_ticket(disk, typed).await
     }
-
-    async fn opens(&self, state: &str, key: &str) -> Result<bool, HostError> {
-        let mut test = program("cryptsetup");
-        test.args(["open", "--test-passphrase", "--disable-external-tokens", "--key-file", key, state]);
-        let ended = tokio::time::timeout(SHORT, test.status()).await;
-        let late = |_| HostError::new(Reason::TimedOut, "`cryptsetup` does not come to its end");
-        Ok(ended.map_err(late)?.map_err(|error| not_started("cryptsetup", &error))?.success())
-    }
-}
-
-/// Makes a key for the installation alone.
-fn write_key(path: &Path) -> Result<(), HostError> {
-    let trouble = |error: io::Error| HostError::new(Reason::Failed, format!("No key can be made ({error})"));
-    let mut key = Zeroizing::new([0; 64]);
-    let filled = fs::File::open("/dev/urandom").and_then(|mut it| io::Read::read_exact(&mut it, &mut *key));
-    filled.map_err(trouble)?;
-    write_secret(path, &*key)
-}
-
-/// Writes a secret into memory, for root alone.
-fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HostError> {
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let written = open.and_then(|mut file| file.write_all(secret));
-    written.map_err(|error| HostError::new(Reason::Failed, format!("No key can be handed over ({error})")))
 }
 
 /// Waits for some work, and glances at it meanwhile.
@@ -374,12 +327,6 @@ fn entries(directory: &Path, not: &[&str]) -> Result<Vec<String>, HostError> {
     }
     all.sort();
     Ok(all)
-}
-
-/// Returns true for a word like those that systemd-cryptenroll makes: eight groups of eight letters.
-fn is_recovery_key(word: &str) -> bool {
-    let is_group = |group: &str| group.len() == 8 && group.bytes().all(|it| it.is_ascii_lowercase());
-    word.split('-').count() == 8 && word.split('-').all(is_group)
 }
 
 #[cfg(test)]

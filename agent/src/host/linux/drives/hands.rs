@@ -16,7 +16,9 @@ use super::{
     encrypt::Worked,
     halves,
     key::{FirstKeys, Key},
-    place, program, scrub,
+    place, program,
+    reset::ResetWork,
+    scrub,
     table::Table,
     tree,
     tree::{Drive, Node},
@@ -25,7 +27,7 @@ use crate::{
     clock,
     host::{
         DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason,
-        RebuildOrder, Ticket, Unlocked,
+        RebuildOrder, ResetView, Ticket, Unlocked,
     },
 };
 
@@ -59,6 +61,8 @@ pub(super) enum Request {
     Even { subject: String },
     /// To take a mount away.
     Unmount { subject: String },
+    /// To do something for the reset of the machine.
+    Reset(Box<ResetWork>),
 }
 
 impl Request {
@@ -99,6 +103,8 @@ pub(super) enum Answer {
     Seen(Box<DisksView>, Known),
     /// A ticket, and the disk that it is for.
     Ticket(Box<DiskSeen>, Box<Ticket>),
+    /// What there is to be reset.
+    Reset(Box<ResetView>),
 }
 
 /// What one look leaves for the next.
@@ -168,6 +174,7 @@ impl Hands {
             Request::Rebuild { subject, order } => self.rebuild(&subject, &order).await?,
             Request::Even { subject } => halves::even(self, &subject).await?,
             Request::Unmount { subject } => self.take_away(&subject).await?,
+            Request::Reset(work) => return self.reset(*work).await,
         }
         Ok(Answer::Done)
     }
@@ -342,7 +349,10 @@ fn by_id(name: &str) -> Vec<String> {
 }
 
 /// Returns a word that nobody had before.
-pub(super) fn nonce() -> Result<String, HostError> {
+///
+/// # Errors
+/// When the kernel gives no chance.
+pub fn nonce() -> Result<String, HostError> {
     let text = fs::read_to_string("/proc/sys/kernel/random/uuid");
     let text = text.map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no chance ({error})")))?;
     let word: String = text.chars().filter(char::is_ascii_hexdigit).collect();

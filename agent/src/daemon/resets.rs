@@ -1,0 +1,222 @@
+//! The factory reset: what the API asks of it, and the start that does it.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use piccolo_schema::Mode;
+use serde_json::{Value, json};
+use tokio::sync::Mutex as Turn;
+
+use crate::{
+    api::Resetter,
+    clock,
+    host::{
+        DiskSeen, ResetView, RunsFrom,
+        linux::{Drives, Renewal, ResetWork, hostname, is_rescue, nonce, reset_done, reset_pending, running},
+    },
+    reset::{Asked, Ended, Leave, ResetDone, ResetOrder, reset},
+    store::{Event, Writer},
+};
+
+/// What the start needs for itself, in memory.
+const DIR: &str = "/run/piccolo-reset";
+/// How long the recovery key stays on the screens.
+const READ: Duration = Duration::from_secs(60);
+
+/// The factory reset as the API has it.
+pub(super) struct Door {
+    drives: Arc<Drives>,
+    store: Arc<Writer>,
+    mode: Mode,
+    /// The last leave that was given. One that was not kept over an end of the daemon is asked for anew.
+    leave: Mutex<Option<Leave>>,
+    pending: Mutex<Option<ResetOrder>>,
+    /// One change of what is ordered at a time.
+    turn: Turn<()>,
+}
+
+impl Door {
+    /// Returns it, and tells what the last start left to tell.
+    pub(super) fn open(drives: Arc<Drives>, store: Arc<Writer>, mode: Mode, state: &Path) -> Arc<Self> {
+        let (leave, pending) = (Mutex::default(), Mutex::default());
+        let door = Arc::new(Self { drives, store, mode, leave, pending, turn: Turn::default() });
+        if let Some(done) = reset_done(state) {
+            tell(&door.store, &done);
+        }
+        let own = Arc::clone(&door);
+        // The first partition may take its time, and nobody waits for it.
+        drop(tokio::task::spawn_blocking(move || match reset_pending() {
+            Ok(found) => own.lock_pending().clone_from(&found),
+            Err(error) => tracing::warn!(why = error.message, "it can't be told whether a reset is ordered"),
+        }));
+        door
+    }
+
+    fn lock_pending(&self) -> MutexGuard<'_, Option<ResetOrder>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_leave(&self) -> MutexGuard<'_, Option<Leave>> {
+        self.leave.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what there is to be reset.
+    async fn view(&self) -> Result<ResetView, String> {
+        obstacle(running().from, self.mode, is_rescue(), Path::new("/dev/tpmrm0").exists())?;
+        let view = self.drives.reset(ResetWork::Look).await.map_err(|error| error.message)?;
+        self.lock_pending().clone_from(&view.pending);
+        Ok(view)
+    }
+}
+
+impl Resetter for Door {
+    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
+        async move {
+            let (view, machine) = (self.view().await?, name()?);
+            let disks: Vec<Value> = view.disks.iter().filter(|it| !it.system).map(shown).collect();
+            Ok(json!({ "machine": machine, "disks": disks, "pending": view.pending }))
+        }
+        .boxed()
+    }
+
+    fn ticket<'a>(&'a self, asked: &'a Asked) -> BoxFuture<'a, Result<Value, String>> {
+        async move {
+            let (view, machine) = (self.view().await?, name()?);
+            let chance = nonce().map_err(|error| error.message)?;
+            let ticket = format!("reset-{}", chance.get(..24).unwrap_or(&chance));
+            let leave = Leave::give(asked, &view, &machine, ticket, clock::now()).map_err(|why| why.to_string())?;
+            let told = json!({ "ticket": leave.ticket(), "machine": machine, "erases": leave.disks(),
+                "until": clock::text(leave.until()) });
+            *self.lock_leave() = Some(leave);
+            Ok(told)
+        }
+        .boxed()
+    }
+
+    fn order<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        async move {
+            let _turn = self.turn.lock().await;
+            let (view, machine) = (self.view().await?, name()?);
+            // It is used up, whatever becomes of it.
+            let leave = self.lock_leave().take_if(|it| it.ticket() == ticket);
+            let leave = leave.ok_or_else(|| format!("there is no ticket `{ticket}`, or it was used up"))?;
+            let order = leave.order(&view, &machine, clock::now()).map_err(|why| why.to_string())?;
+            let names: Vec<&str> = order.erase.iter().map(|it| it.name.as_str()).collect();
+            let data = if names.is_empty() { "no disk for data".to_owned() } else { names.join(", ") };
+            let message = format!("The next start erases the state of the machine, and {data}");
+            self.store.event(Event::new("ResetOrdered", message).warning());
+            let marked = self.drives.reset(ResetWork::Mark(order)).await;
+            let view = marked.map_err(|error| error.message)?;
+            self.lock_pending().clone_from(&view.pending);
+            match view.pending {
+                Some(order) => Ok(json!({ "pending": order })),
+                None => Err("the mark for the next start can't be read back, so nothing is ordered".to_owned()),
+            }
+        }
+        .boxed()
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move { self.drives.reset(ResetWork::Restart).await.map(drop).map_err(|error| error.message) }.boxed()
+    }
+
+    fn cancel(&self) -> BoxFuture<'_, Result<bool, String>> {
+        async move {
+            let _turn = self.turn.lock().await;
+            *self.lock_leave() = None;
+            let was_ordered = self.view().await?.pending.is_some();
+            self.drives.reset(ResetWork::Clear).await.map_err(|error| error.message)?;
+            *self.lock_pending() = None;
+            if was_ordered {
+                self.store.event(Event::new("ResetCancelled", "The next start is an ordinary one"));
+            }
+            Ok(was_ordered)
+        }
+        .boxed()
+    }
+
+    fn pending(&self) -> Option<ResetOrder> {
+        self.lock_pending().clone()
+    }
+}
+
+/// Says why a machine can't be reset, if so.
+fn obstacle(from: RunsFrom, mode: Mode, is_rescue: bool, has_tpm: bool) -> Result<(), String> {
+    let why = match from {
+        RunsFrom::Elsewhere => {
+            "this system was not installed from an image of Piccolo, so there is nothing that could be made anew; take away the manifests, then the package with its directories"
+        }
+        RunsFrom::Stick => "this system runs in memory, and is as new whenever it is switched off",
+        RunsFrom::Disk if mode == Mode::Observe && !is_rescue => "this machine is only observed, and nothing is reset",
+        RunsFrom::Disk if !has_tpm => {
+            "there is no TPM to keep the key of a new state; switch it on in the firmware's settings"
+        }
+        RunsFrom::Disk => return Ok(()),
+    };
+    Err(why.to_owned())
+}
+
+fn name() -> Result<String, String> {
+    let none = || "this machine has no name that could be typed".to_owned();
+    Some(hostname()).filter(|it| !it.is_empty()).ok_or_else(none)
+}
+
+fn shown(disk: &DiskSeen) -> Value {
+    json!({ "device": disk.device, "name": disk.name(), "serial": disk.identity.serial, "holds": disk.content() })
+}
+
+/// Tells what the last reset did.
+fn tell(store: &Writer, done: &ResetDone) {
+    let erased = if done.erased.is_empty() { String::new() } else { format!(", with {}", done.erased.join(", ")) };
+    let when = clock::text(done.ordered);
+    store.event(Event::new("Reset", format!("The machine was made as new{erased}, as was ordered at {when}")));
+    for why in &done.left {
+        store.event(Event::new("NotErased", why.clone()).warning());
+    }
+}
+
+/// Resets the machine in the start that was ordered for it. The caller starts the machine anew when this ends well, and begins
+/// again when it does not.
+pub async fn reset_now() -> ExitCode {
+    let host = match Renewal::open(Path::new(DIR)) {
+        Ok(host) => host,
+        Err(error) => {
+            tracing::error!(why = error.message, "nothing was reset");
+            return ExitCode::FAILURE;
+        }
+    };
+    match reset(&host).await {
+        Ok(Ended::Reset) => {
+            // The recovery key is on the screens alone.
+            tokio::time::sleep(READ).await;
+            ExitCode::SUCCESS
+        }
+        Ok(Ended::Nothing) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!(%why, "the reset is begun anew in a minute");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_installed_machine_is_reset() {
+        let said = |from, mode, is_rescue, has_tpm| obstacle(from, mode, is_rescue, has_tpm).err().unwrap_or_default();
+        assert!(said(RunsFrom::Elsewhere, Mode::Enforce, false, true).contains("not installed from an image"));
+        assert!(said(RunsFrom::Stick, Mode::Enforce, false, true).contains("in memory"));
+        assert!(said(RunsFrom::Disk, Mode::Observe, false, true).contains("observed"));
+        assert!(said(RunsFrom::Disk, Mode::Enforce, false, false).contains("no TPM"));
+        assert_eq!(said(RunsFrom::Disk, Mode::Enforce, false, true), "");
+        // Whoever cut themselves off gets a new machine from there.
+        assert_eq!(said(RunsFrom::Disk, Mode::Observe, true, true), "");
+    }
+}

@@ -1,0 +1,160 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use zeroize::Zeroizing;
+
+use crate::host::{Erase, HostError, Reason, ResetDone, ResetOrder, Resets};
+
+/// An installed machine in memory, in the start that resets it, whose power can be cut.
+#[derive(Debug, Default)]
+pub struct FakeRenewal(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    order: Option<ResetOrder>,
+    /// The partition of the state.
+    id: String,
+    state: State,
+    /// The disks for data, by serial number, and what is on them.
+    disks: Vec<(String, String)>,
+    /// How many keys were made.
+    keys: usize,
+    /// How many moments are left until the power fails.
+    left: Option<usize>,
+    off: bool,
+    shown: Vec<String>,
+}
+
+/// What lies in the partition of the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    /// The number of the key by which its content is encrypted. None if nothing opens it.
+    key: Option<usize>,
+    /// What was in it before is in it still.
+    is_old: bool,
+    has_files: Option<ResetDone>,
+    opens_by_tpm: bool,
+    recovery: Option<String>,
+}
+
+impl FakeRenewal {
+    /// Returns a machine that has a life behind it, and these disks for data.
+    pub fn used(id: &str, disks: &[&str]) -> Self {
+        let state = State { key: Some(0), is_old: true, opens_by_tpm: true, ..State::default() };
+        let disks = disks.iter().map(|it| ((*it).to_owned(), "photos".to_owned())).collect();
+        Self(Mutex::new(Inner { id: id.to_owned(), state, disks, ..Inner::default() }))
+    }
+
+    /// Has the start do this.
+    pub fn order_it(&self, order: Option<ResetOrder>) {
+        self.lock().order = order;
+    }
+
+    /// Has the power fail at this moment, counted from now; with none it stays.
+    pub fn cut_at(&self, moment: Option<usize>) {
+        let mut it = self.lock();
+        (it.left, it.off) = (moment, false);
+    }
+
+    /// Returns true if what the machine knew can still be read.
+    pub fn remembers(&self) -> bool {
+        let it = self.lock();
+        it.state.is_old && it.state.key.is_some()
+    }
+
+    /// Returns the recovery key and what was left to tell, once the machine is as new and the next start an ordinary one.
+    pub fn is_new(&self) -> Option<(String, ResetDone)> {
+        let it = self.lock();
+        let state = &it.state;
+        let is_whole = it.order.is_none() && !state.is_old && state.key.is_some() && state.opens_by_tpm;
+        state.recovery.clone().zip(state.has_files.clone()).filter(|_| is_whole)
+    }
+
+    /// Returns what is on a disk for data.
+    pub fn on(&self, serial: &str) -> Option<String> {
+        self.lock().disks.iter().find(|it| it.0 == serial).map(|it| it.1.clone())
+    }
+
+    /// Returns what the screens showed.
+    pub fn shown(&self) -> Vec<String> {
+        self.lock().shown.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something in two halves. The power may fail before it did anything, in its midst, and after it.
+    fn verb(&self, half: impl FnOnce(&mut Inner), rest: impl FnOnce(&mut Inner)) -> Result<(), HostError> {
+        let mut it = self.lock();
+        it.passes()?;
+        half(&mut it);
+        it.passes()?;
+        rest(&mut it);
+        it.passes()
+    }
+}
+
+impl Resets for FakeRenewal {
+    async fn order(&self) -> Result<Option<ResetOrder>, HostError> {
+        Ok(self.lock().order.clone())
+    }
+
+    async fn state(&self) -> Result<String, HostError> {
+        Ok(self.lock().id.clone())
+    }
+
+    async fn erase(&self, disk: &Erase) -> Result<(), HostError> {
+        let serial = disk.identity.serial.as_str();
+        if self.on(serial).is_none() {
+            return Err(HostError::new(Reason::Refused, "0 disks with its serial number are there"));
+        }
+        let put = |word: &'static str| {
+            move |it: &mut Inner| {
+                let of_it = it.disks.iter_mut().filter(|it| it.0 == serial);
+                of_it.for_each(|it| word.clone_into(&mut it.1));
+            }
+        };
+        self.verb(put("half of the photos"), put(""))
+    }
+
+    async fn destroy(&self) -> Result<(), HostError> {
+        self.verb(|it| it.state.key = None, |it| it.state = State::default())
+    }
+
+    async fn make(&self, done: &ResetDone) -> Result<(), HostError> {
+        let half = |it: &mut Inner| {
+            it.keys += 1;
+            it.state = State { key: Some(it.keys), ..State::default() };
+        };
+        self.verb(half, |it| it.state.has_files = Some(done.clone()))
+    }
+
+    async fn bind(&self) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.state.opens_by_tpm = true)
+    }
+
+    async fn recovery(&self) -> Result<Zeroizing<String>, HostError> {
+        self.verb(|_| {}, |it| it.state.recovery = it.state.key.map(|key| format!("recovery-{key}")))?;
+        Ok(self.lock().state.recovery.clone().unwrap_or_default().into())
+    }
+
+    async fn finish(&self) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.order = None)
+    }
+
+    fn show(&self, text: &str) {
+        self.lock().shown.push(text.to_owned());
+    }
+}
+
+impl Inner {
+    /// Fails once the moment has come.
+    fn passes(&mut self) -> Result<(), HostError> {
+        if self.off || self.left == Some(0) {
+            self.off = true;
+            return Err(HostError::new(Reason::Failed, "The power failed"));
+        }
+        self.left = self.left.map(|left| left - 1);
+        Ok(())
+    }
+}

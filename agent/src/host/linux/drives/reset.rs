@@ -1,0 +1,62 @@
+//! What the reset of the machine needs while it still runs: which disks there are, and the mark that directs the next start.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        installs::state::state,
+        program::run,
+        resets::{ESP, Mark},
+        volumes::blocking,
+    },
+    Drives, LOOK, beside_the_point,
+    hands::{Answer, Hands, Request},
+};
+use crate::host::{HostError, ResetOrder, ResetView};
+
+/// What is done for the reset of the machine, with rights that the daemon has not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ResetWork {
+    /// Looks at what there is to be reset.
+    Look,
+    /// Has the next start do it.
+    Mark(ResetOrder),
+    /// Has the next start be an ordinary one.
+    Clear,
+    /// Starts the machine anew.
+    Restart,
+}
+
+impl Drives {
+    /// Does something for the reset of the machine, and returns what is seen after it.
+    ///
+    /// # Errors
+    /// When it can't be done.
+    pub async fn reset(&self, work: ResetWork) -> Result<ResetView, HostError> {
+        let _turn = self.turn.lock().await;
+        match self.ask(Request::Reset(Box::new(work))).await? {
+            Answer::Reset(view) => Ok(*view),
+            _ => Err(beside_the_point()),
+        }
+    }
+}
+
+impl Hands {
+    pub(super) async fn reset(&self, work: ResetWork) -> Result<Answer, HostError> {
+        match work {
+            ResetWork::Look => {}
+            ResetWork::Mark(order) => blocking(move || Mark::on(Path::new(ESP)).write(&order)).await?,
+            ResetWork::Clear => blocking(|| Mark::on(Path::new(ESP)).clear()).await?,
+            ResetWork::Restart => {
+                run("systemctl", ["--no-block", "reboot"], LOOK).await?;
+                return Ok(Answer::Reset(Box::default()));
+            }
+        }
+        let pending = blocking(|| Mark::on(Path::new(ESP)).read()).await?;
+        let view = ResetView { state: state().await?.id, disks: self.look(None).await?, pending };
+        Ok(Answer::Reset(Box::new(view)))
+    }
+}

@@ -1,0 +1,252 @@
+//! The start that resets its machine, by the programs of systemd and util-linux. It runs from memory; the state is closed.
+
+mod mark;
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use zeroize::Zeroizing;
+
+pub(super) use self::mark::Mark;
+use super::{
+    Drives,
+    installs::{
+        keys::{recovery, show, write_key},
+        running,
+        state::state,
+    },
+    program::run,
+    volumes::blocking,
+};
+use crate::{
+    file,
+    host::{DiskSeen, Disks as _, Erase, HostError, Reason, ResetDone, ResetOrder, Resets, RunsFrom},
+};
+
+/// Where the first partition of the disk is mounted.
+pub(super) const ESP: &str = "/boot";
+/// What the new state is called while it is made.
+const MAPPED: &str = "piccolo-reset";
+/// What is left for the new machine to tell, below its state.
+const DONE: &str = "var/lib/piccolo/reset.json";
+/// How long a program may take that looks or changes little.
+const SHORT: Duration = Duration::from_secs(120);
+/// How long one may take that writes much, to a slow disk.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The start that resets its machine.
+pub struct Renewal {
+    /// Keys and mount points, in memory.
+    dir: PathBuf,
+    drives: Arc<Drives>,
+}
+
+impl Renewal {
+    /// Returns it, with what it needs for itself in this directory, which has to lie in memory.
+    ///
+    /// # Errors
+    /// When this start is another one, or the directory can't be used.
+    pub fn open(dir: &Path) -> Result<Self, HostError> {
+        if !is_started_as("piccolo.reset") || running().from != RunsFrom::Disk {
+            let message = "Only the start that the loader calls `reset` does this; `piccolo reset` orders it";
+            return Err(HostError::new(Reason::Refused, message));
+        }
+        let trouble =
+            |error: io::Error| HostError::new(Reason::Failed, format!("{} can't be used ({error})", dir.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(trouble)?;
+        Ok(Self { dir: dir.to_owned(), drives: Drives::open(dir) })
+    }
+
+    /// Takes back what was set up by one that did not come to its end.
+    async fn clear(&self) {
+        // Nothing may be there.
+        drop(run("umount", [self.at().display().to_string()], SHORT).await);
+        drop(run("cryptsetup", ["close", MAPPED], SHORT).await);
+    }
+
+    fn at(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    async fn fill(&self, done: &ResetDone) -> Result<(), HostError> {
+        let device = format!("/dev/mapper/{MAPPED}");
+        run("mkfs.ext4", ["-q", "-F", "-L", "piccolo-state", &device], LONG).await?;
+        let at = self.at();
+        let trouble = |error: &dyn std::fmt::Display| {
+            HostError::new(Reason::Failed, format!("The state can't be filled ({error})"))
+        };
+        fs::create_dir_all(&at).map_err(|error| trouble(&error))?;
+        run("mount", [&device, &at.display().to_string()], SHORT).await?;
+        // What lies above it is for everybody on the machine.
+        let lib = at.join("var/lib").display().to_string();
+        run("mkdir", ["-p", "-m", "755", &lib], SHORT).await?;
+        let text = serde_json::to_vec(done).map_err(|error| trouble(&error))?;
+        file::replace(&at.join(DONE), &text).map_err(|error| trouble(&error))?;
+        run("sync", ["--file-system", &at.display().to_string()], LONG).await.map(drop)
+    }
+}
+
+impl Resets for Renewal {
+    async fn order(&self) -> Result<Option<ResetOrder>, HostError> {
+        blocking(|| Mark::on(Path::new(ESP)).read()).await
+    }
+
+    async fn state(&self) -> Result<String, HostError> {
+        Ok(state().await?.id)
+    }
+
+    async fn erase(&self, disk: &Erase) -> Result<(), HostError> {
+        let seen = self.drives.disks().await?.disks;
+        let disk = meant(disk, &seen)?;
+        for luks in &disk.luks {
+            run("cryptsetup", ["erase", "--batch-mode", &format!("/dev/{}", luks.device)], LONG).await?;
+        }
+        // The partitions first: they are found by the table of the whole.
+        let whole = disk.device.as_str();
+        for device in disk.partitions.iter().map(|it| it.device.as_str()).chain([whole]) {
+            run("wipefs", ["--all", "--force", &format!("/dev/{device}")], LONG).await?;
+        }
+        let path = format!("/dev/{whole}");
+        // One that can't do it has lost what tells of its content, and the keys of what was encrypted.
+        drop(run("blkdiscard", ["--force", &path], LONG).await);
+        run("blockdev", ["--flushbufs", &path], SHORT).await?;
+        drop(run("blockdev", ["--rereadpt", &path], SHORT).await);
+        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+    }
+
+    async fn destroy(&self) -> Result<(), HostError> {
+        self.clear().await;
+        let path = state().await?.path;
+        // One that was cut off here may have left nothing of it.
+        if run("cryptsetup", ["isLuks", &path], SHORT).await.is_ok() {
+            run("cryptsetup", ["erase", "--batch-mode", &path], LONG).await?;
+        }
+        // What was encrypted goes too, where the disk can do it.
+        drop(run("blkdiscard", [&path], LONG).await);
+        run("blockdev", ["--flushbufs", &path], SHORT).await.map(drop)
+    }
+
+    async fn make(&self, done: &ResetDone) -> Result<(), HostError> {
+        self.clear().await;
+        let (path, key) = (state().await?.path, self.dir.join("key"));
+        write_key(&key)?;
+        let key = key.display().to_string();
+        // The key is chance alone, which nobody guesses, and goes when the others are there.
+        let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+        let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", &key];
+        run("cryptsetup", words.into_iter().chain(quick).chain([path.as_str()]), LONG).await?;
+        run("cryptsetup", ["open", "--key-file", &key, &path, MAPPED], SHORT).await?;
+        let filled = self.fill(done).await;
+        self.clear().await;
+        filled
+    }
+
+    async fn bind(&self) -> Result<(), HostError> {
+        let unlock = format!("--unlock-key-file={}", self.dir.join("key").display());
+        let words = [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", &state().await?.path];
+        run("systemd-cryptenroll", words, LONG).await.map(drop)
+    }
+
+    async fn recovery(&self) -> Result<Zeroizing<String>, HostError> {
+        recovery(&self.dir, &state().await?.path).await
+    }
+
+    async fn finish(&self) -> Result<(), HostError> {
+        run("sync", [""; 0], LONG).await?;
+        blocking(|| Mark::on(Path::new(ESP)).clear()).await?;
+        // In memory nothing of it stays.
+        drop(fs::remove_file(self.dir.join("key")));
+        run("sync", [""; 0], LONG).await.map(drop)
+    }
+
+    fn show(&self, text: &str) {
+        show("reset", text);
+    }
+}
+
+/// Finds the one disk that is meant, if nothing uses it.
+fn meant<'a>(erase: &Erase, seen: &'a [DiskSeen]) -> Result<&'a DiskSeen, HostError> {
+    let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
+    let found: Vec<_> = seen.iter().filter(|it| it.identity == erase.identity).collect();
+    let [disk] = found.as_slice() else {
+        return refuse(format!("{} disks with its serial number are there", found.len()));
+    };
+    if disk.system {
+        return refuse("the machine itself runs from it".to_owned());
+    }
+    match disk.holders.iter().chain(&disk.mounted).next() {
+        Some(user) => refuse(format!("`{user}` uses it")),
+        None => Ok(disk),
+    }
+}
+
+/// Returns what the next start resets, if it does. Blocks.
+///
+/// # Errors
+/// When the first partition can't be read.
+pub fn reset_pending() -> Result<Option<ResetOrder>, HostError> {
+    if running().from == RunsFrom::Disk { Mark::on(Path::new(ESP)).read() } else { Ok(None) }
+}
+
+/// Returns what the last reset left to tell, once. Blocks.
+pub fn reset_done(state: &Path) -> Option<ResetDone> {
+    let path = state.join("reset.json");
+    let done = serde_json::from_slice(&fs::read(&path).ok()?).ok();
+    drop(fs::remove_file(&path));
+    done
+}
+
+/// Returns true in the rescue.
+pub fn is_rescue() -> bool {
+    is_started_as("piccolo.rescue")
+}
+
+/// Returns true if the kernel was started with this word.
+fn is_started_as(word: &str) -> bool {
+    let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    words.split_whitespace().any(|it| it.split('=').next() == Some(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Identity;
+
+    #[test]
+    fn only_the_disk_that_was_named_is_erased_and_only_unused() {
+        let identity = Identity { serial: "A".to_owned(), size: 7, ..Identity::default() };
+        let erase = Erase { name: "A".to_owned(), identity: identity.clone() };
+        let disk = DiskSeen { identity, ..DiskSeen::default() };
+        let larger = DiskSeen { identity: Identity { size: 8, ..disk.identity.clone() }, ..disk.clone() };
+        assert_eq!(meant(&erase, &[larger.clone(), disk.clone()]).unwrap(), &disk);
+        assert!(meant(&erase, &[larger]).is_err());
+        assert!(meant(&erase, &[disk.clone(), disk.clone()]).is_err());
+        assert!(meant(&erase, &[DiskSeen { system: true, ..disk.clone() }]).is_err());
+        assert!(meant(&erase, &[DiskSeen { mounted: vec!["/srv".to_owned()], ..disk }]).is_err());
+    }
+
+    #[test]
+    fn another_start_than_that_of_the_reset_does_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = Renewal::open(dir.path()).err().unwrap();
+        assert!(why.message.contains("`piccolo reset` orders it"), "{}", why.message);
+        assert_eq!(reset_pending().unwrap(), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
+    fn what_was_done_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(reset_done(dir.path()), None);
+        let done = ResetDone { erased: vec!["a disk".to_owned()], ..ResetDone::default() };
+        fs::write(dir.path().join("reset.json"), serde_json::to_vec(&done).unwrap()).unwrap();
+        assert_eq!(reset_done(dir.path()), Some(done));
+        assert_eq!(reset_done(dir.path()), None);
+    }
+}

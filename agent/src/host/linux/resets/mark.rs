@@ -1,0 +1,185 @@
+//! The mark that directs the next start: the order beside the loader, and the line by which the loader goes there. Outside of
+//! the state it outlives it, so that a reset that the power cuts off is begun anew.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    file,
+    host::{HostError, Reason, ResetOrder},
+};
+
+/// What is ordered, below the first partition of the disk.
+const ORDER: &str = "piccolo/reset.json";
+/// What the loader goes by.
+const LOADER: &str = "loader/loader.conf";
+/// The line that has it start the entry of that name, of whichever version.
+const LINE: &str = "default *@reset";
+/// What stands before the line of somebody else that says another one.
+const ASIDE: &str = "# until the reset is over: ";
+/// An entry that the firmware remembers, which the loader takes before its own file.
+const REMEMBERED: &str = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// The longest order.
+const MOST: u64 = 64 << 10;
+
+/// The mark on the first partition of the disk.
+pub(in crate::host::linux) struct Mark {
+    esp: PathBuf,
+    remembered: PathBuf,
+}
+
+impl Mark {
+    /// Returns it for the partition that is mounted here.
+    pub(in crate::host::linux) fn on(esp: &Path) -> Self {
+        Self { esp: esp.to_owned(), remembered: REMEMBERED.into() }
+    }
+
+    /// Returns what the next start does. An order to which the loader does not go is none, and neither is one that nobody
+    /// understands. Blocks.
+    pub(in crate::host::linux) fn read(&self) -> Result<Option<ResetOrder>, HostError> {
+        if !self.loader()?.lines().any(|line| line.trim() == LINE) {
+            return Ok(None);
+        }
+        let text = self.text(ORDER)?;
+        Ok(serde_json::from_str(&text).ok())
+    }
+
+    /// Has the next start do this. The order comes first: without it that start does nothing. Blocks.
+    pub(in crate::host::linux) fn write(&self, order: &ResetOrder) -> Result<(), HostError> {
+        if !self.esp.join("EFI/Linux").is_dir() {
+            let message =
+                format!("The start of this system is not at {}, so nothing directs the next one", self.esp.display());
+            return Err(HostError::new(Reason::Refused, message));
+        }
+        if fs::metadata(&self.remembered).is_ok() {
+            let message =
+                "The firmware remembers an entry that is started always; `bootctl set-default ''` makes it forget";
+            return Err(HostError::new(Reason::Refused, message));
+        }
+        let text = serde_json::to_vec(order).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
+        self.replace(ORDER, &text)?;
+        self.replace(LOADER, directed(&self.loader()?).as_bytes())
+    }
+
+    /// Has the next start be an ordinary one. Blocks.
+    pub(in crate::host::linux) fn clear(&self) -> Result<(), HostError> {
+        let (before, after) = {
+            let text = self.loader()?;
+            let after = ordinary(&text);
+            (text, after)
+        };
+        if before != after {
+            self.replace(LOADER, after.as_bytes())?;
+        }
+        match fs::remove_file(self.esp.join(ORDER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(ORDER, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn loader(&self) -> Result<String, HostError> {
+        self.text(LOADER)
+    }
+
+    /// Reads a file; one that is not there says nothing.
+    fn text(&self, name: &str) -> Result<String, HostError> {
+        let mut text = String::new();
+        let read = fs::File::open(self.esp.join(name));
+        match read.and_then(|it| io::Read::read_to_string(&mut io::Read::take(it, MOST), &mut text)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(name, &error)),
+            _ => Ok(text),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
+        file::replace(&self.esp.join(name), bytes).map_err(|error| self.trouble(name, &error))
+    }
+
+    fn trouble(&self, name: &str, error: &io::Error) -> HostError {
+        HostError::new(Reason::Failed, format!("{} can't be used ({error})", self.esp.join(name).display()))
+    }
+}
+
+/// Returns what directs the loader to the reset.
+fn directed(text: &str) -> String {
+    let aside = |line: &str| if line.starts_with("default") { format!("{ASIDE}{line}\n") } else { format!("{line}\n") };
+    ordinary(text).lines().map(aside).collect::<String>() + LINE + "\n"
+}
+
+/// Returns what the loader goes by else.
+fn ordinary(text: &str) -> String {
+    let lines = text.lines().filter(|line| line.trim() != LINE);
+    lines.map(|line| format!("{}\n", line.strip_prefix(ASIDE).unwrap_or(line))).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
+mod tests {
+    use super::*;
+
+    fn esp() -> (tempfile::TempDir, Mark) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("EFI/Linux")).unwrap();
+        fs::create_dir_all(dir.path().join("loader")).unwrap();
+        fs::write(dir.path().join(LOADER), "timeout 0\n").unwrap();
+        let mark = Mark { esp: dir.path().to_owned(), remembered: dir.path().join("remembered") };
+        (dir, mark)
+    }
+
+    fn order() -> ResetOrder {
+        ResetOrder { ticket: "reset-1".to_owned(), state: "4f68".to_owned(), ..ResetOrder::default() }
+    }
+
+    #[test]
+    fn what_is_ordered_stands_until_it_is_taken_back() {
+        let (dir, mark) = esp();
+        assert_eq!(mark.read().unwrap(), None);
+        // Each can be repeated.
+        for _ in 0..2 {
+            mark.write(&order()).unwrap();
+            assert_eq!(mark.read().unwrap(), Some(order()));
+            assert_eq!(fs::read_to_string(dir.path().join(LOADER)).unwrap(), "timeout 0\ndefault *@reset\n");
+        }
+        for _ in 0..2 {
+            mark.clear().unwrap();
+            assert_eq!(mark.read().unwrap(), None);
+            assert_eq!(fs::read_to_string(dir.path().join(LOADER)).unwrap(), "timeout 0\n");
+            assert!(!dir.path().join(ORDER).exists());
+        }
+    }
+
+    #[test]
+    fn half_of_a_mark_is_none() {
+        let (dir, mark) = esp();
+        mark.write(&order()).unwrap();
+        fs::write(dir.path().join(LOADER), "timeout 0\n").unwrap();
+        assert_eq!(mark.read().unwrap(), None);
+        mark.write(&order()).unwrap();
+        fs::write(dir.path().join(ORDER), "{").unwrap();
+        assert_eq!(mark.read().unwrap(), None);
+        fs::remove_file(dir.path().join(ORDER)).unwrap();
+        assert_eq!(mark.read().unwrap(), None);
+        mark.clear().unwrap();
+    }
+
+    #[test]
+    fn where_another_start_would_follow_nothing_is_ordered() {
+        let (dir, mark) = esp();
+        fs::write(dir.path().join("remembered"), "rescue").unwrap();
+        assert!(mark.write(&order()).unwrap_err().message.contains("set-default"));
+        assert_eq!(mark.read().unwrap(), None);
+        let none = Mark { esp: dir.path().join("nowhere"), remembered: dir.path().join("none") };
+        assert!(none.write(&order()).unwrap_err().message.contains("not at"));
+    }
+
+    #[test]
+    fn what_an_owner_wrote_for_the_loader_comes_back() {
+        let own = "timeout 3\ndefault piccolo_*\n";
+        assert_eq!(directed(own), "timeout 3\n# until the reset is over: default piccolo_*\ndefault *@reset\n");
+        assert_eq!(directed(&directed(own)), directed(own));
+        assert_eq!(ordinary(&directed(own)), own);
+        assert_eq!(ordinary(own), own);
+    }
+}

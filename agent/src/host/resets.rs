@@ -1,0 +1,89 @@
+//! How an installed machine becomes as new: what is asked for, how it stands, and the verbs of the start that does it, in the
+//! order of their use.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{DiskSeen, HostError, Identity};
+
+/// A disk for data that is to be erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Erase {
+    /// What it is, for people.
+    pub name: String,
+    /// By what it is known.
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+/// A reset that the next start does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetOrder {
+    /// The leave that it was given by.
+    pub ticket: String,
+    /// When it was ordered.
+    pub ordered: Timestamp,
+    /// The partition of the state, by its UUID in the table. That of another machine is never touched.
+    pub state: String,
+    /// The disks for data that are erased as well. All others are left as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erase: Vec<Erase>,
+}
+
+/// What there is to be reset, and what is ordered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetView {
+    /// The partition of the state, by its UUID in the table.
+    pub state: String,
+    /// Every disk.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskSeen>,
+    /// What the next start does, if it is ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<ResetOrder>,
+}
+
+/// What a reset leaves behind for the new machine to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetDone {
+    /// When it was ordered.
+    pub ordered: Timestamp,
+    /// The disks for data that were erased.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<String>,
+    /// Those that were not, each in a sentence that says why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+/// The start that resets its machine. It runs from memory, and nothing of the state is open.
+///
+/// Each verb can be repeated. After any of them, and in the midst of any of them, the power may fail: the order is there until
+/// the last of them, so the next start begins anew.
+pub trait Resets: Send + Sync {
+    /// Returns what is ordered. None if nothing is, or nothing that can be understood.
+    fn order(&self) -> impl Future<Output = Result<Option<ResetOrder>, HostError>> + Send;
+    /// Returns the partition of the state of this machine, by its UUID in the table.
+    fn state(&self) -> impl Future<Output = Result<String, HostError>> + Send;
+    /// Erases a disk for data: the keys of what is encrypted on it, and all that tells of file systems.
+    fn erase(&self, disk: &Erase) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Destroys the keys of the state. From here on nobody reads what was in it.
+    fn destroy(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes an empty state with a new key, and leaves word in it of what was done.
+    fn make(&self, done: &ResetDone) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Has the TPM open it.
+    fn bind(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes the one key beside the TPM that opens it, and proves that it does, and that the one it was made with no longer does.
+    fn recovery(&self) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
+    /// Takes the order away, so that the next start is an ordinary one.
+    fn finish(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Shows something on the screens of the machine.
+    fn show(&self, text: &str);
+}
