@@ -48,8 +48,8 @@ pub use self::{
         UnderWay,
     },
     links::{
-        CheckSeen, DeviceSeen, KEYS, Links, LinksView, MadeSeen, PREFIX, RouteSeen, STAMP, TrialSeen, Unit, UnitSeen,
-        Way,
+        CheckSeen, DeviceSeen, KEY, KEYS, Links, LinksView, MadeSeen, PASSWORD, PREFIX, RouteSeen, STAMP, TrialSeen,
+        Unit, UnitSeen, Way, WifiFile, WifiSeen,
     },
     networks::{NetworkSeen, NetworkView, Networks},
     resets::{Erase, ResetDone, ResetOrder, ResetView, Resets},

@@ -239,12 +239,20 @@ impl Hunt {
         );
         fs::write(self.path("web.toml"), text).unwrap();
         assert_eq!(self.run(&["apply", "-f", "web.toml"], "").await, 0, "{}", self.heard);
+        let text = format!(
+            "{}[spec]\nmatch = {{ mac = \"52:54:00:00:00:99\" }}\nwifi = {{ ssid = \"attic\", psk = {{ secret = \"good0\", key \
+             = \"key0\" }} }}\n",
+            HEAD.replace("Secret", "Link").replace("NAME", "air")
+        );
+        fs::write(self.path("air.toml"), text).unwrap();
+        assert_eq!(self.run(&["apply", "-f", "air.toml"], "").await, 0, "{}", self.heard);
     }
 
     /// Everything that can be asked.
     async fn listen(&mut self) {
         let paths = [
             "/plan",
+            "/net",
             "/problems",
             "/journal?limit=1000",
             "/metrics",
@@ -270,6 +278,8 @@ impl Hunt {
             &["describe", "secret", "good0"],
             &["describe", "secret", "foreign"],
             &["describe", "container", "web"],
+            &["describe", "link", "air"],
+            &["net"],
             &["events"],
             &["secret", "list"],
             &["secret", "recipient"],

@@ -154,6 +154,16 @@ fn what_is_made_of_others_names_their_manifests() {
 }
 
 #[test]
+fn a_port_without_a_wire_is_written_down_without_its_network() {
+    let radio = DeviceSeen { wireless: true, ..device("wlan0", 3, None, &["192.168.8.10/24"]) };
+    let capture = captured(&LinksView { devices: vec![radio], ..LinksView::default() });
+    let links = manifests(&capture);
+    assert_eq!((links.len(), links[0].spec.wifi.as_ref()), (1, None));
+    let lost = notes(&capture, Outcome::Unsupported);
+    assert!(lost.len() == 1 && lost[0].contains("piccolo secret set wifi password"), "{lost:?}");
+}
+
+#[test]
 fn what_cannot_be_told_is_in_the_report() {
     let ours = UnitSeen {
         directory: "/etc/systemd/network".to_owned(),

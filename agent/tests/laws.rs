@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use piccolo_agent::{
     host::{
-        DeviceSeen, DiskSeen, Ends, FileThere, GroundPlaces, LinksView, OwnFile, RouteSeen, Service, SettingsView,
-        Signature, Ticket, UnitSeen,
+        DeviceSeen, DiskSeen, Ends, FileThere, GroundPlaces, Links as _, LinksView, OwnFile, RouteSeen, Service,
+        SettingsView, Signature, Ticket, UnitSeen, WifiSeen,
         fake::{FakeEngine, FakeLinks, FakeSettings, FakeStick, When},
     },
     reconcile::{
@@ -366,7 +366,7 @@ impl World for Wires {
         let asked = |it: &DeviceSeen| it.unit.as_ref().map(|_| (it.addresses.clone(), it.master.clone()));
         let shown = |it: &DeviceSeen| (it.name.clone(), it.unit.clone(), asked(it));
         let all: Vec<_> = observed.devices.iter().map(shown).collect();
-        format!("{:?} {all:?}", observed.units)
+        format!("{:?} {all:?} {:?}", observed.units, observed.wifi)
     }
 
     fn mutations(&self) -> u64 {
@@ -380,6 +380,16 @@ impl World for Wires {
     fn wait(&self) {
         self.0.calm();
     }
+}
+
+/// A port without a wire, that joins a network.
+fn air(ssid: &str, key: Option<&str>) -> LinkSpec {
+    let wifi = match key {
+        Some(key) => serde_json::json!({ "ssid": ssid, "psk": { "secret": "wifi", "key": key } }),
+        None => serde_json::json!({ "ssid": ssid, "security": "open" }),
+    };
+    let spec = serde_json::json!({ "match": { "mac": "52:54:00:00:00:09" }, "dhcp4": true, "wifi": wifi });
+    serde_json::from_value(spec).unwrap()
 }
 
 /// Specs that get in each other's way now and then.
@@ -415,9 +425,21 @@ fn link_specs() -> impl Strategy<Value = Vec<(&'static str, LinkSpec)>> {
         some(bridge()),
         some(plain()),
         some(dummy()),
+        proptest::option::of(
+            (0..2_u8, 0..3_u8)
+                .prop_map(|(ssid, key)| air(&format!("net{ssid}"), [Some("one"), Some("two"), None][usize::from(key)])),
+        ),
     )
-        .prop_map(|(a, b, guests, bridge, plain, local)| {
-            let all = [("a", a), ("b", b), ("guests", guests), ("lan", bridge), ("local", local), ("plain", plain)];
+        .prop_map(|(a, b, guests, bridge, plain, local, air)| {
+            let all = [
+                ("a", a),
+                ("air", air),
+                ("b", b),
+                ("guests", guests),
+                ("lan", bridge),
+                ("local", local),
+                ("plain", plain),
+            ];
             all.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect()
         })
 }
@@ -442,6 +464,17 @@ fn by_hand(machine: &FakeLinks, what: u8) {
             subject: None,
             text: "[Match]\nName=eth1\n".to_owned(),
         }),
+        10 => view.wifi.iter_mut().for_each(|it| it.serves = false),
+        11 => view.wifi.iter_mut().for_each(|it| it.digest = None),
+        12 => view.wifi.clear(),
+        13 => {
+            view.devices.iter_mut().filter(|it| it.wireless).for_each(|it| it.name = "wlan7".to_owned());
+        }
+        14 => view.wifi.push(WifiSeen { device: "wlan7".to_owned(), ..WifiSeen::default() }),
+        15 => {
+            view.secrets
+                .insert("wifi".to_owned(), [("one", "d3"), ("two", "d2")].map(|(a, b)| (a.into(), b.into())).into());
+        }
         _ => {}
     });
 }
@@ -455,8 +488,13 @@ fn wires(earlier: &[(&'static str, LinkSpec)], hands: &[u8]) -> Arc<FakeLinks> {
         mtu: 1500,
         ..DeviceSeen::default()
     };
-    let machine =
-        Arc::new(FakeLinks::new(LinksView { devices: vec![port(0), port(1), port(2)], ..LinksView::default() }));
+    let radio = DeviceSeen { name: "wlan0".to_owned(), wireless: true, ..port(9) };
+    let view = LinksView {
+        devices: vec![port(0), port(1), port(2), radio],
+        secrets: [("wifi".to_owned(), [("one", "d1"), ("two", "d2")].map(|(a, b)| (a.into(), b.into())).into())].into(),
+        ..LinksView::default()
+    };
+    let machine = Arc::new(FakeLinks::new(view));
     for _ in 0..3 {
         support::pass(&Links(Arc::clone(&machine)), &wanted(earlier));
     }
@@ -472,7 +510,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..10_u8, 0..4), today in link_specs()) {
+    fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..16_u8, 0..4), today in link_specs()) {
         laws(|| Wires(wires(&earlier, &hands)), &wanted(&today));
         let machine = wires(&earlier, &hands);
         converges(&Wires(Arc::clone(&machine)), &wanted(&today));
@@ -512,6 +550,57 @@ proptest! {
         machine.run_out();
         assert!(support::pass(&world.reconciler(), &changed));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// So is a network by which the machine is reached, with the password that it had.
+    #[test]
+    fn a_change_of_the_network_goes_back(secret in any::<bool>(), stop in 0..6_usize, lost in any::<bool>()) {
+        let old = wanted(&[("air", air("old", Some("one")))]);
+        let machine = wires(&[("air", air("old", Some("one")))], &[]);
+        machine.by_hand(|view| {
+            view.reached_by.insert("wlan0".to_owned());
+            view.secrets.entry("wifi".to_owned()).or_default().insert("one".to_owned(), if secret { "d9" } else { "d1" }.to_owned());
+        });
+        let new = if secret { old } else { wanted(&[("air", air("new", Some("one")))]) };
+        let (world, before) = (Wires(Arc::clone(&machine)), Wires(Arc::clone(&machine)).picture());
+        let steps = support::plan(&world.reconciler(), &new).unwrap().steps;
+        assert!(steps[1].to_string().starts_with("try link air"), "{}", steps[1]);
+        let stop = stop.min(steps.len());
+        support::apply(&world.reconciler(), &steps[..stop]);
+        if lost && stop < steps.len() {
+            machine.lose_the_next_answer();
+            support::apply(&world.reconciler(), &steps[stop..=stop]);
+        }
+        machine.run_out();
+        if stop > 1 {
+            assert_eq!(world.picture(), before);
+            let plan = support::plan(&world.reconciler(), &new).unwrap();
+            assert_eq!((plan.steps.len(), plan.waiting[0].reason.as_str()), (0, "NotConfirmed"));
+        }
+        machine.by_hand(|view| view.refused.clear());
+        converges(&world, &new);
+        machine.confirm();
+        assert!(support::pass(&world.reconciler(), &new) && machine.trespasses().is_empty());
+    }
+}
+
+/// What can't be a password is found before anything is tried or written.
+#[test]
+fn what_is_no_password_changes_nothing() {
+    let machine = wires(&[("air", air("old", Some("one")))], &[]);
+    machine.by_hand(|view| {
+        view.reached_by.insert("wlan0".to_owned());
+    });
+    machine.spoil_password("d2");
+    let (world, new) = (Wires(Arc::clone(&machine)), wanted(&[("air", air("old", Some("two")))]));
+    let before = (world.picture(), machine.mutations());
+    let steps = support::plan(&world.reconciler(), &new).unwrap().steps;
+    assert!(world.reconciler().apply(&steps[0]).now_or_never().unwrap().is_err());
+    assert_eq!((world.picture(), machine.mutations()), before);
+    assert!(machine.links().now_or_never().unwrap().unwrap().trial.is_none());
 }
 
 /// Settings in memory.

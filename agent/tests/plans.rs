@@ -229,13 +229,18 @@ fn link_plans_are_as_written_down() {
         let plan = Links::<FakeLinks>::plan(&desired, &observed);
         describe(&plan) + &plan.steps.iter().map(files).collect::<String>()
     });
-    assert!(cases >= 40, "{cases} cases are too few");
+    assert!(cases >= 60, "{cases} cases are too few");
 }
 
 /// Returns the files that a step writes.
 fn files(step: &LinkStep) -> String {
-    let link::Act::Write { units, .. } = &step.act else { return String::new() };
-    units.iter().map(|unit| format!("\n--- {}\n{}", unit.name, unit.text)).collect()
+    match &step.act {
+        link::Act::Write { units, .. } => {
+            units.iter().map(|unit| format!("\n--- {}\n{}", unit.name, unit.text)).collect()
+        }
+        link::Act::WriteWifi { file, .. } => format!("\n--- wpa_supplicant-{}.conf\n{}", file.device, file.text),
+        _ => String::new(),
+    }
 }
 
 /// What is written is shown where it is no secret that it is written.

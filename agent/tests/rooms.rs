@@ -125,7 +125,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("governor", "access"),
     ("getrandom", "access|cli/trust|host/linux/luks"),
     ("subtle", "access|trust"),
-    ("ring", "access|cli/tls|host/tpm|trust"),
+    ("ring", "access|cli/tls|host/linux/links/keys|host/tpm|trust"),
     ("tss_esapi", "host/linux/tpm"),
     ("qrcode", "daemon"),
     ("if_addrs", "host/linux"),

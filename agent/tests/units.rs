@@ -31,6 +31,7 @@ fn systemd_understands_the_unit_of_the_rules() {
 fn systemd_understands_the_unit_that_puts_links_back() {
     let text = unit("piccolo-net-restore.service");
     assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("systemd-networkd.service")));
+    assert!(text.lines().any(|line| line.starts_with("Before=") && line.contains("sysinit.target")));
     understood("piccolo-net-restore.service", &text.replace("ExecStart=/usr/bin/piccolod", "ExecStart=/bin/true"));
 }
 

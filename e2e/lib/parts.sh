@@ -59,6 +59,17 @@ fetch_resolved() {
   fi
 }
 
+# fetch_wpa: puts wpa_supplicant and its libraries into $WORK, without installing them: the package would have it run here.
+# Where it can't be had, its test says that it is skipped.
+fetch_wpa() {
+  [ -x /sbin/wpa_supplicant ] && return
+  mkdir -p "$WORK/wpa"
+  if (cd "$WORK/wpa" && apt-get -qq download wpasupplicant libnl-3-200 libnl-genl-3-200 libnl-route-3-200 libpcsclite1 &&
+    for package in *.deb; do dpkg -x "$package" . || exit; done) >"$WORK/apt.log" 2>&1; then
+    export PICCOLO_WPA=$WORK/wpa
+  fi
+}
+
 # engine_answers SOCKET
 engine_answers() { curl -fs --max-time 5 --unix-socket "$1" http://engine/_ping >/dev/null 2>&1; }
 

@@ -3,6 +3,7 @@
 mod clash;
 mod parts;
 mod rules;
+mod wifi;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ pub use self::{
         host_part,
     },
     rules::INNER,
+    wifi::{Security, Wifi},
 };
 use crate::Condition;
 
@@ -68,6 +70,9 @@ pub struct LinkSpec {
     /// Makes a link that leads nowhere, for addresses that belong to the machine itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dummy: bool,
+    /// The network without wires that the port joins, by way of wpa_supplicant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wifi: Option<Wifi>,
     /// Whether an IPv4 address is asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dhcp4: bool,
@@ -151,6 +156,12 @@ impl LinkSpec {
         } else {
             None
         }
+    }
+
+    /// Returns the secret of the key or password that it needs, if it needs one.
+    pub fn key(&self) -> Option<&KeyFrom> {
+        let password = self.wifi.as_ref().and_then(|it| it.psk.as_ref());
+        self.wireguard.as_ref().map(|it| &it.private_key).or(password)
     }
 
     /// Returns the Link that it stands on, by name.

@@ -109,6 +109,16 @@ fn port(draft: &mut Draft, device: &Json) -> bool {
         }
     };
     draft.put("match", choice);
+    if device["wireless"] == true {
+        draft.at("wifi");
+        draft.lost(
+            "",
+            "which network it joins, and by which password, is told to nobody: what joins it now goes on with that. For Piccolo to do \
+             it, remove that, `piccolo secret set wifi password`, and add `wifi = { ssid = \"…\", psk = { secret = \"wifi\", \
+             key = \"password\" } }`",
+        );
+        draft.at("link");
+    }
     draft.kept("", by(device));
     true
 }

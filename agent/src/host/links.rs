@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use piccolo_schema::link::KeyFrom;
+use piccolo_schema::link::{KeyFrom, Security};
 use serde::{Deserialize, Serialize};
 
 use super::{Digests, HostError};
@@ -18,6 +18,10 @@ pub const PREFIX: &str = "10-piccolo-";
 pub const STAMP: &str = "# piccolo.os/link=";
 /// Where keys of links lie for networkd to read, in memory.
 pub const KEYS: &str = "/run/piccolo-links";
+/// What stands in the text of a [`WifiFile`] where its password comes, and the key that is made of it.
+pub const PASSWORD: &str = "<password>";
+/// See [`PASSWORD`].
+pub const KEY: &str = "<key>";
 
 /// The links of this machine, and networkd, which sets them up.
 pub trait Links: Send + Sync + 'static {
@@ -28,8 +32,32 @@ pub trait Links: Send + Sync + 'static {
     /// Begins a trial, or has this change join the one that runs: what our files say now is kept, and put back unless
     /// somebody confirms in time, also when the daemon or the machine ends.
     fn begin_trial(&self, subject: &str, digest: &str) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Writes the files of a manifest, and removes those of its that are not among them.
-    fn write_units(&self, subject: &str, units: &[Unit]) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes the files of a manifest, and removes those of its that are not among them. The digest is that of the change
+    /// which they belong to.
+    fn write_units(
+        &self,
+        subject: &str,
+        units: &[Unit],
+        digest: &str,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Refuses a password that no network protected like this can have.
+    fn check_password(&self, from: &KeyFrom, security: Security) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes the file by which wpa_supplicant joins a network, with its password. The digest is that of the change.
+    fn write_wifi(
+        &self,
+        subject: &str,
+        file: &WifiFile,
+        digest: &str,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Has wpa_supplicant run with its file on this link, now and whenever the machine starts.
+    fn serve_wifi(&self, device: &str) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Ends wpa_supplicant on this link, and removes the file of the manifest for it. The digest is that of the change.
+    fn remove_wifi(
+        &self,
+        subject: &str,
+        device: &str,
+        digest: &str,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Writes the private key of a link where networkd can read it.
     fn write_key(&self, subject: &str, from: &KeyFrom) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Has networkd read its files anew, and remembers that it did for this manifest.
@@ -74,6 +102,45 @@ pub struct LinksView {
     /// The digests of the keys that networkd was given, by manifest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, String>,
+    /// The files by which wpa_supplicant joins networks, sorted by link.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wifi: Vec<WifiSeen>,
+    /// Why no network without wires can be joined, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_wifi: Option<String>,
+}
+
+/// A file by which wpa_supplicant joins a network on a link. What is in it is shown to nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WifiSeen {
+    /// The link.
+    pub device: String,
+    /// The manifest that it is stamped with, if it is ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The digest of what it was made from; none if a hand changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Whether wpa_supplicant runs with it, and does when the machine starts.
+    pub serves: bool,
+}
+
+/// A file for wpa_supplicant, before its password is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WifiFile {
+    /// The link.
+    pub device: String,
+    /// What is in it, with [`PASSWORD`] and [`KEY`] in place of the password.
+    pub text: String,
+    /// The name of the network.
+    pub ssid: String,
+    /// How it is protected.
+    pub security: Security,
+    /// Where the password comes from; none for a network that is open.
+    pub psk: Option<KeyFrom>,
+    /// The digest of what it is made from.
+    pub digest: String,
 }
 
 /// A change that waits to be confirmed.
@@ -165,6 +232,9 @@ pub struct DeviceSeen {
     /// The kernel's word for a link that was made, `vlan`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Whether it has no wire.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wireless: bool,
     /// Whether it is switched on.
     pub up: bool,
     /// Whether there is something at its other end.

@@ -68,7 +68,7 @@ pub use self::{
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},
     installs::{Running, Stick, running},
-    links::{Networkd, Restored, TrialBook, put_links_back},
+    links::{Networkd, Restored, TrialBook, put_links_back, with_password},
     luks::{Enrolment, Slots},
     memory::Memory,
     resets::{Renewal, is_rescue, reset_done, reset_pending},

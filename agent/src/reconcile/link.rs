@@ -14,6 +14,12 @@
 //!
 //! networkd never changes one that is there. So the link goes first, then its file is written, and networkd makes it anew
 //! when it reads it: an end after any of these steps leads to the same place.
+//!
+//! # A port without a wire
+//!
+//! What joins its network is wpa_supplicant, by a file of its own beside those of networkd and a unit of systemd for each
+//! port. The file is compared by the digest of what it was made from, as its password is in it, and belongs to the same
+//! change, so that it is on trial with the rest and put back with it.
 
 mod foreign;
 mod plan;
@@ -21,6 +27,7 @@ mod render;
 mod report;
 mod state;
 mod step;
+mod wifi;
 
 use std::{future::Future, sync::Arc};
 
@@ -31,6 +38,7 @@ use crate::host::{self, HostError, LinksView};
 
 pub use render::units;
 pub use step::{Act, LinkStep};
+pub use wifi::file as wifi_file;
 
 /// Keeps links on this machine.
 pub struct Links<L>(pub Arc<L>);
@@ -40,7 +48,7 @@ impl<L: host::Links> Reconciler for Links<L> {
     type Observed = LinksView;
     type Step = LinkStep;
 
-    // The key of an encrypted link is in a secret.
+    // The key of an encrypted link is in a secret, and so is the password of one without a wire.
     const WAKES_ON: &'static [Kind] = &[Kind::Secret];
 
     fn observe(&self) -> impl Future<Output = Result<LinksView, HostError>> + Send {
@@ -57,8 +65,12 @@ impl<L: host::Links> Reconciler for Links<L> {
             Act::Try { digest, .. } => self.0.begin_trial(subject, digest).await,
             Act::WriteKey { from } => self.0.write_key(subject, from).await,
             Act::RemoveDevice { .. } => self.0.remove_device(subject).await,
-            Act::Write { units, .. } => self.0.write_units(subject, units).await,
-            Act::RemoveFiles => self.0.write_units(subject, &[]).await,
+            Act::CheckPassword { from, security } => self.0.check_password(from, *security).await,
+            Act::Write { units, digest, .. } => self.0.write_units(subject, units, digest).await,
+            Act::WriteWifi { file, digest, .. } => self.0.write_wifi(subject, file, digest).await,
+            Act::ServeWifi { device } => self.0.serve_wifi(device).await,
+            Act::RemoveWifi { device, digest } => self.0.remove_wifi(subject, device, digest).await,
+            Act::RemoveFiles { digest } => self.0.write_units(subject, &[], digest).await,
             Act::Load { digest, .. } => self.0.load(subject, digest).await,
             Act::Reconfigure { device, .. } => self.0.reconfigure(device).await,
         }

@@ -89,6 +89,13 @@ fn references(links: &Links<'_>, out: &mut Vec<Clash>) {
                 out.push(Clash { link: (*name).to_owned(), other: None, path, code: Code::NotDeclared, reason, help });
                 continue;
             };
+            if target.wifi.is_some() && spec.bond.is_none() {
+                let reason =
+                    format!("`{to}` has no wire, and its access point takes plain packets of its own address alone");
+                let (other, help) = (Some(to.to_owned()), "take a port with a wire, or route to it".to_owned());
+                out.push(Clash { link: (*name).to_owned(), other, path, code: Code::Conflict, reason, help });
+                continue;
+            }
             if spec.parent() == Some(to) {
                 continue;
             }

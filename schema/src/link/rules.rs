@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{BondMode, Link, LinkSpec, host_part};
+use super::{BondMode, Link, LinkSpec, host_part, wifi};
 use crate::{
     Declared,
     parse::{Code, Path, Violation},
@@ -30,6 +30,7 @@ impl Link {
         members(spec, &mut out);
         peers(spec, &mut out);
         servers(spec, &mut out);
+        wifi::check(spec, &mut out);
         out
     }
 }

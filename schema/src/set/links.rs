@@ -26,18 +26,25 @@ pub(super) fn check(set: &Set<'_>, extent: Extent, out: &mut Vec<Conflict>) {
         });
     }
     for (at, link) in set.all::<Link>().filter(|_| extent == Extent::Whole) {
-        let Some(from) = link.spec.wireguard.as_ref().map(|it| &it.private_key) else { continue };
+        let Some(from) = link.spec.key() else { continue };
         let secret = set.get::<Secret>(&from.secret);
         if secret.is_some_and(|(_, it)| it.spec.data.contains_key(&from.key)) {
             continue;
         }
+        let (path, how) = match &link.spec.wifi {
+            Some(_) => (Path::spec("wifi").key("psk"), format!("piccolo secret set {} {}", from.secret, from.key)),
+            None => (
+                Path::spec("wireguard").key("privateKey"),
+                format!("wg genkey | piccolo secret set {} {}", from.secret, from.key),
+            ),
+        };
         out.push(Conflict {
             code: Code::NotDeclared,
             is_error: true,
-            at: Spot::new(at, Path::spec("wireguard").key("privateKey")),
+            at: Spot::new(at, path),
             others: secret.map(|(place, _)| Spot::name(place)).into_iter().collect(),
             reason: format!("No Secret `{}` with a value `{}` is declared", from.secret, from.key),
-            help: format!("`wg genkey | piccolo secret set {} {}` makes one", from.secret, from.key),
+            help: format!("`{how}` makes one"),
         });
     }
 }

@@ -6,10 +6,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use piccolo_schema::link::KeyFrom;
+use piccolo_schema::link::{KeyFrom, Security};
 use tokio::sync::Notify;
 
-use crate::host::{DeviceSeen, HostError, Links, LinksView, Reason, RouteSeen, TrialSeen, Unit, UnitSeen, firewall};
+use crate::host::{
+    DeviceSeen, HostError, Links, LinksView, Reason, RouteSeen, TrialSeen, Unit, UnitSeen, WifiFile, WifiSeen, firewall,
+};
 
 /// The directory of our files.
 const HOME: &str = "/etc/systemd/network";
@@ -28,6 +30,10 @@ struct Inner {
     applied: BTreeMap<String, String>,
     /// Our files of before the trial.
     before: Vec<UnitSeen>,
+    /// Our files of wpa_supplicant of before the trial.
+    wifi_before: Vec<WifiSeen>,
+    /// Digests of values that are no passwords.
+    unusable: BTreeSet<String>,
     mutations: u64,
     trespasses: Vec<String>,
     lose: bool,
@@ -55,6 +61,11 @@ impl FakeLinks {
         self.lock().lose = false;
     }
 
+    /// Has a value, by its digest, be no password.
+    pub fn spoil_password(&self, digest: &str) {
+        self.lock().unusable.insert(digest.to_owned());
+    }
+
     /// Returns how often something was changed by a verb.
     pub fn mutations(&self) -> u64 {
         self.lock().mutations
@@ -70,6 +81,7 @@ impl FakeLinks {
         let mut inner = self.lock();
         inner.view.trial = None;
         inner.before.clear();
+        inner.wifi_before.clear();
     }
 
     /// Lets the time of a trial run out, as the timer of systemd does, whether the daemon lives or not.
@@ -80,6 +92,10 @@ impl FakeLinks {
         let before = std::mem::take(&mut inner.before);
         inner.view.units.retain(|unit| unit.subject.is_none());
         inner.view.units.extend(before);
+        let wifi = std::mem::take(&mut inner.wifi_before);
+        inner.view.wifi.retain(|it| it.subject.is_none());
+        // Whoever puts a file back has wpa_supplicant run with it.
+        inner.view.wifi.extend(wifi.into_iter().map(|it| WifiSeen { serves: true, ..it }));
         inner.read_files();
     }
 
@@ -115,6 +131,7 @@ impl Links for FakeLinks {
         self.verb(|inner| {
             if inner.view.trial.is_none() {
                 inner.before = inner.view.units.iter().filter(|it| it.subject.is_some()).cloned().collect();
+                inner.wifi_before = inner.view.wifi.iter().filter(|it| it.subject.is_some()).cloned().collect();
             }
             let trial = inner.view.trial.get_or_insert_with(TrialSeen::default);
             trial.tried.insert(subject.to_owned(), digest.to_owned());
@@ -123,7 +140,7 @@ impl Links for FakeLinks {
         .await
     }
 
-    async fn write_units(&self, subject: &str, units: &[Unit]) -> Result<(), HostError> {
+    async fn write_units(&self, subject: &str, units: &[Unit], _digest: &str) -> Result<(), HostError> {
         self.verb(|inner| inner.write(subject, units)).await
     }
 
@@ -132,6 +149,48 @@ impl Links for FakeLinks {
             let digest = inner.view.secrets.get(&from.secret).and_then(|keys| keys.get(&from.key)).cloned();
             let digest = digest.ok_or_else(|| HostError::new(Reason::Gone, "The key is gone"))?;
             inner.view.keys.insert(subject.to_owned(), digest);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn check_password(&self, from: &KeyFrom, _security: Security) -> Result<(), HostError> {
+        let inner = self.lock();
+        let digest = inner.view.secrets.get(&from.secret).and_then(|keys| keys.get(&from.key));
+        if digest.is_none_or(|digest| inner.unusable.contains(digest)) {
+            return Err(HostError::new(Reason::Refused, "The value is no password"));
+        }
+        Ok(())
+    }
+
+    async fn write_wifi(&self, subject: &str, file: &WifiFile, _digest: &str) -> Result<(), HostError> {
+        self.verb(|inner| {
+            inner.guard(subject, &file.device);
+            inner.view.wifi.retain(|it| it.device != file.device);
+            inner.view.wifi.push(WifiSeen {
+                device: file.device.clone(),
+                subject: Some(subject.to_owned()),
+                digest: Some(file.digest.clone()),
+                serves: false,
+            });
+            inner.view.wifi.sort_by(|a, b| a.device.cmp(&b.device));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn serve_wifi(&self, device: &str) -> Result<(), HostError> {
+        self.verb(|inner| {
+            inner.view.wifi.iter_mut().filter(|it| it.device == device).for_each(|it| it.serves = true);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_wifi(&self, subject: &str, device: &str, _digest: &str) -> Result<(), HostError> {
+        self.verb(|inner| {
+            inner.guard(subject, device);
+            inner.view.wifi.retain(|it| it.device != device);
             Ok(())
         })
         .await
@@ -174,6 +233,14 @@ impl Links for FakeLinks {
 }
 
 impl Inner {
+    /// Notes what is done to a file of wpa_supplicant that is not of this manifest.
+    fn guard(&mut self, subject: &str, device: &str) {
+        let is_others = |it: &&WifiSeen| it.device == device && it.subject.as_deref() != Some(subject);
+        if let Some(other) = self.view.wifi.iter().find(is_others) {
+            self.trespasses.push(format!("wpa_supplicant of {}", other.device));
+        }
+    }
+
     fn write(&mut self, subject: &str, units: &[Unit]) -> Result<(), HostError> {
         let is_others = |it: &&UnitSeen| it.directory == HOME && it.subject.as_deref() != Some(subject);
         if let Some(other) =

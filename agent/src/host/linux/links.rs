@@ -8,6 +8,7 @@ mod listen;
 mod proof;
 mod trial;
 mod watch;
+mod wifi;
 
 use std::{
     collections::BTreeSet,
@@ -19,18 +20,21 @@ use std::{
     time::Duration,
 };
 
-use piccolo_schema::link::KeyFrom;
+use piccolo_schema::link::{KeyFrom, Security};
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
 };
 
-pub use self::trial::{Restored, TrialBook, put_links_back};
-use self::{files::Places, keys::Keys, proof::SETTLES, watch::Watch};
+use self::{files::Places, keys::Keys, proof::SETTLES, watch::Watch, wifi::Radios};
+pub use self::{
+    keys::filled as with_password,
+    trial::{Restored, TrialBook, put_links_back},
+};
 use super::{program::run, vault::Vault};
 use crate::{
     clock,
-    host::{CheckSeen, DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, TrialSeen, Unit, Way, firewall},
+    host::{CheckSeen, DeviceSeen, HostError, Links, LinksView, PREFIX, Reason, TrialSeen, Unit, Way, WifiFile},
 };
 
 /// How long networkd may take to take a word.
@@ -45,6 +49,7 @@ const UNDER_WAY: [&str; 3] = [files::UNHEARD, "initialized", "configuring"];
 pub struct Networkd {
     places: Places,
     keys: Keys,
+    radios: Radios,
     book: TrialBook,
     /// One at a time speaks to networkd.
     turn: Mutex<()>,
@@ -71,6 +76,7 @@ impl Networkd {
         let links = Self {
             places,
             keys: Keys::new(vault),
+            radios: Radios::default(),
             book,
             turn: Mutex::default(),
             hint,
@@ -202,6 +208,8 @@ impl Links for Networkd {
             trial.checks.clone_from(&self.checks.lock().unwrap_or_else(PoisonError::into_inner));
         }
         (view.secrets, view.keys) = self.keys.seen().await?;
+        view.wifi = self.radios.seen().await?;
+        view.no_wifi = self.radios.missing();
         let settling = self.told().elapsed() < SETTLES;
         for device in &mut view.devices {
             let works = device.setup.as_deref().is_some_and(|it| UNDER_WAY.contains(&it));
@@ -251,15 +259,15 @@ impl Links for Networkd {
         Ok(())
     }
 
-    async fn write_units(&self, subject: &str, units: &[Unit]) -> Result<(), HostError> {
+    async fn write_units(&self, subject: &str, units: &[Unit], digest: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         let (places, book, subject, units) =
             (self.places.clone(), self.book.clone(), subject.to_owned(), units.to_vec());
+        let digest = digest.to_owned();
         let goes = units.is_empty().then(|| subject.clone());
         let made = blocking(move || {
             // What is put back right now must not be written over.
             let _lock = book.lock()?;
-            let digest = firewall::digest(&units.iter().map(|it| it.text.as_str()).collect::<String>());
             book.allows(&subject, &digest, &clock::uptime())?;
             let made = places.makes(&subject);
             places.write(&subject, &units)?;
@@ -275,6 +283,44 @@ impl Links for Networkd {
 
     async fn write_key(&self, subject: &str, from: &KeyFrom) -> Result<(), HostError> {
         self.keys.write(subject, from).await
+    }
+
+    async fn check_password(&self, from: &KeyFrom, security: Security) -> Result<(), HostError> {
+        self.keys.password(from, security).await.map(drop)
+    }
+
+    async fn write_wifi(&self, subject: &str, file: &WifiFile, digest: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let text = self.keys.fill(file).await?;
+        let (book, radios, digest) = (self.book.clone(), self.radios.clone(), digest.to_owned());
+        let (subject, device, made) = (subject.to_owned(), file.device.clone(), file.digest.clone());
+        blocking(move || {
+            // What is put back right now must not be written over.
+            let _lock = book.lock()?;
+            book.allows(&subject, &digest, &clock::uptime())?;
+            book.touch(&device)?;
+            radios.write(&subject, &device, &text, &made)
+        })
+        .await
+    }
+
+    async fn serve_wifi(&self, device: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let done = self.radios.serve(device).await;
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        done
+    }
+
+    async fn remove_wifi(&self, subject: &str, device: &str, digest: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let (book, name, digest, of) = (self.book.clone(), subject.to_owned(), digest.to_owned(), device.to_owned());
+        blocking(move || {
+            let _lock = book.lock()?;
+            book.allows(&name, &digest, &clock::uptime())?;
+            book.touch(&of)
+        })
+        .await?;
+        self.radios.remove(subject, device).await
     }
 
     async fn load(&self, subject: &str, digest: &str) -> Result<(), HostError> {

@@ -67,7 +67,8 @@ fn is_for(text: &str, device: &DeviceSeen) -> bool {
         & every("Path", device.path.as_deref())
         & every("Kind", device.kind.as_deref());
     let kind = device.kind.as_deref().filter(|it| ["wireguard", "bridge", "bond", "vlan"].contains(it));
-    known & every("Type", Some(kind.unwrap_or("ether"))) & asks
+    let plain = if device.wireless { "wlan" } else { "ether" };
+    known & every("Type", Some(kind.unwrap_or(plain))) & asks
 }
 
 /// Returns true if a file names one link, not a class of them.

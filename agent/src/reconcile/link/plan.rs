@@ -13,9 +13,10 @@ use super::{
     render::units,
     state,
     step::{Act, LinkStep},
+    wifi::Radio,
 };
 use crate::{
-    host::{DeviceSeen, LinksView, UnitSeen, firewall},
+    host::{DeviceSeen, LinksView, UnitSeen, WifiSeen, firewall},
     reconcile::{Plan, Waiting},
 };
 
@@ -65,7 +66,8 @@ pub(super) fn plan(desired: &Desired<Link>, view: &LinksView) -> Plan<LinkStep> 
 
 /// Returns the names of the manifests that have files here.
 pub(super) fn owners(view: &LinksView) -> BTreeSet<&str> {
-    view.units.iter().filter_map(|unit| unit.subject.as_deref()).collect()
+    let files = view.wifi.iter().filter_map(|it| it.subject.as_deref());
+    view.units.iter().filter_map(|unit| unit.subject.as_deref()).chain(files).collect()
 }
 
 fn of<'a>(name: &str, view: &'a LinksView) -> Vec<&'a UnitSeen> {
@@ -74,8 +76,11 @@ fn of<'a>(name: &str, view: &'a LinksView) -> Vec<&'a UnitSeen> {
 
 fn remove(name: &str, view: &LinksView) -> Vec<Act> {
     let files = of(name, view);
-    let governed =
-        |it: &&DeviceSeen| it.unit.as_ref().is_some_and(|unit| files.iter().any(|file| file.path() == *unit));
+    let radios: Vec<_> = view.wifi.iter().filter(|it| it.subject.as_deref() == Some(name)).collect();
+    let governed = |it: &&DeviceSeen| {
+        it.unit.as_ref().is_some_and(|unit| files.iter().any(|file| file.path() == *unit))
+            || radios.iter().any(|radio| radio.device == it.name)
+    };
     let devices: Vec<_> = view.devices.iter().filter(governed).collect();
     let digest = firewall::digest("");
     let mut acts = Vec::new();
@@ -89,7 +94,9 @@ fn remove(name: &str, view: &LinksView) -> Vec<Act> {
     if made && view.devices.iter().any(|it| it.name == name) {
         acts.push(Act::RemoveDevice { because: "no manifest asks for it" });
     }
-    acts.push(Act::RemoveFiles);
+    let ends = |it: &&WifiSeen| Act::RemoveWifi { device: it.device.clone(), digest: digest.clone() };
+    acts.extend(radios.iter().map(ends));
+    acts.push(Act::RemoveFiles { digest: digest.clone() });
     let devices = devices.iter().map(|it| it.name.clone()).filter(|it| !made || it != name).collect();
     acts.push(Act::Load { devices, digest });
     acts
@@ -132,6 +139,8 @@ impl Subject<'_> {
             return Err(self.wait("Ambiguous", message));
         }
         let key = self.key()?;
+        let radio = Radio::of(self.name, self.spec, &devices, self.view);
+        let mut radio = radio.map_err(|(reason, message)| self.wait(reason, message))?;
         let units = units(self.name, self.spec, self.able);
         let seen = of(self.name, self.view);
         let differs = |file: &str, text: &str| !seen.iter().any(|it| it.name == file && it.text == text);
@@ -139,11 +148,14 @@ impl Subject<'_> {
             units.iter().filter(|it| differs(&it.name, &it.text)).map(|it| it.name.clone()).collect();
         let stale = seen.iter().filter(|it| !units.iter().any(|unit| unit.name == it.name));
         names.extend(stale.map(|it| format!("without {}", it.name)));
-        let digest = firewall::digest(&units.iter().map(|it| it.text.as_str()).collect::<String>());
-        if names.is_empty() && key.is_none() {
+        let texts = units.iter().map(|it| it.text.as_str()).chain(radio.digest.as_deref());
+        let digest = firewall::digest(&texts.collect::<String>());
+        if names.is_empty() && key.is_none() && !radio.changes() {
+            self.acts.extend(radio.serve.take());
             return self.keep(&devices, digest);
         }
         self.is_not_refused(&digest)?;
+        self.acts.extend(radio.check());
         let affected = self.affected(&devices);
         if let Some(device) = affected.iter().find(|it| self.view.reached_by.contains(**it)) {
             let tried = self.view.trial.as_ref().and_then(|trial| trial.tried.get(self.name));
@@ -156,10 +168,12 @@ impl Subject<'_> {
             self.acts.push(Act::RemoveDevice { because: "it is to be made otherwise" });
         }
         self.acts.extend(key);
-        if !names.is_empty() {
-            self.acts.push(Act::Write { units, names });
+        let rewritten = !names.is_empty();
+        if rewritten {
+            self.acts.push(Act::Write { units, names, digest: digest.clone() });
         }
-        let devices = devices.iter().map(|it| it.name.clone()).filter(|_| !remade).collect();
+        self.acts.extend(radio.acts(&digest));
+        let devices = devices.iter().map(|it| it.name.clone()).filter(|_| rewritten && !remade).collect();
         self.acts.push(Act::Load { devices, digest });
         Ok(())
     }
@@ -207,15 +221,19 @@ impl Subject<'_> {
 
     /// Returns the act that gives networkd the key, if it has not got it.
     fn key(&self) -> Result<Option<Act>, Waiting> {
-        let Some(from) = self.spec.wireguard.as_ref().map(|it| &it.private_key) else { return Ok(None) };
+        let Some(from) = self.spec.key() else { return Ok(None) };
         let Some(digest) = self.view.secrets.get(&from.secret).and_then(|keys| keys.get(&from.key)) else {
             let message = format!(
-                "There is no value `{key}` of a Secret `{secret}`; `wg genkey | piccolo secret set {secret} {key}` makes one",
+                "There is no value `{key}` of a Secret `{secret}`; `{source}piccolo secret set {secret} {key}` makes one",
                 secret = from.secret,
-                key = from.key
+                key = from.key,
+                source = if self.spec.wireguard.is_some() { "wg genkey | " } else { "" },
             );
             return Err(self.wait("SecretMissing", message));
         };
+        if self.spec.wireguard.is_none() {
+            return Ok(None);
+        }
         let has = self.view.keys.get(self.name) == Some(digest);
         Ok((!has).then(|| Act::WriteKey { from: from.clone() }))
     }

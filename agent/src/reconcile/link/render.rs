@@ -9,6 +9,10 @@ use piccolo_schema::{
 
 use crate::host::{KEYS, PREFIX, STAMP, Unit};
 
+/// The metric of ways over a port without a wire, where none is asked for: higher than that of one with a wire, which networkd
+/// gives 1024.
+const WIFI_METRIC: u32 = 2048;
+
 /// Links that have the hardware address of the one that they stand on, so that an address alone does not mean them.
 pub(super) const COPIES: &[&str] = &["vlan", "bridge", "bond", "macvlan", "ipvlan"];
 
@@ -22,10 +26,10 @@ pub fn units(name: &str, spec: &LinkSpec, all: &BTreeMap<&str, &LinkSpec>) -> Ve
 }
 
 /// A file that is being written.
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl Text {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         Self(format!(
             "# Kept by Piccolo for the Link manifest {name}; what a hand changes here is undone\n{STAMP}{name}\n"
         ))
@@ -37,7 +41,7 @@ impl Text {
 
     /// The schema lets none of these characters in; should one ever come, it still can't begin a line or stand for
     /// something else.
-    fn line(&mut self, key: &str, value: impl Display) {
+    pub(super) fn line(&mut self, key: &str, value: impl Display) {
         let value: String = value.to_string().chars().filter(|it| !it.is_control() && *it != '%').collect();
         self.0.push_str(&format!("{key}={value}\n"));
     }
@@ -112,11 +116,22 @@ fn network(name: &str, spec: &LinkSpec, all: &BTreeMap<&str, &LinkSpec>) -> Stri
     if spec.bridge.is_some() || spec.dummy {
         text.line("ConfigureWithoutCarrier", true);
     }
+    let metric = spec.wifi.as_ref().map(|_| WIFI_METRIC);
+    if metric.is_some() {
+        // From one access point to the next there is none for a moment.
+        text.line("IgnoreCarrierLoss", "3s");
+    }
     for route in &spec.routes {
         text.section("Route");
         text.line("Destination", &route.to);
         text.lines("Gateway", route.via);
-        text.lines("Metric", route.metric);
+        text.lines("Metric", route.metric.or(metric));
+    }
+    if let Some(metric) = metric {
+        for section in ["DHCPv4", "IPv6AcceptRA"] {
+            text.section(section);
+            text.line("RouteMetric", metric);
+        }
     }
     text.0
 }

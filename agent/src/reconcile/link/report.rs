@@ -59,6 +59,11 @@ fn stands(link: &Link, view: &LinksView) -> Report {
 fn says(link: &Link, device: &DeviceSeen, many: usize) -> (bool, &'static str, String) {
     let (spec, name) = (&link.spec, &device.name);
     let needs_no_other = spec.bridge.is_some() || spec.dummy;
+    if let Some(wifi) = spec.wifi.as_ref().filter(|_| !device.carrier) {
+        let ssid = wifi.ssid.escape_debug();
+        let message = format!("{name} has not joined `{ssid}`: it is out of reach, or the password is another one");
+        return (false, "NotJoined", message);
+    }
     if !device.carrier && !needs_no_other {
         return (false, "NoCarrier", format!("{name} is set up, but there is nothing at its other end"));
     }

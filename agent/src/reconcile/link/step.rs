@@ -1,10 +1,10 @@
 use std::fmt::{self, Display};
 
-use piccolo_schema::link::KeyFrom;
+use piccolo_schema::link::{KeyFrom, Security};
 use serde::Serialize;
 
 use crate::{
-    host::Unit,
+    host::{Unit, WifiFile},
     reconcile::{Disruption, Step},
 };
 
@@ -31,6 +31,13 @@ pub enum Act {
         /// The digest of what is tried.
         digest: String,
     },
+    /// Looks whether a password is one, before anything is changed for it.
+    CheckPassword {
+        /// Where it comes from.
+        from: KeyFrom,
+        /// What it is for.
+        security: Security,
+    },
     /// Gives networkd the private key.
     WriteKey {
         /// Where it comes from.
@@ -48,9 +55,36 @@ pub enum Act {
         units: Vec<Unit>,
         /// The names of those that differ.
         names: Vec<String>,
+        /// The digest of the change.
+        digest: String,
+    },
+    /// Writes the file by which wpa_supplicant joins a network.
+    WriteWifi {
+        /// The file, without its password. Too long to be written out.
+        #[serde(skip)]
+        file: WifiFile,
+        /// The link.
+        device: String,
+        /// The digest of the change.
+        digest: String,
+    },
+    /// Has wpa_supplicant run with it.
+    ServeWifi {
+        /// The link.
+        device: String,
+    },
+    /// Ends wpa_supplicant on a link, and removes its file.
+    RemoveWifi {
+        /// The link.
+        device: String,
+        /// The digest of the change.
+        digest: String,
     },
     /// Removes the files.
-    RemoveFiles,
+    RemoveFiles {
+        /// The digest of the change.
+        digest: String,
+    },
     /// Has networkd read its files.
     Load {
         /// The links that are set up anew by it.
@@ -75,7 +109,9 @@ impl Step for LinkStep {
     fn disruption(&self) -> Disruption {
         match &self.act {
             Act::Load { devices, .. } if !devices.is_empty() => Disruption::Restarts(devices.join(", ")),
-            Act::Reconfigure { device, .. } => Disruption::Restarts(device.clone()),
+            Act::Reconfigure { device, .. } | Act::ServeWifi { device } | Act::RemoveWifi { device, .. } => {
+                Disruption::Restarts(device.clone())
+            }
             Act::RemoveDevice { .. } => Disruption::Restarts(self.subject.clone()),
             _ => Disruption::None,
         }
@@ -100,7 +136,13 @@ impl Display for LinkStep {
             Act::WriteKey { from } => write!(f, "give link {name} its key ({}/{})", from.secret, from.key),
             Act::RemoveDevice { because } => write!(f, "remove device {name} ({because})"),
             Act::Write { names, .. } => write!(f, "write link {name} ({})", names.join(", ")),
-            Act::RemoveFiles => write!(f, "remove link {name} (no manifest asks for it)"),
+            Act::CheckPassword { from, .. } => {
+                write!(f, "look at the password of link {name} ({}/{})", from.secret, from.key)
+            }
+            Act::WriteWifi { device, .. } => write!(f, "write what wpa_supplicant does on {device} for link {name}"),
+            Act::ServeWifi { device } => write!(f, "have wpa_supplicant run on {device} for link {name}"),
+            Act::RemoveWifi { device, .. } => write!(f, "end wpa_supplicant on {device} of link {name}"),
+            Act::RemoveFiles { .. } => write!(f, "remove link {name} (no manifest asks for it)"),
             Act::Load { .. } => write!(f, "load link {name}"),
             Act::Reconfigure { device, because } => write!(f, "set up {device} of link {name} anew ({because})"),
         }

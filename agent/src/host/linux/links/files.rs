@@ -22,7 +22,7 @@ const READ: [&str; 5] = [
 /// Where networkd says how far it is.
 const STATE: &str = "/run/systemd/netif";
 /// Where we remember what networkd was told to read. It goes with the start of the machine, as what networkd knows does.
-const LOADED: &str = "/run/piccolo-links";
+pub(super) const LOADED: &str = "/run/piccolo-links";
 /// The word for a link that networkd has not got to.
 pub(super) const UNHEARD: &str = "pending";
 /// The largest file that is looked at.
@@ -149,6 +149,8 @@ impl Places {
         };
         let seen = &mut device.seen;
         seen.path = told("ID_PATH");
+        seen.wireless =
+            ["phy80211", "wireless"].iter().any(|it| Path::new(&format!("/sys/class/net/{}/{it}", seen.name)).exists());
         let driver = fs::read_link(format!("/sys/class/net/{}/device/driver", seen.name)).ok();
         let driver = driver.and_then(|it| Some(it.file_name()?.to_str()?.to_owned()));
         seen.driver = told("ID_NET_DRIVER").or(driver).or_else(|| seen.kind.clone());

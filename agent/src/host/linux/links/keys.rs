@@ -4,22 +4,31 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder},
     io,
+    num::NonZeroU32,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
 };
 
-use piccolo_schema::link::KeyFrom;
+use piccolo_schema::link::{KeyFrom, Security};
+use ring::pbkdf2;
+use zeroize::Zeroizing;
 
 use super::{
     blocking,
     files::{names, put, read, unwritable},
 };
-use crate::host::{Digests, HostError, KEYS, Reason, linux::vault::Vault};
+use crate::{
+    host::{Digests, HostError, KEY, KEYS, PASSWORD, Reason, WifiFile, linux::vault::Vault},
+    secrets::Plain,
+};
 
 /// The user that networkd runs as.
 const READER: &str = "systemd-network";
 /// Who may read a key: root, and the group of networkd.
 const MODE: u32 = 0o640;
+/// How long a key of WPA2 is, and how often it is turned over, as IEEE 802.11 has it.
+const KEY_BYTES: usize = 32;
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(4095);
 
 /// The keys of links.
 pub(super) struct Keys {
@@ -71,6 +80,53 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// Returns a password of a network. What is wrong with one is not told: that would repeat a part of it.
+    pub(super) async fn password(&self, from: &KeyFrom, security: Security) -> Result<Plain, HostError> {
+        let (secret, key) = (&from.secret, &from.key);
+        let value = self.vault.value(secret, key).await?;
+        let value = value.ok_or_else(|| HostError::new(Reason::Gone, "The password of the link is gone again"))?;
+        let value = match value.expose().strip_suffix(b"\n") {
+            Some(line) => Plain::new(line.to_vec()),
+            None => value,
+        };
+        if security.takes(value.expose()) {
+            return Ok(value);
+        }
+        let keys = if security == Security::Wpa2 { ", or is a key of 64 hexadecimal digits" } else { "" };
+        let message = format!(
+            "The value `{key}` of Secret `{secret}` is no password of a network with `{}`: such a one has 8 to 63 letters, \
+             digits and signs of ASCII{keys}; `piccolo secret set {secret} {key}` sets it anew",
+            security.as_str()
+        );
+        Err(HostError::new(Reason::Refused, message))
+    }
+
+    /// Returns the text of a file of wpa_supplicant with its password.
+    pub(super) async fn fill(&self, file: &WifiFile) -> Result<Zeroizing<String>, HostError> {
+        let Some(from) = &file.psk else { return Ok(Zeroizing::new(file.text.clone())) };
+        let password = self.password(from, file.security).await?;
+        let (text, ssid) = (file.text.clone(), file.ssid.clone());
+        blocking(move || Ok(filled(&text, &ssid, password.expose()))).await
+    }
+}
+
+/// Puts the password of a network into the text of a [`WifiFile`], as digits alone.
+pub fn filled(text: &str, ssid: &str, password: &[u8]) -> Zeroizing<String> {
+    let hex = |bytes: &[u8]| Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let text = Zeroizing::new(text.replacen(PASSWORD, &hex(password), 1));
+    if !text.contains(KEY) {
+        return text;
+    }
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    match std::str::from_utf8(password) {
+        // It is one already.
+        Ok(digits) if digits.len() == 2 * KEY_BYTES => return Zeroizing::new(text.replacen(KEY, digits, 1)),
+        _ => pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA1, ROUNDS, ssid.as_bytes(), password, &mut *key),
+    }
+    Zeroizing::new(text.replacen(KEY, &hex(&*key), 1))
+}
+
 /// Returns the number of networkd's group.
 fn group() -> Result<u32, HostError> {
     let unreadable = |error: io::Error| HostError::new(Reason::Failed, format!("`/etc/group` can't be read ({error})"));
@@ -82,4 +138,27 @@ fn group() -> Result<u32, HostError> {
     number.ok_or_else(|| {
         HostError::new(Reason::Refused, format!("There is no group `{READER}`, so networkd is not here"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first is a vector of IEEE 802.11 (H.4.3); the others have characters that a file could trip over.
+    #[test]
+    fn a_password_goes_into_its_file_as_digits_alone() {
+        let text = format!("psk={KEY}\nsae_password={PASSWORD}\n");
+        assert_eq!(
+            *filled(&text, "IEEE", b"password"),
+            "psk=f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e\nsae_password=70617373776f7264\n"
+        );
+        for odd in ["\"quoted\" # and \\", "a}\u{20}network={", KEY, "<password>"] {
+            let filled = filled(&text, "a\"\n#", odd.as_bytes());
+            let values: Vec<_> = filled.lines().filter_map(|it| Some(it.split_once('=')?.1.to_owned())).collect();
+            assert_eq!(filled.lines().count(), 2, "{odd}");
+            assert!(values.iter().all(|it| it.bytes().all(|byte| byte.is_ascii_hexdigit())), "{odd}");
+        }
+        let key = "0F".repeat(32);
+        assert_eq!(*filled(&format!("psk={KEY}\n"), "IEEE", key.as_bytes()), format!("psk={key}\n"));
+    }
 }

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod tests;
+mod timer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +22,11 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+pub use self::timer::put_links_back;
+pub(super) use self::timer::{arm, disarm};
 use super::{
-    super::program::run,
     files::{Places, gone, names, put, read, unwritable},
+    wifi::{Kept, Radios},
 };
 use crate::{
     clock::{self, Uptime},
@@ -33,12 +36,8 @@ use crate::{
 
 /// How long a change may stay that nobody confirms.
 const TIME: Duration = Duration::from_secs(90);
-/// How long systemd may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How the names of changes of links begin.
 const CHANGE: &str = "net-";
-/// The name of the timer.
-const TIMER: &str = "piccolo-net-try";
 
 /// Where trials are kept.
 #[derive(Clone, Debug)]
@@ -46,6 +45,8 @@ pub struct TrialBook {
     root: PathBuf,
     /// The directory of our files of networkd.
     units: PathBuf,
+    /// Our files of wpa_supplicant.
+    radios: Radios,
 }
 
 /// A change that is on trial from now on.
@@ -64,6 +65,8 @@ pub struct Restored {
     pub files: Vec<String>,
     /// The links that were made, or were to be made otherwise: networkd does not change one that is there.
     pub devices: Vec<String>,
+    /// The ports whose network may be another one.
+    pub radios: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +78,12 @@ struct Trial {
     until: String,
     tried: BTreeMap<String, String>,
     units: Vec<Unit>,
+    /// Our files of wpa_supplicant. The file of a trial is root's alone, as they are, and goes with it.
+    #[serde(default)]
+    wifi: Vec<Kept>,
+    /// The ports of which such a file was changed since.
+    #[serde(default)]
+    radios: BTreeSet<String>,
     /// What worked before.
     #[serde(default)]
     before: BTreeSet<String>,
@@ -85,13 +94,13 @@ struct Trial {
 
 impl TrialBook {
     /// Returns the book in this directory, for the files in that one.
-    pub fn new(root: PathBuf, units: PathBuf) -> Self {
-        Self { root, units }
+    pub fn new(root: PathBuf, units: PathBuf, radios: Radios) -> Self {
+        Self { root, units, radios }
     }
 
     /// Returns the book of the machine whose state is in this directory.
     pub fn of(state_dir: &Path) -> Self {
-        Self::new(state_dir.join("net-try"), Places::default().ours())
+        Self::new(state_dir.join("net-try"), Places::default().ours(), Radios::default())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -133,6 +142,8 @@ impl TrialBook {
                 until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
                 tried: BTreeMap::new(),
                 units: self.ours()?,
+                wifi: self.radios.kept()?,
+                radios: BTreeSet::new(),
                 before: before.clone(),
                 failed: None,
             },
@@ -159,6 +170,15 @@ impl TrialBook {
             return Err(HostError::new(Reason::Refused, message));
         }
         Ok(())
+    }
+
+    /// Writes down that the file of wpa_supplicant for a port is about to change, if a trial runs: it is put back with it.
+    pub(super) fn touch(&self, device: &str) -> Result<(), HostError> {
+        let Some(mut trial) = self.trial()? else { return Ok(()) };
+        if !trial.radios.insert(device.to_owned()) {
+            return Ok(());
+        }
+        self.save("trial.json", &trial)
     }
 
     /// Ends the trial, and what was tried stays: of this name, or of any if none is given.
@@ -260,6 +280,8 @@ impl TrialBook {
         if let Ok(home) = File::open(&self.units) {
             home.sync_all().map_err(|error| unwritable(&self.units, &error))?;
         }
+        restored.files.extend(self.radios.put_back(&trial.wifi, &trial.radios)?);
+        restored.radios = trial.radios;
         Ok(Some(restored))
     }
 
@@ -331,41 +353,4 @@ fn left(trial: &Trial, now: &Uptime) -> Duration {
         return Duration::ZERO;
     }
     now.since(&trial.begun).map_or(Duration::ZERO, |passed| TIME.saturating_sub(passed))
-}
-
-/// Has systemd, not the daemon, put the change back after this time. Fails where its timer stands already.
-pub(super) async fn arm(left: Duration, root: &Path) -> Result<(), HostError> {
-    let program = std::env::current_exe()
-        .map_err(|error| HostError::new(Reason::Failed, format!("can't tell where this program is ({error})")))?;
-    let after = format!("--on-active={}s", left.as_secs() + 1);
-    let unit = format!("--unit={TIMER}");
-    let state = root.parent().unwrap_or(root).display().to_string();
-    let program = program.display().to_string();
-    let words =
-        ["--quiet", "--collect", &unit, &after, "--timer-property=AccuracySec=1s", &program, "net-restore", &state];
-    run("systemd-run", words, PATIENCE).await.map(drop)
-}
-
-/// Takes the timer back. Where there is none it does nothing.
-pub(super) async fn disarm() {
-    drop(run("systemctl", ["stop", &format!("{TIMER}.timer")], PATIENCE).await);
-}
-
-/// Puts back what nobody confirmed, and has networkd take it. A link that was made otherwise goes, so that networkd makes
-/// it anew. Needs no daemon.
-///
-/// # Errors
-/// When a file can't be written, or networkd does not answer: then it is to be repeated.
-pub async fn put_links_back(book: &TrialBook, now: &Uptime, tell: bool) -> Result<Option<Restored>, HostError> {
-    let (lent, moment) = (book.clone(), now.clone());
-    let Some(restored) = super::blocking(move || lent.restore(&moment)).await? else { return Ok(None) };
-    if tell {
-        for device in &restored.devices {
-            super::kernel::remove(device).await?;
-        }
-        run("networkctl", ["reload"], PATIENCE).await?;
-    }
-    let lent = book.clone();
-    super::blocking(move || lent.finish(&clock::uptime())).await?;
-    Ok(Some(restored))
 }

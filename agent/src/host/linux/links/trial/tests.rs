@@ -27,7 +27,7 @@ impl House {
         let dir = TempDir::new().unwrap();
         let units = dir.path().join("network");
         fs::create_dir(&units).unwrap();
-        let book = TrialBook::new(dir.path().join("net-try"), units);
+        let book = TrialBook::new(dir.path().join("net-try"), units, Radios::within(dir.path(), Path::new("true")));
         Self { dir, book }
     }
 

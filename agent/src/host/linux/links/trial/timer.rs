@@ -1,0 +1,60 @@
+//! Who puts a change back: a timer of systemd, and what it runs.
+
+use std::{path::Path, time::Duration};
+
+use super::{Restored, TrialBook};
+use crate::{
+    clock::{self, Uptime},
+    host::{
+        HostError, Reason,
+        linux::{
+            links::{blocking, kernel},
+            program::run,
+        },
+    },
+};
+
+/// How long systemd may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The name of the timer.
+const TIMER: &str = "piccolo-net-try";
+
+/// Has systemd, not the daemon, put the change back after this time. Fails where its timer stands already.
+pub(in super::super) async fn arm(left: Duration, root: &Path) -> Result<(), HostError> {
+    let program = std::env::current_exe()
+        .map_err(|error| HostError::new(Reason::Failed, format!("can't tell where this program is ({error})")))?;
+    let after = format!("--on-active={}s", left.as_secs() + 1);
+    let unit = format!("--unit={TIMER}");
+    let state = root.parent().unwrap_or(root).display().to_string();
+    let program = program.display().to_string();
+    let words =
+        ["--quiet", "--collect", &unit, &after, "--timer-property=AccuracySec=1s", &program, "net-restore", &state];
+    run("systemd-run", words, PATIENCE).await.map(drop)
+}
+
+/// Takes the timer back. Where there is none it does nothing.
+pub(in super::super) async fn disarm() {
+    drop(run("systemctl", ["stop", &format!("{TIMER}.timer")], PATIENCE).await);
+}
+
+/// Puts back what nobody confirmed, and has networkd take it. A link that was made otherwise goes, so that networkd makes
+/// it anew. Needs no daemon.
+///
+/// # Errors
+/// When a file can't be written, or networkd does not answer: then it is to be repeated.
+pub async fn put_links_back(book: &TrialBook, now: &Uptime, tell: bool) -> Result<Option<Restored>, HostError> {
+    let (lent, moment) = (book.clone(), now.clone());
+    let Some(restored) = blocking(move || lent.restore(&moment)).await? else { return Ok(None) };
+    if tell {
+        for device in &restored.devices {
+            kernel::remove(device).await?;
+        }
+        run("networkctl", ["reload"], PATIENCE).await?;
+    }
+    for device in &restored.radios {
+        book.radios.take(device, tell).await?;
+    }
+    let lent = book.clone();
+    blocking(move || lent.finish(&clock::uptime())).await?;
+    Ok(Some(restored))
+}
