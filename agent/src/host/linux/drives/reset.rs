@@ -51,7 +51,9 @@ impl Hands {
             ResetWork::Mark(order) => blocking(move || Mark::on(Path::new(ESP)).write(&order)).await?,
             ResetWork::Clear => blocking(|| Mark::on(Path::new(ESP)).clear()).await?,
             ResetWork::Restart => {
-                run("systemctl", ["--no-block", "reboot"], LOOK).await?;
+                // This very process ends with the machine, and has to answer before.
+                let words = ["--quiet", "--collect", "--on-active=5s", "--timer-property=AccuracySec=100ms"];
+                run("systemd-run", words.into_iter().chain(["systemctl", "reboot"]), LOOK).await?;
                 return Ok(Answer::Reset(Box::default()));
             }
         }
