@@ -33,8 +33,8 @@ pub use self::{
     disks::{
         Alone, Bound, DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HalfOrder,
         Identity, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, Making, Marker, Mirrored, Mount,
-        MountSeen, NewKey, Opened, OpenedBy, PairSeen, Partition, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
-        Unlocked, bound, human, label as disk_label, mapped, mapped_name,
+        MountSeen, NewKey, Opened, OpenedBy, PairSeen, Partition, RebuildOrder, ScrubSeen, Shut, Signature, Standing,
+        Ticket, Unlocked, bound, human, label as disk_label, mapped, mapped_name,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

@@ -228,12 +228,16 @@ fn document(standing: &Standing) -> Value {
     let mut document = json!(standing);
     document["apiVersion"] = json!(API_VERSION);
     document["kind"] = json!("Trust");
-    document["conditions"] = json!([{
+    let level = json!({
         "type": "TrustLevel",
         "status": if standing.is_well() { "True" } else { "False" },
         "reason": standing.level.reason(),
         "message": standing.message,
-    }]);
+    });
+    let changed = standing
+        .start()
+        .map(|message| json!({ "type": "StartChanged", "status": "True", "reason": "KeysShut", "message": message }));
+    document["conditions"] = json!([Some(level), changed].into_iter().flatten().collect::<Vec<_>>());
     document
 }
 

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use crate::{
     clock,
     host::{
         Above,
-        linux::{Chip, Enrolment, Keyring, Logs, Slots, Vault},
+        linux::{Changes, Chip, Enrolment, Keyring, Logs, Slots, Starts, Vault},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
@@ -39,7 +39,18 @@ pub(super) struct Keys {
     memory: PathBuf,
     store: Arc<Writer>,
     /// How often keys of disks were changed here.
-    changes: Arc<AtomicU64>,
+    changes: Arc<Changes>,
+    /// True while it is told that the start is another one than keys are bound to.
+    is_shut: AtomicBool,
+}
+
+/// What was measured, for those who look after disks.
+struct Measurements(Arc<Keeper<Chip>>);
+
+impl Starts for Measurements {
+    fn changed(&self, pcrs: Pcrs) -> BoxFuture<'_, Option<String>> {
+        Box::pin(self.0.changed(pcrs))
+    }
 }
 
 /// Finds the chip and the keys of this machine.
@@ -52,7 +63,14 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
     let logs = Logs { firmware: options.event_log.clone(), system: options.system_log.clone() };
     let chip = Chip::new(options.tcti.as_deref()).with_logs(logs);
     let keeper = Arc::new(Keeper::new(chip.clone(), keys, lock));
-    Keys { keeper, chip, memory: options.secrets_dir.clone(), store: Arc::clone(store), changes: Arc::default() }
+    Keys {
+        keeper,
+        chip,
+        memory: options.secrets_dir.clone(),
+        store: Arc::clone(store),
+        changes: Arc::default(),
+        is_shut: AtomicBool::default(),
+    }
 }
 
 impl Keys {
@@ -77,7 +95,8 @@ impl Keys {
 
     /// Returns what encrypted disks are opened with.
     pub(super) fn keyring(&self, vault: Vault) -> Keyring {
-        Keyring::new(self.chip.clone(), vault).counting(Arc::clone(&self.changes))
+        let starts = Arc::new(Measurements(Arc::clone(&self.keeper)));
+        Keyring::new(self.chip.clone(), vault).counting(Arc::clone(&self.changes)).asking(starts)
     }
 
     /// Says what the keys rest on.
@@ -87,8 +106,18 @@ impl Keys {
         self.store.health("trust", standing.is_well(), format!("{word}: {}", standing.message));
     }
 
+    /// Says whether the start is another one than keys are bound to, where it is or was.
+    async fn tell_start(&self) {
+        let told = self.keeper.look().await.start();
+        if self.is_shut.swap(told.is_some(), Ordering::SeqCst) || told.is_some() {
+            let is_well = told.is_none();
+            self.store.health("start", is_well, told.unwrap_or_else(|| "keys open as the machine started".to_owned()));
+        }
+    }
+
     /// Looks what changed since the last good start, writes it down, and keeps this one if it was good.
     pub(super) async fn remember(&self) {
+        self.tell_start().await;
         let why = match self.keeper.remember(clock::now_text()).await {
             Ok(why) => why,
             Err(error) => return self.store.event(Event::new("StartNotKept", error.to_string()).warning()),
@@ -111,7 +140,7 @@ impl Keys {
 
     /// Writes down that the slots of a disk are others now.
     fn changed(&self, disk: &Path, what: &str) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.changes.count();
         self.store.event(Event::new("DiskKeysChanged", format!("{}: {what}", disk.display())));
     }
 
@@ -124,6 +153,7 @@ impl Keys {
         let (keeper, handle) = (Arc::clone(&self.keeper), Handle::current());
         let moved = spawn_blocking(move || handle.block_on(work(keeper))).await;
         self.tell();
+        self.tell_start().await;
         let standing = moved.map_err(|_| "the daemon ends".to_owned())?.map_err(|error| error.to_string())?;
         self.store.event(event);
         Ok(standing)
@@ -171,6 +201,10 @@ impl Trust for Keys {
                     &wish.disk,
                     &format!("the TPM opens slot {new} as it started this time, and slot {old} no more"),
                 );
+            }
+            // Whoever binds a disk to this start means it, unless keys of the machine don't open in it.
+            if self.keeper.standing().is_well() {
+                self.keeper.keep(clock::now_text()).await.map_err(|error| error.to_string())?;
             }
             Ok(moved)
         })

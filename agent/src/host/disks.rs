@@ -19,7 +19,7 @@ use super::HostError;
 
 pub use ground::{Ground, Grounds, Places as GroundPlaces};
 pub use luks::{
-    Bound, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Unlocked, bound, mapped,
+    Bound, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Shut, Unlocked, bound, mapped,
     mapped_name,
 };
 pub use mount::{Mount, MountSeen};
@@ -84,6 +84,9 @@ pub struct DisksView {
     /// Encrypted disks that nothing opened, sorted by subject.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locked: Vec<Locked>,
+    /// Encrypted disks that the TPM does not open as it started this time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shut: Vec<Shut>,
     /// Whose signatures over the kernel's image come with this system, by the name of that key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,

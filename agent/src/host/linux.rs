@@ -63,7 +63,7 @@ pub use self::{
     book::Book,
     calling::{addresses, hostname, reload_screens},
     docker::{BadAddress, Docker},
-    drives::{Drives, Footing, Keyring, Outside, ResetWork, answer_for_disks, nonce},
+    drives::{Changes, Drives, Footing, Keyring, Outside, ResetWork, Starts, answer_for_disks, nonce},
     ending::goes_down,
     ground::{clock as clock_is_right, links},
     images::{Declared, DeclaredImage},

@@ -78,6 +78,9 @@ impl<T: Tpm> Keeper<T> {
     pub async fn look(&self) -> Standing {
         let mut standing = self.standing();
         if self.tpm.is_there() {
+            if !self.troubles().is_empty() {
+                standing.changed = self.changed(standing.pcrs).await;
+            }
             match self.tpm.look().await {
                 Ok(seen) => {
                     let makers = self.lock.with_file_name(MAKERS);

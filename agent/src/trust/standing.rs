@@ -81,6 +81,9 @@ pub struct Standing {
     pub maker: Option<Vouched>,
     /// Why it does not, where there is one.
     pub trouble: Option<String>,
+    /// What is different in how the machine started, where keys that are bound to that do not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
 }
 
 impl Level {
@@ -98,7 +101,17 @@ impl Standing {
     /// Sums up how the keys stand. `there` says whether this machine has a TPM.
     pub fn new(keys: Vec<KeyStanding>, there: bool) -> Self {
         let (level, message) = sum_up(&keys, there);
-        Self { level, message, keys, pcrs: Pcrs::NONE, recovery: Vec::new(), tpm: None, maker: None, trouble: None }
+        let (pcrs, recovery) = (Pcrs::NONE, Vec::new());
+        Self { level, message, keys, pcrs, recovery, tpm: None, maker: None, trouble: None, changed: None }
+    }
+
+    /// Says what a person can do about a start that is another one than keys are bound to.
+    pub fn start(&self) -> Option<String> {
+        let changed = self.changed.as_ref()?;
+        Some(format!(
+            "the machine started another way than its keys are bound to: {changed}; see `piccolo trust why`, and if it shall \
+             start so from now on, `piccolo trust reseal --recovery-file FILE`"
+        ))
     }
 
     /// Returns true if nothing is wrong; keys in files are not wrong.

@@ -61,6 +61,8 @@ pub struct Room {
     jammed: bool,
     /// Whose signatures come with the system on the earlier day, and today.
     signers: [Option<&'static str>; 2],
+    /// The secrets of disks have other values today.
+    renewed: bool,
     earlier: BTreeMap<&'static str, DiskSpec>,
 }
 
@@ -69,8 +71,9 @@ pub fn rooms() -> impl Strategy<Value = Room> {
     let jammed = prop::bool::weighted(0.2);
     let signer = || option::weighted(0.8, select(&["5e1f6a7b8c9d0e1f", "0a0a0a0a0a0a0a0a"]));
     let signers = (signer(), signer()).prop_map(|(before, now)| [before, now]);
-    (vec(disk(), 0..4), tickets, option::of(1..6u8), jammed, signers, wanted()).prop_map(
-        |(disks, tickets, breaks_at, jammed, signers, earlier)| Room {
+    (vec(disk(), 0..4), tickets, option::of(1..6u8), jammed, (signers, any::<bool>()), wanted()).prop_map(
+        |(disks, tickets, breaks_at, jammed, (signers, renewed), earlier)| Room {
+            renewed,
             disks,
             tickets,
             breaks_at,
@@ -256,6 +259,9 @@ impl Room {
         engine.lose_mounts();
         engine.jam_locks(self.jammed);
         engine.sign_images(self.signers[1]);
+        if self.renewed {
+            engine.change_passphrases();
+        }
         engine
     }
 

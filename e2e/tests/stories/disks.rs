@@ -53,7 +53,7 @@ impl Shelf {
     }
 
     /// Returns the manifest of a disk that is mounted at its place.
-    fn manifest(&self, name: &str, more: &str) -> anyhow::Result<String> {
+    pub(super) fn manifest(&self, name: &str, more: &str) -> anyhow::Result<String> {
         let (serial, at) = (self.path(name)?, self.at(name)?);
         Ok(format!(
             "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"{name}\"\n\n[spec]\nselect = {{ serial = \"{}\" \
@@ -85,13 +85,13 @@ impl Drop for Shelf {
     }
 }
 
-fn run(program: &str, words: &[&str]) -> anyhow::Result<String> {
+pub(super) fn run(program: &str, words: &[&str]) -> anyhow::Result<String> {
     let Output { status, stdout, stderr } = Command::new(program).args(words).output().context(program.to_owned())?;
     ensure!(status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&stderr));
     Ok(String::from_utf8(stdout)?.trim().to_owned())
 }
 
-async fn reason(machine: &Machine, name: &str) -> String {
+pub(super) async fn reason(machine: &Machine, name: &str) -> String {
     let disk = machine.get(&format!("/apis/piccolo.os/v1alpha1/disks/{name}")).await.unwrap_or_default();
     disk["status"]["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
 }

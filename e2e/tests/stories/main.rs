@@ -10,6 +10,7 @@ mod bad_input;
 mod browser;
 mod builds;
 mod callers;
+mod changed_starts;
 mod compose;
 mod console;
 mod crashes;

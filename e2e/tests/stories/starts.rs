@@ -28,12 +28,12 @@ const STARTS: [&str; 6] = ["first", "command-line", "release", "firmware", "secu
 /// How far the start has come that is signed here.
 const PHASE: &str = "enter-initrd";
 
-fn log(name: &str) -> PathBuf {
+pub(super) fn log(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/tests/starts").join(format!("{name}.log"))
 }
 
 /// Starts the machine of this chip as it was once recorded.
-async fn start(chip: &mut Chip, name: &str) -> anyhow::Result<()> {
+pub(super) async fn start(chip: &mut Chip, name: &str) -> anyhow::Result<()> {
     chip.restart().await?;
     let story = Story::read(&fs::read(log(name))?, b"")?;
     let digests: Vec<String> = story.events.iter().map(|it| format!("{}:sha256={}", it.pcr, hex(&it.digest))).collect();

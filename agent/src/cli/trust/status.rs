@@ -24,6 +24,10 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         return Ok(());
     }
     screen.line(format!("{}: {}", text(&trust["level"]), text(&trust["message"])))?;
+    let all = trust["conditions"].as_array().into_iter().flatten();
+    for changed in all.filter(|it| it["type"] == "StartChanged") {
+        screen.line(format!("start: {}", text(&changed["message"])))?;
+    }
     let mut keys = Table::new(["key", "form", "file"]);
     for key in trust["keys"].as_array().into_iter().flatten() {
         keys.row([text(&key["name"]), text(&key["form"]), text(&key["path"])]);

@@ -49,6 +49,9 @@ pub struct KeySeen {
     /// The secret that the passphrase is of, where that is known: `name/key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// True if that secret holds another value by now, which does not open it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
     /// When somebody last typed the recovery key that opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proved: Option<jiff::Timestamp>,
@@ -100,6 +103,19 @@ pub struct Locked {
     pub uuid: String,
     /// Why, in a sentence without an end.
     pub why: String,
+}
+
+/// An encrypted disk that has a slot of ours for the TPM, which the TPM does not open as the machine started this time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Shut {
+    /// The UUID of the encrypted disk.
+    pub uuid: String,
+    /// What the TPM says, in a sentence without an end.
+    pub why: String,
+    /// What is different from the last good start, of that which the slot is bound to, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
 }
 
 /// What is done with the keys of an encrypted disk.

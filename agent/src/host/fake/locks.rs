@@ -49,6 +49,16 @@ impl FakeEngine {
         });
     }
 
+    /// Gives every secret of disks another value.
+    pub fn change_passphrases(&self) {
+        self.by_hand(|world| {
+            let disks = world.shelf.disks.values_mut();
+            let keys = disks.flat_map(|slot| &mut slot.seen.luks).flat_map(|it| &mut it.keys);
+            keys.filter(|it| it.by == OpenedBy::Passphrase).for_each(|it| it.outdated = true);
+            world.shelf.locks.locked.clear();
+        });
+    }
+
     /// Starts a system whose image this key signs, or nobody.
     pub fn sign_images(&self, signer: Option<&str>) {
         self.by_hand(|world| world.shelf.locks.signer = signer.map(str::to_owned));
@@ -118,7 +128,8 @@ impl World {
         let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
         let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
-        let opens = |it: &KeySeen| !jammed && matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Passphrase);
+        let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Passphrase);
+        let opens = |it: &KeySeen| !jammed && !it.outdated && is_own(it);
         let is_open = luks.keys.iter().any(opens);
         match &order.act {
             KeyAct::Open { .. } if luks.opened.is_some() => {}
@@ -133,7 +144,10 @@ impl World {
                 return Err(HostError::new(Reason::Undecryptable, why));
             }
             KeyAct::Add { .. } | KeyAct::Remove { .. } if !is_open => {
-                return Err(HostError::new(Reason::Undecryptable, "Nothing opens it"));
+                let why = "no key of this machine opens it".to_owned();
+                let locked = Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
+                self.shelf.locks.locked.insert(subject.to_owned(), locked);
+                return Err(HostError::new(Reason::Undecryptable, why));
             }
             KeyAct::Add { key, .. } => add(luks, key),
             KeyAct::Remove { slot, .. } => {
@@ -170,7 +184,8 @@ fn add(luks: &mut LuksSeen, key: &NewKey) {
             KeySeen { by: OpenedBy::Passphrase, secret: Some(it.to_string()), ..KeySeen::default() }
         }
     };
-    let is_there = |it: &KeySeen| (it.by, it.bound(), &it.secret) == (seen.by, seen.bound(), &seen.secret);
+    let is_there =
+        |it: &KeySeen| !it.outdated && (it.by, it.bound(), &it.secret) == (seen.by, seen.bound(), &seen.secret);
     if !luks.keys.iter().any(is_there) {
         let slot = (0..32).find(|slot| !luks.keys.iter().any(|it| it.slot == *slot)).unwrap_or_default();
         luks.keys.push(KeySeen { slot, ..seen });

@@ -14,6 +14,7 @@ mod locks;
 mod make;
 mod outside;
 mod place;
+mod proofs;
 mod reset;
 mod scrub;
 mod table;
@@ -36,13 +37,14 @@ use tokio::sync::Notify;
 use self::{
     hands::{Answer, Hands, Known, Request},
     locks::Refused,
+    proofs::Proofs,
 };
 use super::{program, volumes::blocking};
 use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, RebuildOrder, Ticket};
 
 pub use footing::Footing;
 pub use hands::nonce;
-pub use keyring::Keyring;
+pub use keyring::{Changes, Keyring, Starts};
 pub use outside::{Outside, answer_for_disks};
 pub use reset::ResetWork;
 
@@ -70,6 +72,8 @@ pub struct Drives {
     keyring: Option<Keyring>,
     /// Those that it did not open.
     locked: Mutex<BTreeMap<String, Refused>>,
+    /// Whether keys still are what headers tell of them.
+    proofs: Proofs,
 }
 
 impl Drives {
@@ -100,6 +104,7 @@ impl Drives {
             turns: AtomicU64::default(),
             keyring,
             locked: Mutex::default(),
+            proofs: Proofs::default(),
         })
     }
 
@@ -158,7 +163,9 @@ impl Disks for Drives {
         }
         let locked = self.still_locked(&view).await;
         let signer = self.keyring.as_ref().and_then(Keyring::signer);
-        Ok(DisksView { locked, signer, ..*view })
+        let mut view = DisksView { locked, signer, ..*view };
+        self.prove(&mut view).await;
+        Ok(view)
     }
 
     async fn changed(&self) {
@@ -166,6 +173,7 @@ impl Disks for Drives {
         loop {
             tokio::select! {
                 () = self.hint.notified() => return,
+                () = Keyring::changed_by_others(self.keyring.as_ref()) => return,
                 () = tokio::time::sleep(GLANCE) => {
                     if glance() != before {
                         return;

@@ -67,11 +67,16 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
     let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(Vec::new()) };
     let bound = by_the_chip(encryption, view)?;
     if let Some(key) = missing(encryption, bound.as_ref(), luks) {
+        if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
+            return Err(not_added(name, &key, &locked.why));
+        }
         let passphrase = named(luks).next().or_else(|| encryption.passphrase.clone());
         return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
     }
     let Some(key) = luks.keys.iter().find(|it| is_left(encryption, bound.as_ref(), it)) else { return Ok(Vec::new()) };
-    if encryption.recovery && !is_retrieved(luks) {
+    // Where a secret has another value since, there are as many ways in as before.
+    let proved = encryption.recovery && !key.outdated;
+    if proved && !is_retrieved(luks) {
         let message = format!(
             "Slot {} ({}) is asked for no more, and stays until the recovery key was proved: `piccolo disk recovery-key {name}`",
             key.slot,
@@ -80,7 +85,20 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
         return Err(("RecoveryKeyNotRetrieved", message));
     }
     let passphrase = encryption.passphrase.clone();
-    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved: encryption.recovery, passphrase })])
+    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
+}
+
+/// Says what a person can do where nothing of this machine opens a disk so that a key could be added.
+fn not_added(name: &str, key: &NewKey, why: &str) -> Refusal {
+    let (what, before) = match key {
+        NewKey::Tpm2(bound) => (format!("The TPM ({bound})"), ""),
+        NewKey::Passphrase(it) => (format!("The value that the secret {it} has by now"), " or the value of before"),
+    };
+    let message = format!(
+        "{what} does not open the disk yet, and nothing of this machine does ({why}): `piccolo disk unlock {name}` with the \
+         recovery key{before} lets it"
+    );
+    ("KeyNotAdded", message)
 }
 
 /// Returns true if somebody has proved to have a recovery key of the disk.
@@ -107,7 +125,8 @@ fn missing(encryption: &Encryption, bound: Option<&Bound>, luks: &LuksSeen) -> O
     }
     let wanted = encryption.passphrase.clone()?;
     let secret = wanted.to_string();
-    (!luks.keys.iter().any(|it| it.secret.as_ref() == Some(&secret))).then_some(NewKey::Passphrase(wanted))
+    let opens = |it: &KeySeen| it.secret.as_ref() == Some(&secret) && !it.outdated;
+    (!luks.keys.iter().any(opens)).then_some(NewKey::Passphrase(wanted))
 }
 
 /// Returns true for a key of ours that the manifest asks for no more.
@@ -115,7 +134,7 @@ fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> boo
     match key.by {
         // Of a slot that is somebody else's it is not known what it is bound to.
         OpenedBy::Tpm2 => key.bound().is_some_and(|it| Some(&it) != bound),
-        OpenedBy::Passphrase => key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
+        OpenedBy::Passphrase => key.outdated || key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
         OpenedBy::Recovery | OpenedBy::Unknown => false,
     }
 }

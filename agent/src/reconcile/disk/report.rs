@@ -74,6 +74,7 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
     let Ok(disk) = choose(name, spec, view) else { return notes };
     notes.extend(failing(disk));
     notes.extend(luks(manifest, disk).and_then(|luks| recovery(manifest, luks, view.now)));
+    notes.extend(luks(manifest, disk).and_then(|luks| shut(manifest.name(), disk, luks, view)));
     if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view, pair: None }) {
         notes.push(Note { name: "TicketWorthless", reason: "Spent", message });
     }
@@ -88,6 +89,26 @@ fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
         Some(uuid) => disk.luks(uuid),
         None => disk.luks(disk.whole().filter(|it| it.label.as_ref() == Some(&label))?.uuid.as_deref()?),
     }
+}
+
+/// Says that the TPM does not open a disk as the machine started this time, and what to do about it.
+fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Option<Note> {
+    let shut = view.shut.iter().find(|it| it.uuid == luks.uuid)?;
+    let (name_of, reason, why) = match &shut.changed {
+        Some(changed) => ("StartChanged", "TpmRefuses", format!("the machine started another way: {changed}")),
+        None => ("TpmRefuses", "NotOpened", shut.why.clone()),
+    };
+    let open = match luks.opened {
+        Some(_) => String::new(),
+        None => format!(", and `piccolo disk unlock {name}` opens it until the machine goes down"),
+    };
+    let message = format!(
+        "The TPM does not open {}: {why}. `piccolo trust why` tells more; if it shall be so from now on, `piccolo trust reseal \
+         --disk /dev/disk/by-uuid/{}` with the recovery key binds it to that{open}",
+        disk.name(),
+        luks.uuid
+    );
+    Some(Note { name: name_of, reason, message })
 }
 
 /// Says what there is to do about the recovery key of a disk, if there is anything.
@@ -158,5 +179,47 @@ fn status(disk: Option<&DiskSeen>, own: Option<&MountSeen>) -> DiskStatus {
         used_percent: own.and_then(percent),
         scrub: own.and_then(scrub::status),
         ..DiskStatus::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use piccolo_schema::disk::Encryption;
+
+    use super::*;
+    use crate::host::{Identity, LUKS, Shut, Signature};
+
+    #[test]
+    fn a_start_that_the_tpm_refuses_is_told_with_the_way_out() {
+        let uuid = "6c1b7e0a-52d1-4c8e-9a3e-0d6c2f4b9e21".to_owned();
+        let header = Signature {
+            kind: LUKS.to_owned(),
+            uuid: Some(uuid.clone()),
+            label: Some(disk_label("media")),
+            ..Signature::default()
+        };
+        let disk = DiskSeen {
+            identity: Identity { serial: "A1".to_owned(), ..Identity::default() },
+            signatures: vec![header],
+            luks: vec![LuksSeen { uuid: uuid.clone(), ..LuksSeen::default() }],
+            ..DiskSeen::default()
+        };
+        let mut spec = piccolo_schema::DiskSpec { encryption: Some(Encryption::default()), ..Default::default() };
+        spec.select.serial = Some("A1".to_owned());
+        let manifest = Disk::new("media", spec);
+        let told = |changed: Option<&str>| {
+            let shut =
+                Shut { uuid: uuid.clone(), why: "it was cleared".to_owned(), changed: changed.map(str::to_owned) };
+            let view = DisksView { disks: vec![disk.clone()], shut: vec![shut], ..DisksView::default() };
+            of_one(&manifest, &view).into_iter().find(|it| it.name != "RecoveryKeyNotRetrieved")
+        };
+        let changed = told(Some("changed since 2026-01-01: the kernel")).map(|it| (it.name, it.message));
+        let (name, message) = changed.unwrap_or_default();
+        assert!(
+            name == "StartChanged" && message.contains("the kernel") && message.contains("piccolo trust reseal"),
+            "{message}"
+        );
+        assert!(message.contains(&uuid) && message.contains("piccolo disk unlock media"), "{message}");
+        assert_eq!(told(None).map(|it| it.name), Some("TpmRefuses"));
     }
 }

@@ -91,6 +91,21 @@ impl Why {
         Self { verdict, message, since: Some(kept.at.clone()), bound, causes, untold, untrue }
     }
 
+    /// Says what is different of that which keys are bound to; none if nothing of that is.
+    pub fn shuts(&self) -> Option<String> {
+        let is_bound = |pcrs: Pcrs| pcrs.iter().any(|it| self.bound.has(it));
+        let causes: Vec<Cause> = self.causes.iter().filter(|it| it.shuts).cloned().collect();
+        match (&self.since, self.verdict) {
+            (_, Verdict::LogUntrue) => Some(self.message.clone()),
+            (Some(since), _) if !causes.is_empty() => Some(changed(since, &causes)),
+            (_, Verdict::Untold | Verdict::Changed) if is_bound(self.untold) => Some(format!(
+                "registers {} hold something else than before, and no log says what was measured there",
+                self.untold
+            )),
+            _ => None,
+        }
+    }
+
     /// Says that there is nothing to say, and why.
     pub fn nothing(verdict: Verdict, message: String, bound: Pcrs) -> Self {
         let none = Pcrs::NONE;

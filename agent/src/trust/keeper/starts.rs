@@ -20,6 +20,13 @@ impl<T: Tpm> Keeper<T> {
         })
     }
 
+    /// Says what is different in this start of what is measured into these registers, if that is known.
+    pub async fn changed(&self, pcrs: Pcrs) -> Option<String> {
+        let kept = Kept::read(&self.start).ok()?;
+        let now = self.tpm.measured().await.ok()?;
+        Why::find(kept.as_ref(), &now, pcrs).shuts()
+    }
+
     /// Says what changed since the last good start, and keeps this one in its place if it was one: where a key opened that is
     /// bound to registers, or where none was kept before. For when every key was opened.
     ///

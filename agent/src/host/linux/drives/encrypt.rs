@@ -127,6 +127,7 @@ impl Hands {
         let slots = slots(device);
         Ok(match work {
             KeyWork::Tokens => Worked::Tokens(slots.chip_tokens().await?),
+            KeyWork::Try { key, slot } => Worked::Opens(slots.opens(slot, &key.plain()).await?),
             KeyWork::Open { subject, key, discard } => {
                 self.open(&subject, (device, uuid), (&key, discard)).await?;
                 Worked::Done
@@ -206,6 +207,8 @@ pub(super) enum Worked {
     Done,
     /// It was done with this slot.
     Slot(u8),
+    /// Whether a key opens it.
+    Opens(bool),
     /// The tokens of a TPM.
     Tokens(Vec<String>),
     /// A recovery key, with its slot.

@@ -78,6 +78,8 @@ impl Request {
 pub(super) enum KeyWork {
     /// Tells its tokens of a TPM.
     Tokens,
+    /// Tells whether a key opens it, and opens nothing.
+    Try { key: Key, slot: Option<u8> },
     /// Opens it for a manifest.
     Open { subject: String, key: Key, discard: bool },
     /// Adds a key by one that opens it already.

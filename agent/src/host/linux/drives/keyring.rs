@@ -1,42 +1,88 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use futures_util::future::BoxFuture;
 use piccolo_schema::disk::Passphrase;
 use serde_json::Value;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::key::Key;
 use crate::host::{
-    Above, Bound, HostError, Reason, Signer, Terms, Tpm,
+    Above, Bound, HostError, Pcrs, Reason, Signer, Terms, Tpm,
     linux::{Chip, Vault, luks},
     tpm::token::{self, Token},
 };
+
+/// How often somebody else changed keys of disks, who says so here.
+#[derive(Debug, Default)]
+pub struct Changes {
+    count: AtomicU64,
+    hint: Notify,
+}
+
+impl Changes {
+    /// Counts one more.
+    pub fn count(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.hint.notify_one();
+    }
+}
+
+/// Knows what was measured as the machine started, this time and when all was well.
+pub trait Starts: Send + Sync {
+    /// Says what is different in this start of what is measured into these registers, if that is known.
+    fn changed(&self, pcrs: Pcrs) -> BoxFuture<'_, Option<String>>;
+}
 
 /// What this machine has to open encrypted disks with: its TPM, and what is in secrets.
 #[derive(Clone)]
 pub struct Keyring {
     chip: Chip,
     vault: Vault,
-    changes: Arc<AtomicU64>,
+    changes: Arc<Changes>,
+    starts: Option<Arc<dyn Starts>>,
 }
 
 impl Keyring {
     /// Returns a ring of these.
     pub fn new(chip: Chip, vault: Vault) -> Self {
-        Self { chip, vault, changes: Arc::default() }
+        Self { chip, vault, changes: Arc::default(), starts: None }
     }
 
     /// Lets somebody else who changes keys of disks count here how often.
     #[must_use]
-    pub fn counting(self, changes: Arc<AtomicU64>) -> Self {
+    pub fn counting(self, changes: Arc<Changes>) -> Self {
         Self { changes, ..self }
+    }
+
+    /// Asks this what changed where the TPM refuses.
+    #[must_use]
+    pub fn asking(self, starts: Arc<dyn Starts>) -> Self {
+        Self { starts: Some(starts), ..self }
+    }
+
+    /// Says what is different in this start of what is measured into these registers, if that is known.
+    pub(super) async fn changed(&self, pcrs: Pcrs) -> Option<String> {
+        self.starts.as_ref()?.changed(pcrs).await
     }
 
     /// Returns how often others changed keys of disks.
     pub(super) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::SeqCst)
+        self.changes.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits until others changed some; for ever where there is no ring.
+    pub(super) async fn changed_by_others(ring: Option<&Self>) {
+        match ring {
+            Some(ring) => ring.changes.hint.notified().await,
+            None => pending().await,
+        }
     }
 
     /// Returns whose signatures over the kernel's image come with this system, by the name of that key.

@@ -21,6 +21,8 @@ use crate::{
 /// A disk that nothing opened, and what was tried: when that is another, it is tried again.
 pub(super) struct Refused {
     locked: Locked,
+    /// True if it was to be opened; else a key was to be added or taken away.
+    opens: bool,
     keys: Vec<KeySeen>,
     passphrases: Vec<Passphrase>,
     tried: Vec<Option<[u8; 32]>>,
@@ -70,8 +72,8 @@ impl Drives {
         };
         let opens = matches!(order.act, KeyAct::Open { .. });
         match self.with_own_key(order, &passphrases, work).await {
-            Err(error) if opens && error.reason == Reason::Undecryptable => {
-                self.refused(subject, order, passphrases, &error).await;
+            Err(error) if error.reason == Reason::Undecryptable => {
+                self.refused(subject, order, (passphrases, opens), &error).await;
                 Err(error)
             }
             other => other.map(drop),
@@ -116,6 +118,13 @@ impl Drives {
                 }
             }
         }
+        if let Some(key) = self.proofs.last(&order.uuid) {
+            // The secret may have another value since.
+            match self.work(order, work(key)).await {
+                Err(error) if is_wrong(&error) => {}
+                other => return other,
+            }
+        }
         if why.is_empty() {
             why.push("no key of this machine opens it".to_owned());
         }
@@ -123,7 +132,7 @@ impl Drives {
         Err(HostError::new(reason, why.join("; ")))
     }
 
-    async fn work(&self, order: &KeyOrder, work: KeyWork) -> Result<Worked, HostError> {
+    pub(super) async fn work(&self, order: &KeyOrder, work: KeyWork) -> Result<Worked, HostError> {
         let (device, uuid) = (order.device.clone(), order.uuid.clone());
         match self.ask(Request::Keys { device, uuid, work: Box::new(work) }).await? {
             Answer::Worked(worked) => Ok(worked),
@@ -139,11 +148,17 @@ impl Drives {
 
 /// What is remembered of disks that nothing opened.
 impl Drives {
-    async fn refused(&self, subject: &str, order: &KeyOrder, passphrases: Vec<Passphrase>, error: &HostError) {
+    async fn refused(
+        &self,
+        subject: &str,
+        order: &KeyOrder,
+        (passphrases, opens): (Vec<Passphrase>, bool),
+        error: &HostError,
+    ) {
         let locked =
             Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: error.message.trim().to_owned() };
         let tried = self.fingerprints(&passphrases).await;
-        let refused = Refused { locked, keys: Vec::new(), passphrases, tried };
+        let refused = Refused { locked, opens, keys: Vec::new(), passphrases, tried };
         self.locked().insert(subject.to_owned(), refused);
     }
 
@@ -159,7 +174,7 @@ impl Drives {
         for (subject, tried) in now {
             let Some(refused) = locked.get_mut(&subject) else { continue };
             let luks = view.disks.iter().find_map(|it| it.luks(&refused.locked.uuid));
-            let keys = luks.filter(|it| it.opened.is_none()).map(|it| it.keys.clone());
+            let keys = luks.filter(|it| it.opened.is_some() != refused.opens).map(|it| it.keys.clone());
             let first = refused.keys.is_empty();
             if keys.as_ref().is_none_or(|keys| !first && *keys != refused.keys) || tried != refused.tried {
                 locked.remove(&subject);
@@ -195,12 +210,37 @@ impl Drives {
     /// # Errors
     /// When there is no such disk, or the key does not open it.
     pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
-        let order = self.order(name, spec).await?;
+        let luks = self.encrypted(name, spec).await?;
+        let order = of(&luks);
         let _turn = self.turn.lock().await;
-        let work = KeyWork::Open { subject: name.to_owned(), key: typed_key(typed)?, discard: spec.trim };
+        let key = typed_key(typed)?;
+        let work = KeyWork::Open { subject: name.to_owned(), key: key.clone(), discard: spec.trim };
         self.work(&order, work).await?;
+        // It is open, whatever becomes of that; the next plan tells what is still missing.
+        drop(self.renew(&luks, spec, key).await);
         self.locked().remove(name);
+        self.forget(&order.device);
         self.hint.notify_one();
+        Ok(())
+    }
+
+    /// Adds what the manifest asks for and does not open the disk yet, by the key that a person has typed: nothing else of this
+    /// machine may open it, as where a secret has another value since.
+    async fn renew(&self, luks: &LuksSeen, spec: &DiskSpec, typed: Key) -> Result<(), HostError> {
+        let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(()) };
+        let (ring, order) = (self.keyring()?, of(luks));
+        if let Some(bound) = bound(encryption, ring.signer().as_deref())?
+            && !luks.keys.iter().any(|it| it.bound().as_ref() == Some(&bound))
+        {
+            let (new, token) = ring.seal(&bound).await?;
+            self.work(&order, KeyWork::Add { with: typed.clone(), new, is_chosen: false, token }).await?;
+        }
+        let Some(wanted) = &encryption.passphrase else { return Ok(()) };
+        let new = ring.passphrase(wanted).await?;
+        if let Worked::Opens(false) = self.work(&order, KeyWork::Try { key: new.clone(), slot: None }).await? {
+            let token = names(&wanted.to_string());
+            self.work(&order, KeyWork::Add { with: typed, new, is_chosen: true, token }).await?;
+        }
         Ok(())
     }
 
@@ -209,7 +249,7 @@ impl Drives {
     /// # Errors
     /// When there is no such disk, or nothing of this machine opens it.
     pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
-        let order = self.order(name, spec).await?;
+        let order = of(&self.encrypted(name, spec).await?);
         let _turn = self.turn.lock().await;
         let passphrases: Vec<Passphrase> = spec.encryption.iter().filter_map(|it| it.passphrase.clone()).collect();
         let made = self.with_own_key(&order, &passphrases, |with| KeyWork::Recovery { with }).await?;
@@ -228,7 +268,7 @@ impl Drives {
         spec: &DiskSpec,
         typed: &Zeroizing<String>,
     ) -> Result<u8, HostError> {
-        let order = self.order(name, spec).await?;
+        let order = of(&self.encrypted(name, spec).await?);
         let _turn = self.turn.lock().await;
         // Those of a disk that was adopted are its owner's.
         let kept = spec.adopt.is_some();
@@ -246,7 +286,7 @@ impl Drives {
     }
 
     /// Finds the encrypted disk of a manifest.
-    async fn order(&self, name: &str, spec: &DiskSpec) -> Result<KeyOrder, HostError> {
+    async fn encrypted(&self, name: &str, spec: &DiskSpec) -> Result<LuksSeen, HostError> {
         let known = self.known().clone();
         let Answer::Seen(view, _) = self.ask(Request::Look(known)).await? else {
             return Err(beside_the_point());
@@ -261,11 +301,16 @@ impl Drives {
         };
         let found: Vec<&LuksSeen> = view.disks.iter().flat_map(|it| &it.luks).filter(is_it).collect();
         match found.as_slice() {
-            [luks] => Ok(KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act: KeyAct::Close }),
+            [luks] => Ok((*luks).clone()),
             [] => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
             _ => Err(HostError::new(Reason::Refused, format!("Several disks say that they are `{name}`; unplug one"))),
         }
     }
+}
+
+/// Returns which disk an order means.
+pub(super) fn of(luks: &LuksSeen) -> KeyOrder {
+    KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act: KeyAct::Close }
 }
 
 /// Returns true if a key does not open the disk, so that another one may.

@@ -3,7 +3,7 @@
 use super::{Enrolment, Slots, sentence};
 use crate::{
     host::{
-        Above, HostError, Reason, Tpm,
+        Above, HostError, KeySeen, OpenedBy, Reason, Tpm,
         tpm::token::{self, Token},
     },
     secrets::Plain,
@@ -20,6 +20,7 @@ impl Slots {
         let tokens = self.tokens().await?.into_iter();
         let tokens = tokens.map(|(_, it)| it.map_err(|error| HostError::new(Reason::Refused, sentence(error))));
         let tokens: Vec<Token> = tokens.collect::<Result<_, _>>()?;
+        self.has_another_way(&tokens, key).await?;
         let mut moved = Vec::new();
         for token in tokens.iter().filter(|it| !it.sealed.pcrs.is_empty()) {
             let pin = match (token.sealed.pin, pin) {
@@ -41,6 +42,23 @@ impl Slots {
             return Err(HostError::new(Reason::Gone, "No slot of this disk is bound to registers of a TPM"));
         }
         Ok(moved)
+    }
+
+    /// Looks whether a disk that a manifest keeps is opened by something else too that somebody has, before a slot goes.
+    async fn has_another_way(&self, tokens: &[Token], key: &Plain) -> Result<(), HostError> {
+        let keys = self.keys().await?;
+        let counts = |it: &KeySeen| it.by == OpenedBy::Passphrase || it.by == OpenedBy::Recovery && it.proved.is_some();
+        if !tokens.iter().any(|it| it.kept) || keys.iter().any(counts) {
+            return Ok(());
+        }
+        for it in keys.iter().filter(|it| it.by == OpenedBy::Recovery) {
+            if self.opens(Some(it.slot), key).await? {
+                return Ok(());
+            }
+        }
+        let message = "Nobody has proved to have the recovery key of this disk: make one with `piccolo disk recovery-key` and \
+                       give it here, or type it there with `--check`";
+        Err(HostError::new(Reason::Refused, message))
     }
 
     /// Returns whether the chip gives back what opens this very slot.
