@@ -100,6 +100,9 @@ pub struct TpmSeen {
     /// That certificate.
     #[serde(skip)]
     pub certificate_der: Option<Vec<u8>>,
+    /// The key that it is to be of, as the chip itself makes it: the end of what a certificate says of its key.
+    #[serde(skip)]
+    pub endorsement: Option<Vec<u8>>,
 }
 
 /// What the registers held, signed by the chip.

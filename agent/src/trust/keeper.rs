@@ -84,7 +84,8 @@ impl<T: Tpm> Keeper<T> {
             match self.tpm.look().await {
                 Ok(seen) => {
                     let makers = self.lock.with_file_name(MAKERS);
-                    let vouched = |it: &Vec<u8>| Vouched::find(it, &makers, UnixTime::now());
+                    let own = seen.endorsement.as_deref();
+                    let vouched = |it: &Vec<u8>| Vouched::find(it, own, &makers, UnixTime::now());
                     standing.maker = seen.certificate_der.as_ref().map(vouched);
                     standing.tpm = Some(seen);
                 }

@@ -163,6 +163,48 @@ async fn a_quote_proves_what_a_machine_started() -> anyhow::Result<()> {
     theirs.stop().await
 }
 
+/// Gives a chip a certificate where its maker would have put it.
+async fn certify(chip: &Chip, certificate: &Path) -> anyhow::Result<()> {
+    let size = fs::metadata(certificate)?.len().to_string();
+    let rights = "ppread|ppwrite|ownerread|authread|no_da|platformcreate";
+    chip.tool("tpm2_nvdefine", &["0x01c0000a", "-C", "p", "-s", &size, "-a", rights]).await?;
+    chip.tool("tpm2_nvwrite", &["0x01c0000a", "-C", "p", "-i", &certificate.display().to_string()]).await
+}
+
+#[tokio::test]
+async fn the_certificate_of_a_chip_is_of_its_own_key() -> anyhow::Result<()> {
+    let (chip, other) = (Chip::start().await?, Chip::start().await?);
+    let home = tempfile::TempDir::with_prefix("piccolo-maker-")?;
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let (key, context) = (path("key.pem"), path("key.context"));
+    chip.tool("tpm2_createek", &["-G", "ecc", "-c", &context, "-u", &key, "-f", "pem"]).await?;
+    super::locked_disks::flush(&chip).await?;
+    let openssl = async |words: &str| {
+        let words = words.split(' ').map(|word| if word.contains('.') { path(word) } else { word.to_owned() });
+        text(tokio::process::Command::new("openssl").args(words).output().await?)
+    };
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout maker.key -out maker.pem -subj /CN=maker -days 30").await?;
+    fs::write(path("what.for"), "extendedKeyUsage=2.23.133.8.1\n")?;
+    openssl(
+        "x509 -new -force_pubkey key.pem -CA maker.pem -CAkey maker.key -subj /CN=chip -days 30 -extfile what.for \
+         -outform DER -out chip.der",
+    )
+    .await?;
+    // The same certificate in the chip that it was made for, and in another one.
+    for (chip, is_own) in [(&chip, true), (&other, false)] {
+        certify(chip, &home.path().join("chip.der")).await?;
+        let mut daemon = machine(chip)?;
+        daemon.start().await?;
+        let makers = daemon.state().join("trust/makers");
+        fs::create_dir_all(&makers)?;
+        fs::copy(path("maker.pem"), makers.join("maker.pem"))?;
+        let maker = daemon.get("/trust").await?["maker"].clone();
+        ensure!(maker["ofThisChip"] == is_own && (maker["by"] == "maker.pem") == is_own, "{maker}");
+        daemon.stop().await?;
+    }
+    Ok(())
+}
+
 /// Checks a quote where no daemon is, and returns the exit code.
 async fn offline(file: &Path, nonce: &str) -> anyhow::Result<i32> {
     let nobody = Machine::on(NOWHERE)?;

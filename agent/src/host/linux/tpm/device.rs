@@ -7,7 +7,11 @@ use tss_esapi::{
     abstraction::nv,
     constants::{CapabilityType, PropertyTag},
     handles::NvIndexTpmHandle,
-    interface_types::{algorithm::HashingAlgorithm, resource_handles::NvAuth, session_handles::AuthSession},
+    interface_types::{
+        algorithm::{AsymmetricAlgorithm, HashingAlgorithm},
+        resource_handles::NvAuth,
+        session_handles::AuthSession,
+    },
     structures::CapabilityData,
     tcti_ldr::TctiNameConf,
 };
@@ -18,7 +22,8 @@ use crate::host::{HostError, Pcrs, Reason, TpmSeen};
 /// The most algorithms that are asked for.
 const MOST: u32 = 128;
 /// Where makers put the certificate of the chip's key: the one of an elliptic curve, and the one of RSA.
-const CERTIFICATES: [u32; 2] = [0x01c0_000a, 0x01c0_0002];
+const CERTIFICATES: [(u32, AsymmetricAlgorithm); 2] =
+    [(0x01c0_000a, AsymmetricAlgorithm::Ecc), (0x01c0_0002, AsymmetricAlgorithm::Rsa)];
 
 /// Opens a connection.
 pub(super) fn open(way: &str) -> Result<Context, HostError> {
@@ -55,12 +60,12 @@ pub(super) fn look(context: &mut Context) -> Result<TpmSeen, Failed> {
     })
 }
 
-/// Returns the certificate that the maker gave the chip, if there is one.
-pub(super) fn certificate(context: &mut Context) -> Option<Vec<u8>> {
-    CERTIFICATES.into_iter().find_map(|index| {
+/// Returns the certificate that the maker gave the chip, and the kind of key that it is of, if there is one.
+pub(super) fn certificate(context: &mut Context) -> Option<(Vec<u8>, AsymmetricAlgorithm)> {
+    CERTIFICATES.into_iter().find_map(|(index, kind)| {
         let index = NvIndexTpmHandle::new(index).ok()?;
         let read = |context: &mut Context| nv::read_full(context, NvAuth::Owner, index);
-        context.execute_with_session(Some(AuthSession::Password), read).ok()
+        Some((context.execute_with_session(Some(AuthSession::Password), read).ok()?, kind))
     })
 }
 

@@ -2,11 +2,12 @@
 
 use tss_esapi::{
     Context,
+    abstraction::ek,
     attributes::ObjectAttributesBuilder,
     constants::response_code::Tss2ResponseCodeKind,
     handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, TpmHandle},
     interface_types::{
-        algorithm::{HashingAlgorithm, PublicAlgorithm},
+        algorithm::{AsymmetricAlgorithm, HashingAlgorithm, PublicAlgorithm},
         dynamic_handles::Persistent,
         ecc::EccCurve,
         resource_handles::{Hierarchy, Provision},
@@ -19,7 +20,7 @@ use tss_esapi::{
     traits::Marshall,
 };
 
-use super::attempt::Failed;
+use super::{attempt::Failed, work::padded};
 use crate::host::{Above, Home, HostError, Reason};
 
 /// Where the storage root key lies, by the guidance of the TCG; systemd and others share it.
@@ -83,6 +84,22 @@ pub(super) fn of(context: &mut Context, home: Option<&Home>) -> Result<KeyHandle
 pub(super) fn signer(context: &mut Context) -> Result<(KeyHandle, Vec<u8>), Failed> {
     let (key, public) = primary(context, Hierarchy::Endorsement, Purpose::Signing)?;
     Ok((key, public.marshall()?))
+}
+
+/// Returns the key that certificates of makers are of, as the end of what such a certificate says of its key: the point, or the
+/// number of RSA with its exponent.
+pub(super) fn endorsement(context: &mut Context, kind: AsymmetricAlgorithm) -> Result<Vec<u8>, Failed> {
+    let key = ek::create_ek_object(context, kind, None)?;
+    let public = context.read_public(key).map(|it| it.0);
+    forget(context, key, None);
+    Ok(match public? {
+        Public::Ecc { unique, .. } => {
+            let halves = [unique.x().value(), unique.y().value()].map(padded);
+            [&[4][..], &halves[0], &halves[1]].concat()
+        }
+        Public::Rsa { unique, .. } => [unique.value(), &[0x02, 0x03, 0x01, 0x00, 0x01][..]].concat(),
+        _ => Vec::new(),
+    })
 }
 
 /// Forgets a key unless it stays in the chip.

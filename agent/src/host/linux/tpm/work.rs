@@ -44,7 +44,11 @@ pub(super) fn look(way: &str) -> Result<TpmSeen, HostError> {
         let (key, public) = keys::signer(&mut context)?;
         keys::forget(&mut context, key, None);
         seen.signer = name(&public);
-        seen.certificate_der = device::certificate(&mut context);
+        if let Some((certificate, kind)) = device::certificate(&mut context) {
+            // One that the chip does not make, by the template of its maker, can't be compared.
+            seen.endorsement = keys::endorsement(&mut context, kind).ok();
+            seen.certificate_der = Some(certificate);
+        }
         seen.certificate = seen.certificate_der.as_ref().map(|it| HEXLOWER.encode(&Sha256::digest(it)));
         Ok(seen)
     };
@@ -243,7 +247,7 @@ fn name(public: &[u8]) -> String {
 }
 
 /// Writes a number of a signature in 32 bytes; the chip leaves zeros at its beginning away.
-fn padded(number: &[u8]) -> [u8; 32] {
+pub(super) fn padded(number: &[u8]) -> [u8; 32] {
     let mut all = [0; 32];
     let digits = &number[number.len().saturating_sub(32)..];
     all[32 - digits.len()..].copy_from_slice(digits);
