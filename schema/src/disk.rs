@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Condition, quantity::Bytes, volume::plain};
 
-pub use encryption::{Encryption, Passphrase, Tpm2};
+pub use encryption::{Encryption, Passphrase, Tang, Tpm2};
 pub use filesystem::{Filesystem, MountOption};
 pub use mirror::Mirror;
 pub(crate) use rules::check_select;

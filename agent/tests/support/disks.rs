@@ -14,7 +14,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
-    disk::{Encryption, Filesystem, Mirror, MountOption, Passphrase, Selector, Tpm2},
+    disk::{Encryption, Filesystem, Mirror, MountOption, Passphrase, Selector, Tang, Tpm2},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -143,9 +143,11 @@ pub fn encryption() -> impl Strategy<Value = Option<Encryption>> {
         (select(&[7_u8, 4]), any::<bool>()).prop_map(|(pcr, signed_pcr11)| Tpm2 { pcrs: vec![pcr], signed_pcr11 });
     let tpm2 = option::weighted(0.7, tpm2);
     let secret = || Passphrase { secret: "disks".to_owned(), ..Passphrase::default() };
-    let ways = (tpm2, any::<bool>(), any::<bool>()).prop_map(move |(tpm2, by_secret, recovery)| {
-        let passphrase = (by_secret || tpm2.is_none()).then(secret);
-        Encryption { recovery: recovery || passphrase.is_none(), tpm2, passphrase }
+    let tang = (select(&["http://tang.lan", "http://tang.attic.lan:7500"]), Just("a".repeat(43)));
+    let tang = option::weighted(0.3, tang.prop_map(|(url, thumbprint)| Tang { url: url.to_owned(), thumbprint }));
+    let ways = (tpm2, tang, any::<bool>(), any::<bool>()).prop_map(move |(tpm2, tang, by_secret, recovery)| {
+        let passphrase = (by_secret || tpm2.is_none() && tang.is_none()).then(secret);
+        Encryption { recovery: recovery || passphrase.is_none(), tpm2, passphrase, tang }
     });
     option::weighted(0.4, ways)
 }

@@ -38,6 +38,7 @@ mod prune;
 mod push;
 mod pushes;
 mod secrets;
+mod served_disks;
 mod signed_disks;
 mod sources;
 mod starts;

@@ -1,7 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a disk is encrypted (LUKS2), and what opens it when the machine starts: its TPM, a passphrase, or both.
+/// How a disk is encrypted (LUKS2), and what opens it when the machine starts: its TPM, a server in the network, a passphrase, or
+/// several of these.
 ///
 /// Whether a disk is encrypted is decided when it is made, and never changes while its data stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +18,28 @@ pub struct Encryption {
     /// A passphrase opens it, which also does on another machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Passphrase>,
+    /// A server in the network opens it, for as long as the machine reaches that. By the programs of Debian's package `clevis`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tang: Option<Tang>,
+}
+
+/// A Tang server. It never learns the key: the machine works out with it what opens the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tang {
+    /// Where it is: `http://tang.lan`. Nothing that is asked of it has to be kept secret.
+    #[schemars(
+        regex(pattern = r"^https?://[A-Za-z0-9._~:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?$"),
+        extend("patternErrorMessage" = "write where the server is, without a name or password: `http://tang.lan`")
+    )]
+    pub url: String,
+    /// The thumbprint of the key by which it is known, as `tang-show-keys` on the server says it. A server with another key is
+    /// not believed.
+    #[schemars(
+        regex(pattern = r"^([A-Za-z0-9_-]{27}|[A-Za-z0-9_-]{43})$"),
+        extend("patternErrorMessage" = "write the thumbprint as `tang-show-keys` says it on the server: 27 or 43 letters, digits, `_` and `-`")
+    )]
+    pub thumbprint: String,
 }
 
 /// How the TPM opens a disk.
@@ -55,7 +78,7 @@ pub struct Passphrase {
 
 impl Default for Encryption {
     fn default() -> Self {
-        Self { tpm2: None, recovery: true, passphrase: None }
+        Self { tpm2: None, recovery: true, passphrase: None, tang: None }
     }
 }
 

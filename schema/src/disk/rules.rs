@@ -99,15 +99,20 @@ impl Disk {
             let reason = "swap is not encrypted here yet".to_owned();
             note(out, Code::Conflict, path(), reason, "take out `encryption`, or choose another `filesystem`");
         }
-        match (&encryption.tpm2, &encryption.passphrase) {
-            (None, None) => {
+        let is_opened = encryption.tpm2.is_some() || encryption.tang.is_some();
+        match &encryption.passphrase {
+            None if !is_opened => {
                 let reason = "nothing opens the disk when the machine starts".to_owned();
-                let help = "add `tpm2 = {}`, or `passphrase = { secret = \"…\" }`, or both";
+                let help = "add `tpm2 = {}`, or `passphrase = { secret = \"…\" }`, or several";
                 note(out, Code::MissingKey, path(), reason, help);
             }
-            (Some(_), None) if !encryption.recovery => {
-                let reason =
-                    "a TPM that is cleared, as an update of firmware may do, would lose all that is on the disk";
+            None if !encryption.recovery => {
+                let reason = match encryption.tpm2 {
+                    Some(_) => {
+                        "a TPM that is cleared, as an update of firmware may do, would lose all that is on the disk"
+                    }
+                    None => "a server that is lost would take all that is on the disk along",
+                };
                 let help = "take out `recovery = false`, or add `passphrase`";
                 note(out, Code::Conflict, path().key("recovery"), reason.to_owned(), help);
             }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use piccolo_schema::disk::{Encryption, Passphrase};
+use piccolo_schema::disk::{Encryption, Passphrase, Tang};
 use serde::{Deserialize, Serialize};
 
 use super::{DiskSeen, Signature, label};
@@ -49,6 +49,9 @@ pub struct KeySeen {
     /// The secret that the passphrase is of, where that is known: `name/key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// The server in the network that opens it, where a manifest asked for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tang: Option<Tang>,
     /// True if that secret holds another value by now, which does not open it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub outdated: bool,
@@ -67,6 +70,8 @@ pub enum OpenedBy {
     Recovery,
     /// A passphrase in a secret.
     Passphrase,
+    /// A server in the network.
+    Tang,
     /// Something that nothing is known of, as a passphrase of a person.
     #[default]
     Unknown,
@@ -171,6 +176,8 @@ pub enum KeyAct {
 pub enum NewKey {
     /// The TPM.
     Tpm2(Bound),
+    /// A server in the network.
+    Tang(Tang),
     /// A passphrase.
     Passphrase(Passphrase),
 }
@@ -212,6 +219,10 @@ impl KeySeen {
     pub fn words(&self) -> String {
         match (self.by, &self.secret) {
             (OpenedBy::Tpm2, _) => self.bound().map_or("the TPM".to_owned(), |it| format!("the TPM ({it})")),
+            (OpenedBy::Tang, _) => match &self.tang {
+                Some(tang) => format!("the server {}", tang.url),
+                None => "a server".to_owned(),
+            },
             (OpenedBy::Recovery, _) => "a recovery key".to_owned(),
             (OpenedBy::Passphrase, Some(secret)) => format!("the secret {secret}"),
             (OpenedBy::Passphrase | OpenedBy::Unknown, _) => "a passphrase".to_owned(),

@@ -241,6 +241,7 @@ impl World {
             locked: self.shelf.locks.locked(),
             signer: self.shelf.locks.signer.clone(),
             now: self.now(),
+            ..DisksView::default()
         }
     }
 

@@ -96,6 +96,7 @@ impl Slot {
         let mut luks = LuksSeen { device: self.seen.device.clone(), uuid, ..LuksSeen::default() };
         let encryption = order.encryption.clone().unwrap_or_default();
         let keys = bound(&encryption, signer).ok().flatten().map(NewKey::Tpm2).into_iter();
+        let keys = keys.chain(encryption.tang.map(NewKey::Tang));
         keys.chain(encryption.passphrase.map(NewKey::Passphrase)).for_each(|key| add(&mut luks, &key));
         (self.seen.luks, self.inside) = (vec![luks], vec![inside]);
         self.open(subject);
@@ -128,7 +129,7 @@ impl World {
         let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
         let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
-        let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Passphrase);
+        let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Tang | OpenedBy::Passphrase);
         let opens = |it: &KeySeen| !jammed && !it.outdated && is_own(it);
         let is_open = luks.keys.iter().any(opens);
         match &order.act {
@@ -180,12 +181,14 @@ fn add(luks: &mut LuksSeen, key: &NewKey) {
         NewKey::Tpm2(Bound { pcrs, signed }) => {
             KeySeen { by: OpenedBy::Tpm2, pcrs: Some(*pcrs), signed: signed.clone(), ..KeySeen::default() }
         }
+        NewKey::Tang(it) => KeySeen { by: OpenedBy::Tang, tang: Some(it.clone()), ..KeySeen::default() },
         NewKey::Passphrase(it) => {
             KeySeen { by: OpenedBy::Passphrase, secret: Some(it.to_string()), ..KeySeen::default() }
         }
     };
-    let is_there =
-        |it: &KeySeen| !it.outdated && (it.by, it.bound(), &it.secret) == (seen.by, seen.bound(), &seen.secret);
+    let is_there = |it: &KeySeen| {
+        !it.outdated && (it.by, it.bound(), &it.secret, &it.tang) == (seen.by, seen.bound(), &seen.secret, &seen.tang)
+    };
     if !luks.keys.iter().any(is_there) {
         let slot = (0..32).find(|slot| !luks.keys.iter().any(|it| it.slot == *slot)).unwrap_or_default();
         luks.keys.push(KeySeen { slot, ..seen });

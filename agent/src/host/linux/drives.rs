@@ -2,6 +2,7 @@
 
 mod book;
 mod check;
+mod clevis;
 mod content;
 mod encrypt;
 mod footing;

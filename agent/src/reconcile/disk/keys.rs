@@ -92,6 +92,7 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
 fn not_added(name: &str, key: &NewKey, why: &str) -> Refusal {
     let (what, before) = match key {
         NewKey::Tpm2(bound) => (format!("The TPM ({bound})"), ""),
+        NewKey::Tang(tang) => (format!("The server {}", tang.url), ""),
         NewKey::Passphrase(it) => (format!("The value that the secret {it} has by now"), " or the value of before"),
     };
     let message = format!(
@@ -123,6 +124,11 @@ fn missing(encryption: &Encryption, bound: Option<&Bound>, luks: &LuksSeen) -> O
     {
         return Some(NewKey::Tpm2(bound.clone()));
     }
+    if let Some(tang) = &encryption.tang
+        && !luks.keys.iter().any(|it| it.tang.as_ref() == Some(tang))
+    {
+        return Some(NewKey::Tang(tang.clone()));
+    }
     let wanted = encryption.passphrase.clone()?;
     let secret = wanted.to_string();
     let opens = |it: &KeySeen| it.secret.as_ref() == Some(&secret) && !it.outdated;
@@ -135,6 +141,7 @@ fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> boo
         // Of a slot that is somebody else's it is not known what it is bound to.
         OpenedBy::Tpm2 => key.bound().is_some_and(|it| Some(&it) != bound),
         OpenedBy::Passphrase => key.outdated || key.secret != encryption.passphrase.as_ref().map(ToString::to_string),
+        OpenedBy::Tang => key.tang.is_some() && key.tang != encryption.tang,
         OpenedBy::Recovery | OpenedBy::Unknown => false,
     }
 }

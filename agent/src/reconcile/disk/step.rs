@@ -170,6 +170,7 @@ fn key(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
         KeyAct::Open { .. } => write!(f, "open disk {name}"),
         KeyAct::Close => write!(f, "close disk {name}"),
         KeyAct::Add { key: NewKey::Tpm2(bound), .. } => write!(f, "let the TPM ({bound}) open disk {name}"),
+        KeyAct::Add { key: NewKey::Tang(tang), .. } => write!(f, "let the server {} open disk {name}", tang.url),
         KeyAct::Add { key: NewKey::Passphrase(it), .. } => write!(f, "let the secret {it} open disk {name}"),
         KeyAct::Remove { slot, what, .. } => write!(f, "let {what} in slot {slot} open disk {name} no longer"),
     }

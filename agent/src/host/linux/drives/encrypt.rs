@@ -73,21 +73,15 @@ impl Hands {
         disk: &File,
     ) -> Result<(), HostError> {
         let (slots, path) = (slots(&order.device), format!("/dev/{}", order.device));
-        let first = match (&keys.tpm, &keys.passphrase) {
-            (Some((key, token)), _) => {
-                slots.format(&key.plain(), Strength::Random, HALF_MADE).await?;
-                slots.tell(0, token.clone()).await?;
-                key.plain()
-            }
-            (None, Some((key, token))) => {
-                slots.format(&key.plain(), Strength::Chosen, HALF_MADE).await?;
-                slots.tell(0, token.clone()).await?;
-                key.plain()
-            }
-            (None, None) => return Err(HostError::new(Reason::Refused, "There is no key to encrypt the disk with")),
-        };
-        if let (Some(_), Some((key, token))) = (&keys.tpm, &keys.passphrase) {
-            slots.add_with(&first, &key.plain(), Strength::Chosen, token.clone()).await?;
+        let random = keys.tpm.iter().chain(&keys.tang).map(|it| (it, Strength::Random));
+        let mut all = random.chain(keys.passphrase.iter().map(|it| (it, Strength::Chosen)));
+        let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
+        let ((key, token), strength) = all.next().ok_or_else(none)?;
+        let first = key.plain();
+        slots.format(&first, strength, HALF_MADE).await?;
+        slots.tell(0, token.clone()).await?;
+        for ((key, token), strength) in all {
+            slots.add_with(&first, &key.plain(), strength, token.clone()).await?;
         }
         // From here on the header says that it is half made. What we left further on goes before anything is written
         // inside, past the memory that the kernel has of the disk as a whole.
@@ -126,7 +120,7 @@ impl Hands {
         }
         let slots = slots(device);
         Ok(match work {
-            KeyWork::Tokens => Worked::Tokens(slots.chip_tokens().await?),
+            KeyWork::Tokens => Worked::Tokens(slots.opening_tokens().await?),
             KeyWork::Try { key, slot } => Worked::Opens(slots.opens(slot, &key.plain()).await?),
             KeyWork::Open { subject, key, discard } => {
                 self.open(&subject, (device, uuid), (&key, discard)).await?;
@@ -209,7 +203,7 @@ pub(super) enum Worked {
     Slot(u8),
     /// Whether a key opens it.
     Opens(bool),
-    /// The tokens of a TPM.
+    /// The tokens of a TPM and of servers.
     Tokens(Vec<String>),
     /// A recovery key, with its slot.
     Recovery(u8, Key),

@@ -76,7 +76,7 @@ impl Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum KeyWork {
-    /// Tells its tokens of a TPM.
+    /// Tells its tokens of a TPM and of servers.
     Tokens,
     /// Tells whether a key opens it, and opens nothing.
     Try { key: Key, slot: Option<u8> },

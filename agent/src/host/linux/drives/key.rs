@@ -18,6 +18,8 @@ pub(super) struct Key(Zeroizing<String>);
 pub(super) struct FirstKeys {
     /// What the TPM gives, with the token that says how.
     pub(super) tpm: Option<(Key, serde_json::Value)>,
+    /// What a server helps to work out, with the token that says how.
+    pub(super) tang: Option<(Key, serde_json::Value)>,
     /// The passphrase, with the token that names its secret.
     pub(super) passphrase: Option<(Key, serde_json::Value)>,
 }

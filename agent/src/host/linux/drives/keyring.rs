@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::key::Key;
+use super::{clevis, key::Key};
 use crate::host::{
     Above, Bound, HostError, Pcrs, Reason, Signer, Terms, Tpm,
     linux::{Chip, Vault, luks},
@@ -119,7 +119,7 @@ impl Keyring {
     /// None if there is no token.
     pub(super) async fn by_chip(&self, tokens: &[String], goes: Option<u8>) -> Option<Result<Key, HostError>> {
         let mut last = None;
-        for text in tokens {
+        for text in tokens.iter().filter(|it| !clevis::is_one(it)) {
             let opened = match Token::read(text) {
                 Ok(token) if Some(token.slot) == goes => continue,
                 Ok(token) => self.chip.unseal(&token.sealed, None).await,
@@ -127,6 +127,19 @@ impl Keyring {
             };
             match opened {
                 Ok(secret) => return Some(Ok(Key::of(token::passphrase(&secret)))),
+                Err(error) => last = Some(Err(error)),
+            }
+        }
+        last
+    }
+
+    /// Has a server help to work out what opens a disk, by the first of its tokens for which one does, but for that of a slot
+    /// that goes. None if there is no token.
+    pub(super) async fn by_server(&self, tokens: &[String], goes: Option<u8>) -> Option<Result<Key, HostError>> {
+        let mut last = None;
+        for text in tokens.iter().filter(|it| clevis::is_one(it) && goes.is_none_or(|slot| !clevis::is_of(it, slot))) {
+            match clevis::open(text).await {
+                Ok(key) => return Some(Ok(key)),
                 Err(error) => last = Some(Err(error)),
             }
         }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    Drives, beside_the_point,
+    Drives, beside_the_point, clevis,
     encrypt::{Worked, names},
     hands::{Answer, KeyWork, Request},
     key::{FirstKeys, Key},
@@ -37,11 +37,15 @@ impl Drives {
             Some(bound) => Some(ring.seal(&bound).await?),
             None => None,
         };
+        let tang = match &encryption.tang {
+            Some(tang) => Some(clevis::bind(tang).await?),
+            None => None,
+        };
         let passphrase = match &encryption.passphrase {
             Some(it) => Some((ring.passphrase(it).await?, names(&it.to_string()))),
             None => None,
         };
-        Ok(Some(FirstKeys { tpm, passphrase }))
+        Ok(Some(FirstKeys { tpm, tang, passphrase }))
     }
 
     /// Turns a key. The caller holds the turn.
@@ -57,6 +61,7 @@ impl Drives {
                 let ring = self.keyring()?;
                 let (new, token, is_chosen) = match key {
                     NewKey::Tpm2(bound) => ring.seal(bound).await.map(|(key, token)| (key, token, false))?,
+                    NewKey::Tang(tang) => clevis::bind(tang).await.map(|(key, token)| (key, token, false))?,
                     NewKey::Passphrase(it) => (ring.passphrase(it).await?, names(&it.to_string()), true),
                 };
                 let add = move |with| KeyWork::Add { with, new: new.clone(), is_chosen, token: token.clone() };
@@ -93,16 +98,20 @@ impl Drives {
         let Worked::Tokens(tokens) = self.work(order, KeyWork::Tokens).await? else { return Err(beside_the_point()) };
         let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
         let (mut why, mut for_good) = (Vec::new(), true);
-        match ring.by_chip(&tokens, goes).await {
-            Some(Ok(key)) => match self.work(order, work(key)).await {
-                Err(error) if is_wrong(&error) => why.push(error.message),
-                other => return other,
-            },
-            Some(Err(error)) => {
-                for_good &= error.reason == Reason::Undecryptable;
-                why.push(error.message);
+        for by_server in [false, true] {
+            // A server is asked only where the TPM did not do.
+            let given = if by_server { ring.by_server(&tokens, goes).await } else { ring.by_chip(&tokens, goes).await };
+            match given {
+                Some(Ok(key)) => match self.work(order, work(key)).await {
+                    Err(error) if is_wrong(&error) => why.push(error.message),
+                    other => return other,
+                },
+                Some(Err(error)) => {
+                    for_good &= error.reason == Reason::Undecryptable;
+                    why.push(error.message);
+                }
+                None => {}
             }
-            None => {}
         }
         for it in passphrases {
             let told = |error: HostError| format!("by the secret `{}`: {}", it.secret, error.message);

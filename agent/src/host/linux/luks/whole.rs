@@ -13,6 +13,10 @@ use crate::{
 
 /// The type of tokens that tell of a recovery key, which is systemd's.
 pub(in crate::host::linux) const RECOVERY: &str = "systemd-recovery";
+/// The type of tokens by which Clevis opens a disk.
+pub(in crate::host::linux) const CLEVIS: &str = "clevis";
+/// Where it is kept which server a manifest asked for.
+pub(in crate::host::linux) const TANG: &str = "piccolo_tang";
 /// The type of tokens that tell of a passphrase in a secret.
 pub(in crate::host::linux) const PASSPHRASE: &str = "piccolo-passphrase";
 /// Where it is kept when a recovery key was last typed.
@@ -171,11 +175,13 @@ impl Slots {
         Ok(keys(&self.header().await?))
     }
 
-    /// Returns the tokens of a TPM, as they are.
-    pub(in crate::host::linux) async fn chip_tokens(&self) -> Result<Vec<String>, HostError> {
+    /// Returns the tokens of a TPM and those of servers that a manifest asked for, as they are.
+    pub(in crate::host::linux) async fn opening_tokens(&self) -> Result<Vec<String>, HostError> {
         let header = self.header().await?;
         let all = header["tokens"].as_object().into_iter().flatten();
-        Ok(all.filter(|(_, it)| it["type"] == token::TYPE).map(|(_, it)| it.to_string()).collect())
+        // One that somebody else bound is asked for by no manifest, and is sent nowhere.
+        let opens = |it: &Value| it["type"] == token::TYPE || it["type"] == CLEVIS && it[TANG].is_object();
+        Ok(all.filter(|(_, it)| opens(it)).map(|(_, it)| it.to_string()).collect())
     }
 
     async fn forget_tokens(&self, numbers: &[String]) -> Result<(), HostError> {
@@ -236,6 +242,10 @@ fn keys(header: &Value) -> Vec<KeySeen> {
                     let pcrs = numbers.collect::<Option<Vec<_>>>().and_then(Pcrs::of).filter(|_| kept);
                     (key.by, key.pcrs) = (OpenedBy::Tpm2, pcrs);
                     key.signed = kept.then(|| signed(told)).flatten();
+                }
+                Some(CLEVIS) if told[TANG].is_object() => {
+                    key.by = OpenedBy::Tang;
+                    key.tang = serde_json::from_value(told[TANG].clone()).ok();
                 }
                 Some(RECOVERY) => {
                     let proved = told[PROVED].as_str().and_then(|it| it.parse().ok());

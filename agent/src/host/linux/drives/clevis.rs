@@ -1,0 +1,152 @@
+//! Servers in the network that help to open a disk (Tang), by the programs of Debian's package `clevis`: what is bound here
+//! `clevis-luks-unlock` opens too. No cryptography of it is ours.
+
+use std::{io, process::Stdio, time::Duration};
+
+use data_encoding::BASE64;
+use piccolo_schema::disk::Tang;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+use super::key::Key;
+use crate::{
+    host::{
+        HostError, Reason,
+        linux::{
+            luks::{
+                self,
+                whole::{CLEVIS, TANG},
+            },
+            program::{failed, not_started, program},
+        },
+    },
+    secrets::Plain,
+};
+
+/// How long a server may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The most that is read of an answer.
+const LARGEST: u64 = 64 << 10;
+/// What such a text has, one after the other with dots between.
+const PARTS: [&str; 5] = ["protected", "encrypted_key", "iv", "ciphertext", "tag"];
+
+/// Makes a key that is worked out with the help of this server alone, with the token that says how. A server that has another
+/// key than the one of the thumbprint is not believed.
+pub(super) async fn bind(tang: &Tang) -> Result<(Key, Value), HostError> {
+    let secret = Zeroizing::new(BASE64.encode(&*luks::random()?));
+    let config = json!({ "url": tang.url, "thp": tang.thumbprint }).to_string();
+    let made = run(&["encrypt", "tang", &config], secret.as_bytes(), tang.url.as_str()).await?;
+    let made = String::from_utf8_lossy(&made).trim().to_owned();
+    // Only what comes back is worth a slot.
+    if *run(&["decrypt"], made.as_bytes(), tang.url.as_str()).await? != *secret.as_bytes() {
+        return Err(HostError::new(Reason::Failed, format!("{} gave something else back than it was given", tang.url)));
+    }
+    let strange = || HostError::new(Reason::Failed, "`clevis` said nothing that can be understood");
+    let jwe = flattened(&made).ok_or_else(strange)?;
+    Ok((Key::of(secret), json!({ "type": CLEVIS, "jwe": jwe, TANG: tang })))
+}
+
+/// Works out with a server what opens the slot of a token.
+pub(super) async fn open(token: &str) -> Result<Key, HostError> {
+    let strange = || HostError::new(Reason::Undecryptable, "The token of the server in the header is damaged");
+    let token: Value = serde_json::from_str(token).map_err(|_| strange())?;
+    let url = token[TANG]["url"].as_str().unwrap_or_default();
+    let parts: Option<Vec<&str>> = PARTS.iter().map(|part| token["jwe"][part].as_str()).collect();
+    let jwe = parts.ok_or_else(strange)?.join(".");
+    Key::text(&Plain::new(run(&["decrypt"], jwe.as_bytes(), url).await?.to_vec()), "What the server helped to work out")
+}
+
+/// Returns true if a token is one of these.
+pub(super) fn is_one(token: &str) -> bool {
+    serde_json::from_str(token).is_ok_and(|it: Value| it["type"] == CLEVIS)
+}
+
+/// Returns true if a token is one of this slot.
+pub(super) fn is_of(token: &str, slot: u8) -> bool {
+    serde_json::from_str(token).is_ok_and(|it: Value| it["keyslots"] == json!([slot.to_string()]))
+}
+
+/// Writes a text with dots in it as Clevis keeps it in a token.
+fn flattened(text: &str) -> Option<Value> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_plain = |part: &&str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_one = parts.len() == PARTS.len() && parts.iter().all(is_plain) && !parts[0].is_empty();
+    is_one.then(|| PARTS.iter().zip(parts).map(|(name, part)| ((*name).to_owned(), json!(part))).collect())
+}
+
+/// Runs `clevis`, which asks a server. What goes in and out is on no command line.
+async fn run(words: &[&str], input: &[u8], url: &str) -> Result<Zeroizing<Vec<u8>>, HostError> {
+    let mut command = program(CLEVIS);
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let exchange = async {
+        let mut child = command.spawn()?;
+        let (mut pipe, output, complaint) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (mut answer, mut why) = (Zeroizing::new(Vec::new()), Vec::new());
+        let write = async {
+            if let Some(pipe) = &mut pipe {
+                // One that ended before it read everything says why itself.
+                drop(pipe.write_all(input).await);
+            }
+            drop(pipe.take());
+        };
+        let read = async { output.ok_or_else(none)?.take(LARGEST).read_to_end(&mut answer).await };
+        let listen = async { complaint.ok_or_else(none)?.take(LARGEST).read_to_end(&mut why).await };
+        let ((), read, listened) = tokio::join!(write, read, listen);
+        read.and(listened)?;
+        Ok::<_, io::Error>((child.wait().await?, answer, why))
+    };
+    match timeout(PATIENCE, exchange).await {
+        Err(_) => {
+            Err(HostError::new(Reason::TimedOut, format!("{url} did not answer within {} s", PATIENCE.as_secs())))
+        }
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let message = "The program `clevis` is missing, which asks servers: install Debian's package `clevis`";
+            Err(HostError::new(Reason::Failed, message))
+        }
+        Ok(Err(error)) => Err(not_started(CLEVIS, &error)),
+        Ok(Ok((status, answer, _))) if status.success() && !answer.is_empty() => Ok(answer),
+        Ok(Ok((_, _, why))) => {
+            let said = failed(CLEVIS, &why);
+            Err(HostError::new(Reason::Failed, format!("By the server {url}: {}", said.message)))
+        }
+    }
+}
+
+fn none() -> io::Error {
+    io::Error::other("there is no pipe")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_dots_is_kept_in_parts() {
+        let jwe = flattened("aA0_.bb..cc-.dd").unwrap_or_default();
+        assert_eq!(
+            jwe,
+            json!({ "protected": "aA0_", "encrypted_key": "bb", "iv": "", "ciphertext": "cc-", "tag": "dd" })
+        );
+        for text in ["", ".b.c.d.e", "a.b.c.d", "a.b.c.d.e.f", "a b.c.d.e.f", "a.\".c.d.e"] {
+            assert!(flattened(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_told_apart() {
+        let token = json!({ "type": "clevis", "keyslots": ["3"] }).to_string();
+        assert!(is_one(&token) && is_of(&token, 3) && !is_of(&token, 2));
+        assert!(!is_one("{\"type\":\"systemd-tpm2\"}") && !is_one("nonsense"));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_token_is_sent_nowhere() {
+        for token in ["", "{}", "{\"type\":\"clevis\",\"jwe\":{\"protected\":7}}"] {
+            assert_eq!(open(token).await.err().map(|error| error.reason), Some(Reason::Undecryptable), "{token}");
+        }
+    }
+}
