@@ -108,6 +108,9 @@ impl Keys {
 
     /// Says whether the start is another one than keys are bound to, where it is or was.
     async fn tell_start(&self) {
+        if self.keeper.standing().is_well() && !self.is_shut.load(Ordering::SeqCst) {
+            return;
+        }
         let told = self.keeper.look().await.start();
         if self.is_shut.swap(told.is_some(), Ordering::SeqCst) || told.is_some() {
             let is_well = told.is_none();
