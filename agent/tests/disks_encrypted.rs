@@ -11,8 +11,9 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::Arc,
 };
 
@@ -28,6 +29,7 @@ use piccolo_schema::{
     Desired, Disk, DiskSpec, SecretSpec,
     disk::{Encryption, Filesystem, Passphrase, Selector},
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -134,4 +136,139 @@ async fn an_encrypted_disk_is_half_made_until_its_last_step() {
     assert!(!book.contains(SECRET));
     drives.unmount_disk("films").await.unwrap();
     assert!(Path::new(&room.device).exists());
+}
+
+/// The keys that are met. Each is hard to guess, so that no step is slow on purpose.
+const KEYS: [&str; 3] = ["first-0123456789abcdef", "second-0123456789abcdef", "third-0123456789abcdef"];
+const UUID: &str = "6c1b7e0a-52d1-4c8e-9a3e-0d6c2f4b9e21";
+
+/// An encrypted disk whose keys are changed by `piccolod disks`, as systemd runs it, which is killed right before a step.
+struct Cut<'a> {
+    room: &'a Room,
+    /// Which keys opened it before, each with its token.
+    start: &'a [(&'a str, Value)],
+}
+
+impl Cut<'_> {
+    fn real() -> &'static str {
+        ["/sbin/cryptsetup", "/usr/sbin/cryptsetup"].into_iter().find(|it| Path::new(it).exists()).unwrap()
+    }
+
+    /// Makes the disk as it was before.
+    fn begin(&self) {
+        let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+        let file = self.room.path("key");
+        fs::write(&file, KEYS[0]).unwrap();
+        let words = ["cryptsetup", "luksFormat", "--type", "luks2", "--batch-mode", "--uuid", UUID, "--key-file"];
+        assert!(run(&[&words[..], &[file.to_str().unwrap()], &quick, &[&self.room.device]].concat()).status.success());
+        for (key, token) in self.start {
+            assert!(self.add(key, token, None), "{key} was not added");
+        }
+    }
+
+    fn add(&self, key: &str, token: &Value, steps: Option<u32>) -> bool {
+        self.ask(&json!({ "add": { "with": KEYS[0], "new": key, "is_chosen": false, "token": token } }), steps)
+    }
+
+    /// Has it do something with keys; after so many steps it is killed. Returns true if it came to its end and did so.
+    fn ask(&self, work: &Value, steps: Option<u32>) -> bool {
+        let (shim, left) = (self.room.path("shim"), self.room.path("left"));
+        fs::create_dir_all(&shim).unwrap();
+        fs::write(&left, steps.unwrap_or(u32::MAX / 4).to_string()).unwrap();
+        let script = format!(
+            "#!/bin/sh\nleft=$(cat {0})\n[ \"$left\" -gt 0 ] || kill -9 $PPID\n[ \"$left\" -gt 0 ] || exit 1\n\
+             echo $((left - 1)) > {0}\nexec {1} \"$@\"\n",
+            left.display(),
+            Self::real()
+        );
+        let program = shim.join("cryptsetup");
+        if fs::read_to_string(&program).unwrap_or_default() != script {
+            fs::write(&program, script).unwrap();
+            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        let device = self.room.device.trim_start_matches("/dev/");
+        let request = json!({ "keys": { "device": device, "uuid": UUID, "work": work } });
+        let path = format!("{}:{}", shim.display(), std::env::var("PATH").unwrap_or_default());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_piccolod"))
+            .args(["disks", self.room.path("state").to_str().unwrap()])
+            .env("PATH", path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        output.status.success() && answer.get("Ok").is_some()
+    }
+
+    fn opens(&self, key: &str) -> bool {
+        let file = self.room.path("key");
+        fs::write(&file, key).unwrap();
+        let words = ["cryptsetup", "open", "--test-passphrase", "--disable-external-tokens", "--key-file"];
+        run(&[&words[..], &[file.to_str().unwrap(), &self.room.device]].concat()).status.success()
+    }
+
+    /// Cuts the work off before each of its steps in turn, sees what is there, does it once more to its end, and sees what is
+    /// there then. Returns how many steps it has.
+    fn at_each_step(&self, work: &Value, between: impl Fn(), after: impl Fn()) -> u32 {
+        for steps in 0.. {
+            self.begin();
+            let is_done = self.ask(work, Some(steps));
+            between();
+            // What was done already need not be done once more.
+            self.ask(work, None);
+            after();
+            if is_done {
+                return steps;
+            }
+            assert!(steps < 40, "it never ends");
+        }
+        0
+    }
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        // Who was killed leaves the key in memory that it handed over, until the daemon sweeps.
+        let homes = ["/run/piccolo/keys", "/dev/shm"].map(|it| fs::read_dir(it).into_iter().flatten().flatten());
+        for entry in homes.into_iter().flatten() {
+            let is_ours = fs::read_to_string(entry.path()).is_ok_and(|it| KEYS.contains(&it.as_str()));
+            if entry.file_name().to_string_lossy().starts_with(".key-") && is_ours {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_step_of_a_change_of_keys_no_way_in_is_lost_and_the_next_one_ends_it() {
+    let Some(room) = Room::open() else { return };
+    let chip = json!({ "type": "systemd-tpm2", "piccolo_disk": true, "tpm2-pcrs": [7], "tpm2-blob": "", "tpm2-policy-hash": "" });
+    let recovery = json!({ "type": "systemd-recovery" });
+    let mut moments = 0;
+
+    // A slot is added: the first key always opens, and in the end both do.
+    let cut = Cut { room: &room, start: &[] };
+    let add = json!({ "add": { "with": KEYS[0], "new": KEYS[1], "is_chosen": false, "token": chip } });
+    let first = || assert!(cut.opens(KEYS[0]), "the first key opens no more");
+    moments += cut.at_each_step(&add, first, || assert!(cut.opens(KEYS[0]) && cut.opens(KEYS[1])));
+
+    // One is taken away: the other always opens, and in the end it alone does.
+    let start = [(KEYS[1], chip.clone())];
+    let cut = Cut { room: &room, start: &start };
+    let what = "the TPM (registers 7)";
+    let remove = json!({ "remove": { "with": KEYS[0], "slot": 1, "what": what, "proved": false } });
+    let first = || assert!(cut.opens(KEYS[0]), "the first key opens no more");
+    moments += cut.at_each_step(&remove, first, || assert!(cut.opens(KEYS[0]) && !cut.opens(KEYS[1])));
+
+    // A recovery key is proved: it always opens, and in the end the one before does not.
+    let start = [(KEYS[1], recovery.clone()), (KEYS[2], recovery)];
+    let cut = Cut { room: &room, start: &start };
+    let prove = json!({ "prove": { "key": KEYS[2], "now": "2026-11-28T12:00:00Z", "kept": false } });
+    let new = || assert!(cut.opens(KEYS[0]) && cut.opens(KEYS[2]), "the new recovery key opens no more");
+    moments += cut.at_each_step(&prove, new, || assert!(cut.opens(KEYS[2]) && !cut.opens(KEYS[1])));
+    eprintln!("killed at {moments} moments");
+    assert!(moments >= 12, "killed at {moments} moments only");
 }

@@ -224,6 +224,24 @@ async fn a_start_is_kept_where_it_is_the_first_or_opened_a_key() {
 }
 
 #[tokio::test]
+async fn a_start_that_shuts_keys_is_told_until_they_are_bound_to_it() {
+    let (room, tpm) = (Room::new(), FakeTpm::default());
+    tpm.start(start("first"));
+    room.keeper(&tpm).seal(&room.wish("4,7")).await.unwrap();
+    room.keeper(&tpm).keep(NOW.to_owned()).await.unwrap();
+    assert_eq!(room.keeper(&tpm).look().await.start(), None);
+    tpm.start(start("release"));
+    let keeper = room.keeper(&tpm);
+    assert!(keeper.open("secrets").await.is_err());
+    let told = keeper.look().await.start().unwrap();
+    // The initrd is measured into a register that nothing is bound to.
+    assert!(told.contains("the kernel") && told.contains("piccolo trust reseal"), "{told}");
+    assert!(!told.contains("initrd"), "{told}");
+    keeper.reseal(&with(Some(&room.recovery)), NOW.to_owned()).await.unwrap();
+    assert_eq!(keeper.look().await.start(), None);
+}
+
+#[tokio::test]
 async fn keys_are_bound_to_another_start_with_the_recovery_key_alone() {
     let (room, tpm) = (Room::new(), FakeTpm::default());
     tpm.start(start("first"));
