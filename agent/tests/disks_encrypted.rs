@@ -10,8 +10,9 @@
 )]
 
 use std::{
+    cell::RefCell,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -147,7 +148,12 @@ struct Cut<'a> {
     room: &'a Room,
     /// Which keys opened it before, each with its token.
     start: &'a [(&'a str, Value)],
+    /// The header as it was before, once it was made.
+    header: RefCell<Vec<u8>>,
 }
+
+/// As much of a header as a few keys take.
+const HEADER: usize = 2 << 20;
 
 impl Cut<'_> {
     fn real() -> &'static str {
@@ -156,6 +162,12 @@ impl Cut<'_> {
 
     /// Makes the disk as it was before.
     fn begin(&self) {
+        let mut disk = fs::OpenOptions::new().read(true).write(true).open(&self.room.device).unwrap();
+        let mut header = self.header.borrow_mut();
+        if !header.is_empty() {
+            disk.write_all(&header).unwrap();
+            return disk.sync_all().unwrap();
+        }
         let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
         let file = self.room.path("key");
         fs::write(&file, KEYS[0]).unwrap();
@@ -164,6 +176,8 @@ impl Cut<'_> {
         for (key, token) in self.start {
             assert!(self.add(key, token, None), "{key} was not added");
         }
+        *header = vec![0; HEADER];
+        disk.read_exact(&mut header).unwrap();
     }
 
     fn add(&self, key: &str, token: &Value, steps: Option<u32>) -> bool {
@@ -250,14 +264,14 @@ fn killed_at_any_step_of_a_change_of_keys_no_way_in_is_lost_and_the_next_one_end
     let mut moments = 0;
 
     // A slot is added: the first key always opens, and in the end both do.
-    let cut = Cut { room: &room, start: &[] };
+    let cut = Cut { room: &room, start: &[], header: RefCell::default() };
     let add = json!({ "add": { "with": KEYS[0], "new": KEYS[1], "is_chosen": false, "token": chip } });
     let first = || assert!(cut.opens(KEYS[0]), "the first key opens no more");
     moments += cut.at_each_step(&add, first, || assert!(cut.opens(KEYS[0]) && cut.opens(KEYS[1])));
 
     // One is taken away: the other always opens, and in the end it alone does.
     let start = [(KEYS[1], chip.clone())];
-    let cut = Cut { room: &room, start: &start };
+    let cut = Cut { room: &room, start: &start, header: RefCell::default() };
     let what = "the TPM (registers 7)";
     let remove = json!({ "remove": { "with": KEYS[0], "slot": 1, "what": what, "proved": false } });
     let first = || assert!(cut.opens(KEYS[0]), "the first key opens no more");
@@ -265,7 +279,7 @@ fn killed_at_any_step_of_a_change_of_keys_no_way_in_is_lost_and_the_next_one_end
 
     // A recovery key is proved: it always opens, and in the end the one before does not.
     let start = [(KEYS[1], recovery.clone()), (KEYS[2], recovery)];
-    let cut = Cut { room: &room, start: &start };
+    let cut = Cut { room: &room, start: &start, header: RefCell::default() };
     let prove = json!({ "prove": { "key": KEYS[2], "now": "2026-11-28T12:00:00Z", "kept": false } });
     let new = || assert!(cut.opens(KEYS[0]) && cut.opens(KEYS[2]), "the new recovery key opens no more");
     moments += cut.at_each_step(&prove, new, || assert!(cut.opens(KEYS[2]) && !cut.opens(KEYS[1])));

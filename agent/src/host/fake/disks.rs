@@ -227,14 +227,11 @@ impl World {
     }
 
     fn disks_view(&self) -> DisksView {
+        let mounts = self.shelf.mounts.values();
+        let mounts = mounts.map(|own| MountSeen { pair: self.pair_seen(&own.mount), ..own.clone() });
         DisksView {
             disks: self.shelf.disks.values().map(|slot| slot.seen.clone()).collect(),
-            mounts: self
-                .shelf
-                .mounts
-                .values()
-                .map(|own| MountSeen { pair: self.pair_seen(&own.mount), ..own.clone() })
-                .collect(),
+            mounts: mounts.collect(),
             tickets: self.shelf.tickets.values().cloned().collect(),
             making: self.shelf.making.values().cloned().collect(),
             unlocked: self.shelf.locks.unlocked(),
