@@ -92,7 +92,14 @@ fn shape(draft: &mut Draft, device: &Json, all: &[&Json], names: &BTreeMap<&str,
     if !made(draft, device, all, names) {
         return false;
     }
-    draft.kept("", "its manifest waits as long as the link that is not Piccolo's has its name");
+    draft.kept(
+        "",
+        format!(
+            "its manifest waits (`NameTaken`) until what makes it now lets it go: take it out of there, then \
+             `ip link delete {}`, and Piccolo makes it anew",
+            draft.name
+        ),
+    );
     true
 }
 

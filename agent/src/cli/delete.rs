@@ -26,7 +26,18 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let (mut trial, mut changed) = (None, Changed::default());
+    let mut changed = Changed::default();
+    let deleted = delete_all(args, &mut changed, client, screen).await;
+    // What is gone is gone, whatever became of the rest.
+    let reached = args.reach.confirm(&changed, client, screen).await;
+    if let (Err(_), Err(failure)) = (&deleted, &reached) {
+        screen.note(failure.to_string());
+    }
+    deleted.and(reached.map(drop))
+}
+
+async fn delete_all(args: &Args, changed: &mut Changed, client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let mut trial = None;
     for (kind, name) in subject::subjects(&args.what)? {
         let path = args.trial.path(&subject::path(kind, &name));
         let answer = client.send(Method::DELETE, &path, &[], "").await?;
@@ -37,6 +48,5 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         }
         trial = answer.trial.or(trial);
     }
-    args.trial.say(trial.as_deref(), screen)?;
-    args.reach.confirm(&changed, client, screen).await.map(drop)
+    args.trial.say(trial.as_deref(), screen)
 }

@@ -1,6 +1,8 @@
 //! A change of links that is on trial, confirmed by the command that made it: it asks the machine anew, and that it is
 //! answered is the proof that others reach it.
 
+mod changed;
+
 use std::{
     collections::BTreeSet,
     net::IpAddr,
@@ -9,12 +11,13 @@ use std::{
 
 use futures_util::future::select_ok;
 use hyper::{Method, header};
-use piccolo_schema::{Kind, Manifest};
+use piccolo_schema::Kind;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+pub(super) use self::changed::Changed;
 use super::{
-    client::{Answer, Client, Host},
+    client::{Client, Host},
     failure::Failure,
     plan,
     screen::Screen,
@@ -32,8 +35,6 @@ const SHORT: Duration = Duration::from_millis(1500);
 const OVER: Duration = Duration::from_secs(150);
 /// How long a machine puts up with a change that nobody confirms, if it did not say so itself.
 const TRIAL: u64 = 90;
-/// The most addresses besides that of the context at which the machine is looked for.
-const PLACES: usize = 8;
 
 /// Whether a change of links is confirmed by the command that makes it.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -42,17 +43,6 @@ pub(super) struct Reach {
     /// it off is confirmed by this command itself, over a new connection.
     #[arg(long)]
     no_confirm: bool,
-}
-
-/// What a command has changed of links.
-#[derive(Debug, Default)]
-pub(super) struct Changed {
-    /// The Links that were written.
-    links: BTreeSet<String>,
-    /// Those of them of which the machine said that they are tried.
-    tried: BTreeSet<String>,
-    /// Where the machine may be from now on.
-    addresses: Vec<IpAddr>,
 }
 
 /// What one question found.
@@ -65,24 +55,6 @@ enum Found {
     Coming,
     /// Nothing of it is, nor will be: true if it was put back.
     Over(bool),
-}
-
-impl Changed {
-    /// Takes in that a Link was written or removed.
-    pub(super) fn link(&mut self, name: &str, text: Option<&str>, answer: &Answer) {
-        self.links.insert(name.to_owned());
-        if let Some(Ok(Manifest::Link(link))) = text.map(piccolo_schema::parse::parse) {
-            let ips = link.spec.addresses.iter().filter_map(|it| it.split('/').next()?.parse::<IpAddr>().ok());
-            self.addresses.extend(ips.take(PLACES - self.addresses.len().min(PLACES)));
-        }
-        self.answer(answer);
-    }
-
-    /// Takes in which Links the machine says are tried.
-    pub(super) fn answer(&mut self, answer: &Answer) {
-        self.tried.extend(answer.links.iter().cloned());
-        self.links.extend(answer.links.iter().cloned());
-    }
 }
 
 impl Reach {
@@ -187,13 +159,15 @@ struct Watch<'a> {
     denied: Option<String>,
     /// Since when it is on trial no more.
     vanished: Option<Instant>,
+    /// The Links that are confirmed, while others are still to come.
+    confirmed: BTreeSet<String>,
 }
 
 impl<'a> Watch<'a> {
     fn new(changed: &'a Changed, places: Vec<Client>, screen: &'a Screen) -> Self {
         let begun = Instant::now();
-        let (until, refused, denied, vanished) = (None, None, None, None);
-        Self { changed, places, screen, begun, until, seen: false, refused, denied, vanished }
+        let (until, refused, denied, vanished, confirmed) = (None, None, None, None, BTreeSet::new());
+        Self { changed, places, screen, begun, until, seen: false, refused, denied, vanished, confirmed }
     }
 
     /// Returns the way by which the machine answers when the change is over.
@@ -204,6 +178,9 @@ impl<'a> Watch<'a> {
             if let Some((at, net)) = self.ask().await {
                 match self.found(&net, &at).await {
                     Found::Coming => {}
+                    Found::Over(false) if !self.seen && !self.confirmed.is_empty() => {
+                        return self.stays(&at, line).map(|()| at);
+                    }
                     Found::Over(back) => return self.over(back, line).map(|()| at),
                     Found::WithOthers(names) => {
                         let why =
@@ -213,6 +190,7 @@ impl<'a> Watch<'a> {
                     Found::OnTrial(id, left) => {
                         self.sees(left);
                         match confirm(&at, Some(&id)).await {
+                            Ok(()) if self.has_more(&net, &at).await => {}
                             Ok(()) => return self.stays(&at, line).map(|()| at),
                             // By now another may be on trial, or none: only the second time it is this one.
                             Err(Failure::Refused(problem)) if !is_early(&problem) => {
@@ -246,6 +224,20 @@ impl<'a> Watch<'a> {
         (self.seen, self.vanished) = (true, None);
     }
 
+    /// Takes in that what is on trial is confirmed. Returns true if another of the Links is still to be set up: a trial of it may
+    /// begin yet, and is confirmed as well.
+    async fn has_more(&mut self, net: &Value, at: &Client) -> bool {
+        let tried = net["trial"]["tried"].as_object().into_iter().flatten();
+        let known = self.confirmed.len();
+        self.confirmed.extend(tried.map(|(name, _)| name.clone()).filter(|name| self.changed.links.contains(name)));
+        // Each time there is one less that it can be.
+        let is_more = self.confirmed.len() > known && self.is_planned(at).await;
+        if is_more {
+            (self.seen, self.until, self.vanished, self.begun) = (false, None, None, Instant::now());
+        }
+        is_more
+    }
+
     async fn found(&mut self, net: &Value, at: &Client) -> Found {
         let (trial, links, passed) = (&net["trial"], &self.changed.links, self.begun.elapsed());
         // What was put back so early was so before.
@@ -268,7 +260,8 @@ impl<'a> Watch<'a> {
             return Found::Coming;
         }
         let is_over = self.seen || is_back || passed > TAKES;
-        if is_over || (self.changed.tried.is_empty() && passed > SHORT && !self.is_planned(at).await) {
+        let may_be_none = self.changed.tried.is_subset(&self.confirmed);
+        if is_over || (may_be_none && passed > SHORT && !self.is_planned(at).await) {
             return Found::Over(is_back);
         }
         Found::Coming
@@ -289,7 +282,8 @@ impl<'a> Watch<'a> {
             Err(_) => return true,
         };
         let mut steps = plans.iter().filter(|it| it.kind == Kind::Link).flat_map(|it| &it.steps);
-        steps.any(|step| self.changed.links.contains(&step.subject))
+        let is_left = |name: &String| self.changed.links.contains(name) && !self.confirmed.contains(name);
+        steps.any(|step| is_left(&step.subject))
     }
 
     fn names(&self) -> String {

@@ -32,6 +32,11 @@ pub(super) struct Draft {
 }
 
 impl Place {
+    /// Returns true if it is a file, and nothing is changed at the daemon.
+    pub(super) const fn is_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Reads the manifest, or begins a new one.
     pub(super) async fn read(&self, name: &str, client: &Client, screen: &Screen) -> Result<Draft, Failure> {
         match &self.file {

@@ -3,14 +3,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use piccolo_schema::secret::is_key;
+use piccolo_schema::{Kind, secret::is_key};
 
 use super::{
     draft::{Draft, Place},
     recipient,
 };
 use crate::{
-    cli::{ask, client::Client, failure::Failure, screen::Screen},
+    cli::{
+        ask,
+        client::Client,
+        failure::Failure,
+        reach::{Changed, Reach},
+        screen::Screen,
+        subject,
+    },
     secrets::{Plain, Recipient, seal},
 };
 
@@ -35,6 +42,8 @@ pub(super) struct Args {
     /// Encrypts for this machine instead of the one that answers; may be given several times.
     #[arg(long, value_name = "AGE1…")]
     recipient: Vec<Recipient>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -51,7 +60,14 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     put(&mut draft, &args.key, &value, &recipients)?;
     let word = if draft.is_new { "created" } else { "changed" };
     args.place.write(draft, client).await?;
-    screen.line(format!("secret/{} {word}: {}", args.name, args.key))
+    screen.line(format!("secret/{} {word}: {}", args.name, args.key))?;
+    if args.place.is_file() {
+        return Ok(());
+    }
+    // A Link that stands on the value is set up anew with it, and may be how the machine is reached.
+    let mut changed = Changed::default();
+    changed.secret(&args.name, &args.key, &client.get(&subject::list_path(Kind::Link)).await.unwrap_or_default());
+    args.reach.confirm(&changed, client, screen).await.map(drop)
 }
 
 fn put(draft: &mut Draft, key: &str, value: &Plain, recipients: &[Recipient]) -> Result<(), Failure> {
