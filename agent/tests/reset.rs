@@ -58,7 +58,7 @@ fn what_was_typed_has_to_be_right() {
     let refused = |data: Data| why(give("attic", data, now));
     assert!(why(give("cellar", Data::Keep, now)).contains("`cellar` is not the name of this machine"));
     assert!(refused(Data::Erase(vec![])).contains("no disk is named"));
-    assert!(refused(Data::Erase(vec![typed("A", "B")])).contains("`B` is not its serial number"));
+    assert!(refused(Data::Erase(vec![typed("A", "B")])).contains("`B` is not the serial number of"));
     assert!(refused(Data::Erase(vec![typed("C", "C")])).contains("0 disks are called `C`"));
     assert!(refused(Data::Erase(vec![typed("OWN", "OWN")])).contains("the machine itself runs from it"));
     assert!(refused(Data::Erase(vec![typed("A", "A"), typed("sdb", "A")])).contains("named twice"));

@@ -26,7 +26,11 @@ pub trait Resetter: Send + Sync {
 
 /// Shows what there is to be reset, and what is ordered.
 pub(super) async fn show(Extract(state): Extract<State>) -> Result<Json<Value>, Fault> {
-    state.resetter.look().await.map(Json).map_err(refused)
+    let mut seen = state.resetter.look().await.map_err(refused)?;
+    if let Some(order) = state.resetter.pending() {
+        seen["text"] = words(&order).into();
+    }
+    Ok(Json(seen))
 }
 
 /// Gives leave for what a person has typed.
@@ -47,7 +51,7 @@ pub(super) async fn order(Extract(state): Extract<State>, bytes: Bytes) -> Resul
     };
     let ordered = state.resetter.order(ticket).await.map_err(refused)?;
     if request["restart"] == true {
-        state.resetter.restart().await.map_err(refused)?;
+        state.resetter.restart().await.map_err(not_restarted)?;
     }
     Ok(Json(ordered))
 }
@@ -60,11 +64,15 @@ pub(super) async fn cancel(Extract(state): Extract<State>) -> Result<Json<Value>
 
 /// Says what the next start does.
 pub(super) fn words(order: &ResetOrder) -> String {
-    let names: Vec<&str> = order.erase.iter().map(|it| it.name.as_str()).collect();
-    let data = if names.is_empty() { "no disk for data".to_owned() } else { names.join(", ") };
-    format!("The next start erases all that this machine knows, and {data}")
+    format!("The next start erases all that this machine knows, and {}", order.data())
 }
 
 fn refused(why: String) -> Fault {
     Fault::new(StatusCode::CONFLICT, "NotReset", why)
+}
+
+fn not_restarted(why: String) -> Fault {
+    let detail = format!("the reset is ordered, but the machine does not start anew by itself: {why}");
+    Fault::new(StatusCode::CONFLICT, "NotRestarted", detail)
+        .help("its next start resets it; `piccolo reset --cancel` takes that back")
 }

@@ -24,19 +24,19 @@ const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "applicati
 )]
 pub(super) struct Args {
     /// Leaves all disks for data as they are.
-    #[arg(long, conflicts_with_all = ["erase_data", "cancel"])]
+    #[arg(long, group = "data", conflicts_with_all = ["erase_data", "cancel"])]
     keep_data: bool,
     /// Erases a disk for data as well, by its serial number; once for each. All others are left as they are.
-    #[arg(long, value_name = "DISK", conflicts_with = "cancel")]
+    #[arg(long, value_name = "DISK", group = "data", conflicts_with = "cancel")]
     erase_data: Vec<String>,
     /// The name of the machine, where nobody can be asked.
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     name: Option<String>,
     /// The serial number of each such disk once more, in their order, where nobody can be asked.
     #[arg(long, requires = "erase_data")]
     serial: Vec<String>,
     /// Starts the machine anew at once. Else the reset comes with its next start.
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     restart: bool,
     /// Takes the order back, until the machine starts anew.
     #[arg(long, conflicts_with = "restart")]
@@ -71,13 +71,9 @@ fn show(args: &Args, stands: &Value, screen: &Screen) -> Result<(), Failure> {
     if output::document(screen, args.output, stands)? {
         return Ok(());
     }
-    match stands["pending"].as_object() {
-        Some(order) => {
-            let erased: Vec<_> =
-                items(&order.get("erase").cloned().unwrap_or_default()).iter().map(|it| word(it, "name")).collect();
-            let data = if erased.is_empty() { "no disk for data".to_owned() } else { erased.join(", ") };
-            let text = format!("! the next start erases all that {} knows, and {data}", word(stands, "machine"));
-            screen.line(screen.paint(Tone::Danger, &text))?;
+    match stands["text"].as_str() {
+        Some(text) => {
+            screen.line(screen.paint(Tone::Danger, &format!("! {text}")))?;
             screen.line("  if it is not meant: piccolo reset --cancel")?;
         }
         None => screen.line("no reset is ordered; say `--keep-data`, or `--erase-data DISK` for disks of these")?,

@@ -1,5 +1,7 @@
 //! The factory reset: what the API asks of it, and the start that does it.
 
+mod pending;
+
 use std::{
     path::Path,
     process::ExitCode,
@@ -10,8 +12,8 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use piccolo_schema::Mode;
 use serde_json::{Value, json};
-use tokio::sync::Mutex as Turn;
 
+use self::pending::Pending;
 use crate::{
     api::Resetter,
     clock,
@@ -35,30 +37,24 @@ pub(super) struct Door {
     mode: Mode,
     /// The last leave that was given. One that was not kept over an end of the daemon is asked for anew.
     leave: Mutex<Option<Leave>>,
-    pending: Mutex<Option<ResetOrder>>,
-    /// One change of what is ordered at a time.
-    turn: Turn<()>,
+    pending: Arc<Pending>,
 }
 
 impl Door {
     /// Returns it, and tells what the last start left to tell.
     pub(super) fn open(drives: Arc<Drives>, store: Arc<Writer>, mode: Mode, state: &Path) -> Arc<Self> {
-        let (leave, pending) = (Mutex::default(), Mutex::default());
-        let door = Arc::new(Self { drives, store, mode, leave, pending, turn: Turn::default() });
+        let pending = Pending::new(drives.clone());
+        let door = Arc::new(Self { drives, store, mode, leave: Mutex::default(), pending });
         if let Some(done) = reset_done(state) {
             tell(&door.store, &done);
         }
-        let own = Arc::clone(&door);
+        let pending = Arc::clone(&door.pending);
         // The first partition may take its time, and nobody waits for it.
         drop(tokio::task::spawn_blocking(move || match reset_pending() {
-            Ok(found) => own.lock_pending().clone_from(&found),
+            Ok(found) => pending.seen(found, 0),
             Err(error) => tracing::warn!(why = error.message, "it can't be told whether a reset is ordered"),
         }));
         door
-    }
-
-    fn lock_pending(&self) -> MutexGuard<'_, Option<ResetOrder>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_leave(&self) -> MutexGuard<'_, Option<Leave>> {
@@ -68,8 +64,9 @@ impl Door {
     /// Looks at what there is to be reset.
     async fn view(&self) -> Result<ResetView, String> {
         obstacle(running().from, self.mode, is_rescue(), Path::new("/dev/tpmrm0").exists())?;
+        let changes = self.pending.changes();
         let view = self.drives.reset(ResetWork::Look).await.map_err(|error| error.message)?;
-        self.lock_pending().clone_from(&view.pending);
+        self.pending.seen(view.pending.clone(), changes);
         Ok(view)
     }
 }
@@ -79,7 +76,7 @@ impl Resetter for Door {
         async move {
             let (view, machine) = (self.view().await?, name()?);
             let disks: Vec<Value> = view.disks.iter().filter(|it| !it.system).map(shown).collect();
-            Ok(json!({ "machine": machine, "disks": disks, "pending": view.pending }))
+            Ok(json!({ "machine": machine, "disks": disks, "pending": self.pending.order() }))
         }
         .boxed()
     }
@@ -100,23 +97,18 @@ impl Resetter for Door {
 
     fn order<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Value, String>> {
         async move {
-            let _turn = self.turn.lock().await;
             let (view, machine) = (self.view().await?, name()?);
             // It is used up, whatever becomes of it.
             let leave = self.lock_leave().take_if(|it| it.ticket() == ticket);
             let leave = leave.ok_or_else(|| format!("there is no ticket `{ticket}`, or it was used up"))?;
             let order = leave.order(&view, &machine, clock::now()).map_err(|why| why.to_string())?;
-            let names: Vec<&str> = order.erase.iter().map(|it| it.name.as_str()).collect();
-            let data = if names.is_empty() { "no disk for data".to_owned() } else { names.join(", ") };
-            let message = format!("The next start erases the state of the machine, and {data}");
-            self.store.event(Event::new("ResetOrdered", message).warning());
-            let marked = self.drives.reset(ResetWork::Mark(order)).await;
-            let view = marked.map_err(|error| error.message)?;
-            self.lock_pending().clone_from(&view.pending);
-            match view.pending {
-                Some(order) => Ok(json!({ "pending": order })),
-                None => Err("the mark for the next start can't be read back, so nothing is ordered".to_owned()),
-            }
+            let store = Arc::clone(&self.store);
+            let tell = move |order: &ResetOrder| {
+                let message = format!("The next start erases the state of the machine, and {}", order.data());
+                store.event(Event::new("ResetOrdered", message).warning());
+            };
+            let order = self.pending.put(order, tell).await?;
+            Ok(json!({ "pending": order }))
         }
         .boxed()
     }
@@ -127,21 +119,21 @@ impl Resetter for Door {
 
     fn cancel(&self) -> BoxFuture<'_, Result<bool, String>> {
         async move {
-            let _turn = self.turn.lock().await;
             *self.lock_leave() = None;
-            let was_ordered = self.view().await?.pending.is_some();
-            self.drives.reset(ResetWork::Clear).await.map_err(|error| error.message)?;
-            *self.lock_pending() = None;
-            if was_ordered {
-                self.store.event(Event::new("ResetCancelled", "The next start is an ordinary one"));
+            // It needs neither a look at disks nor a TPM: it may be wanted just when those fail.
+            let from = running().from;
+            if from != RunsFrom::Disk {
+                return obstacle(from, self.mode, is_rescue(), true).map(|()| false);
             }
-            Ok(was_ordered)
+            let store = Arc::clone(&self.store);
+            let tell = move || store.event(Event::new("ResetCancelled", "The next start is an ordinary one"));
+            self.pending.take(tell).await
         }
         .boxed()
     }
 
     fn pending(&self) -> Option<ResetOrder> {
-        self.lock_pending().clone()
+        self.pending.order()
     }
 }
 

@@ -26,7 +26,7 @@ pub use mount::{Mount, MountSeen};
 pub use names::{human, label};
 pub use pair::{Alone, Half, HalfOrder, Mirrored, PairSeen, RebuildOrder};
 pub use scrub::ScrubSeen;
-pub use ticket::{Standing, Ticket};
+pub use ticket::{Standing, Ticket, named};
 
 /// The label of a file system that is being made and was not looked over yet.
 pub const HALF_MADE: &str = "piccolo-half";

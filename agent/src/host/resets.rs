@@ -35,6 +35,14 @@ pub struct ResetOrder {
     pub erase: Vec<Erase>,
 }
 
+impl ResetOrder {
+    /// Says what becomes of disks for data: the names of those that are erased.
+    pub fn data(&self) -> String {
+        let names: Vec<&str> = self.erase.iter().map(|it| it.name.as_str()).collect();
+        if names.is_empty() { "no disk for data".to_owned() } else { names.join(", ") }
+    }
+}
+
 /// What there is to be reset, and what is ordered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{DiskSeen, Erase, ResetOrder, ResetView, Ticket};
+use crate::host::{DiskSeen, Erase, ResetOrder, ResetView, Ticket, named};
 
 /// How many disks can be named at most.
 const MOST_DISKS: usize = 64;
@@ -139,22 +139,13 @@ impl Leave {
 
 /// Finds the one disk that is meant.
 fn meant<'a>(typed: &Typed, view: &'a ResetView) -> Result<&'a DiskSeen, Refusal> {
-    let which = typed.disk.as_str();
-    let fits = |disk: &&DiskSeen| {
-        let names = [&disk.identity.serial, &disk.identity.wwn, &disk.device];
-        names.iter().any(|name| !name.is_empty() && name.as_str() == which) || disk.ids.iter().any(|id| id == which)
-    };
-    let found: Vec<_> = view.disks.iter().filter(fits).collect();
-    let [disk] = found.as_slice() else {
-        return Err(Refusal(format!("{} disks are called `{which}`; `piccolo reset` shows all", found.len())));
-    };
+    let disk = named(&view.disks, &typed.disk, &typed.serial).map_err(Refusal)?;
     let refuse = |why: &str| Err(Refusal(format!("{}: {why}", disk.name())));
-    let number = [&disk.identity.serial, &disk.identity.wwn].into_iter().find(|it| !it.is_empty());
-    match number {
-        None => refuse("it has no serial number, so nothing can be bound to it"),
-        Some(number) if *number != typed.serial => refuse(&format!("`{}` is not its serial number", typed.serial)),
-        Some(_) if disk.system => refuse("the machine itself runs from it; its state is erased by every reset"),
-        Some(_) if disk.read_only => refuse("it can only be read"),
-        Some(_) => Ok(disk),
+    if disk.system {
+        return refuse("the machine itself runs from it; its state is erased by every reset");
     }
+    if disk.read_only {
+        return refuse("it can only be read");
+    }
+    Ok(disk)
 }

@@ -106,7 +106,7 @@ async fn a_machine_is_reset_by_whoever_types_its_name_and_not_by_default() {
     assert_eq!((ordered.code, ordered.out.as_str()), (0, told), "{}", ordered.err);
     let shown = machine.run(&["reset"]).await;
     let pending =
-        "! the next start erases all that attic knows, and WD-1\n  if it is not meant: piccolo reset --cancel\n";
+        "! The next start erases all that this machine knows, and WD-1\n  if it is not meant: piccolo reset --cancel\n";
     shown.is(0, &format!("{pending}{disks}"), "");
     let status = machine.run(&["status"]).await;
     let line = "! The next start erases all that this machine knows, and WD-1 (ResetPending)\n  if it is not meant: piccolo reset --cancel\n";
@@ -118,6 +118,10 @@ async fn a_machine_is_reset_by_whoever_types_its_name_and_not_by_default() {
     // It is told when the machine does not start anew by itself.
     let restart = machine.run(&["reset", "--keep-data", "--name", "attic", "--restart"]).await;
     assert!(restart.code == 5 && restart.err.contains("it goes on"), "{}", restart.err);
+    assert!(restart.err.contains("the reset is ordered, but") && restart.err.contains("--cancel"), "{}", restart.err);
+    // Nothing starts anew, and nobody's name is taken, without a word of data.
+    assert_eq!(machine.run(&["reset", "--restart"]).await.code, 2);
+    assert_eq!(machine.run(&["reset", "--name", "attic"]).await.code, 2);
 }
 
 #[tokio::test]

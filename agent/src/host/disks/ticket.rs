@@ -67,6 +67,27 @@ impl Ticket {
     }
 }
 
+/// Finds the one disk that is meant by any of its names, if what was typed is its serial number.
+///
+/// # Errors
+/// In a sentence, when there is not one alone, or something else was typed.
+pub fn named<'a>(disks: &'a [DiskSeen], which: &str, typed: &str) -> Result<&'a DiskSeen, String> {
+    let fits = |disk: &&DiskSeen| {
+        let names = [&disk.identity.serial, &disk.identity.wwn, &disk.device];
+        names.iter().any(|name| !name.is_empty() && name.as_str() == which) || disk.ids.iter().any(|id| id == which)
+    };
+    let found: Vec<&DiskSeen> = disks.iter().filter(fits).collect();
+    let [disk] = found.as_slice() else {
+        return Err(format!("{} disks are called `{which}`; `piccolo disk list` shows all", found.len()));
+    };
+    let number = [&disk.identity.serial, &disk.identity.wwn].into_iter().find(|it| !it.is_empty());
+    match number {
+        None => Err(format!("{} has no serial number, so no ticket can be bound to it", disk.name())),
+        Some(number) if number != typed => Err(format!("`{typed}` is not the serial number of {}", disk.name())),
+        Some(_) => Ok(disk),
+    }
+}
+
 impl Standing {
     /// Says why it is worth nothing, with the name of the ticket before it.
     pub const fn words(self) -> &'static str {

@@ -27,7 +27,7 @@ use crate::{
     clock,
     host::{
         DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason,
-        RebuildOrder, ResetView, Ticket, Unlocked,
+        RebuildOrder, ResetView, Ticket, Unlocked, named,
     },
 };
 
@@ -216,27 +216,13 @@ impl Hands {
     async fn wipe_ticket(&self, which: &str, typed: &str) -> Result<(DiskSeen, Ticket), HostError> {
         let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
         let disks = self.look(None).await?;
-        let fits = |disk: &&DiskSeen| {
-            let names = [&disk.identity.serial, &disk.identity.wwn, &disk.device];
-            names.iter().any(|name| !name.is_empty() && name.as_str() == which) || disk.ids.iter().any(|id| id == which)
-        };
-        let found: Vec<&DiskSeen> = disks.iter().filter(fits).collect();
-        let [disk] = found.as_slice() else {
-            return refuse(format!("{} disks are called `{which}`; `piccolo disk list` shows all", found.len()));
-        };
-        let serial = [&disk.identity.serial, &disk.identity.wwn].into_iter().find(|it| !it.is_empty());
-        let Some(serial) = serial else {
-            return refuse(format!("{} has no serial number, so no ticket can be bound to it", disk.name()));
-        };
-        if typed != serial {
-            return refuse(format!("`{typed}` is not the serial number of {}", disk.name()));
-        }
+        let disk = named(&disks, which, typed).map_err(|why| HostError::new(Reason::Refused, why))?;
         if let Some(why) = in_use(disk) {
             return refuse(format!("{}: {why}; a disk in use is never erased", disk.name()));
         }
         let ticket = Ticket::new(format!("wipe-{}", &nonce()?[..24]), disk, clock::now());
         self.book.add_ticket(&ticket)?;
-        Ok(((*disk).clone(), ticket))
+        Ok((disk.clone(), ticket))
     }
 
     /// Looks at all disks, and takes on trust only what is known of them.

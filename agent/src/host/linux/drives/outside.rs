@@ -23,6 +23,8 @@ use crate::host::{HostError, Reason};
 const LIFE: Duration = Duration::from_secs(4 * 3600);
 /// How long one that only looks may live.
 const GLIMPSE: Duration = Duration::from_secs(300);
+/// How long one may live that somebody waits for at a prompt.
+const PROMPT: Duration = Duration::from_secs(150);
 /// The longest request or answer.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -72,7 +74,11 @@ impl Outside {
 
     /// Has a request carried out outside.
     pub(super) async fn ask(&self, request: &Request) -> Result<Answer, HostError> {
-        let life = if matches!(request, Request::Look(_)) { GLIMPSE } else { LIFE };
+        let life = match request {
+            Request::Look(_) => GLIMPSE,
+            Request::Reset(_) => PROMPT,
+            _ => LIFE,
+        };
         // A key may be in it.
         let text = Zeroizing::new(serde_json::to_vec(request).map_err(|error| garbled(&error))?);
         match tokio::time::timeout(life, self.exchange(text, life, request.lasts())).await {

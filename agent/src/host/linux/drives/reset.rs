@@ -22,9 +22,9 @@ use crate::host::{HostError, ResetOrder, ResetView};
 pub enum ResetWork {
     /// Looks at what there is to be reset.
     Look,
-    /// Has the next start do it.
+    /// Has the next start do it. What is seen then is the mark alone.
     Mark(ResetOrder),
-    /// Has the next start be an ordinary one.
+    /// Has the next start be an ordinary one. What is seen then is the mark alone.
     Clear,
     /// Starts the machine anew.
     Restart,
@@ -36,7 +36,7 @@ impl Drives {
     /// # Errors
     /// When it can't be done.
     pub async fn reset(&self, work: ResetWork) -> Result<ResetView, HostError> {
-        let _turn = self.turn.lock().await;
+        // What takes long with disks never holds this up: it only looks, or turns on the mark, for which its owner has a turn.
         match self.ask(Request::Reset(Box::new(work))).await? {
             Answer::Reset(view) => Ok(*view),
             _ => Err(beside_the_point()),
@@ -46,19 +46,24 @@ impl Drives {
 
 impl Hands {
     pub(super) async fn reset(&self, work: ResetWork) -> Result<Answer, HostError> {
-        match work {
-            ResetWork::Look => {}
-            ResetWork::Mark(order) => blocking(move || Mark::on(Path::new(ESP)).write(&order)).await?,
-            ResetWork::Clear => blocking(|| Mark::on(Path::new(ESP)).clear()).await?,
+        let view = match work {
+            ResetWork::Look => ResetView { state: state().await?.id, disks: self.look(None).await?, pending: None },
+            ResetWork::Mark(order) => {
+                blocking(move || Mark::on(Path::new(ESP)).write(&order)).await?;
+                ResetView::default()
+            }
+            ResetWork::Clear => {
+                blocking(|| Mark::on(Path::new(ESP)).clear()).await?;
+                ResetView::default()
+            }
             ResetWork::Restart => {
                 // This very process ends with the machine, and has to answer before.
                 let words = ["--quiet", "--collect", "--on-active=5s", "--timer-property=AccuracySec=100ms"];
                 run("systemd-run", words.into_iter().chain(["systemctl", "reboot"]), LOOK).await?;
                 return Ok(Answer::Reset(Box::default()));
             }
-        }
+        };
         let pending = blocking(|| Mark::on(Path::new(ESP)).read()).await?;
-        let view = ResetView { state: state().await?.id, disks: self.look(None).await?, pending };
-        Ok(Answer::Reset(Box::new(view)))
+        Ok(Answer::Reset(Box::new(ResetView { pending, ..view })))
     }
 }

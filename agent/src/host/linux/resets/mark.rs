@@ -37,8 +37,9 @@ impl Mark {
     }
 
     /// Returns what the next start does. An order to which the loader does not go is none, and neither is one that nobody
-    /// understands. Blocks.
+    /// understands. A partition that is not mounted says nothing of that. Blocks.
     pub(in crate::host::linux) fn read(&self) -> Result<Option<ResetOrder>, HostError> {
+        self.is_there()?;
         if !self.loader()?.lines().any(|line| line.trim() == LINE) {
             return Ok(None);
         }
@@ -48,11 +49,7 @@ impl Mark {
 
     /// Has the next start do this. The order comes first: without it that start does nothing. Blocks.
     pub(in crate::host::linux) fn write(&self, order: &ResetOrder) -> Result<(), HostError> {
-        if !self.esp.join("EFI/Linux").is_dir() {
-            let message =
-                format!("The start of this system is not at {}, so nothing directs the next one", self.esp.display());
-            return Err(HostError::new(Reason::Refused, message));
-        }
+        self.is_there()?;
         if fs::metadata(&self.remembered).is_ok() {
             let message =
                 "The firmware remembers an entry that is started always; `bootctl set-default ''` makes it forget";
@@ -65,6 +62,7 @@ impl Mark {
 
     /// Has the next start be an ordinary one. Blocks.
     pub(in crate::host::linux) fn clear(&self) -> Result<(), HostError> {
+        self.is_there()?;
         let (before, after) = {
             let text = self.loader()?;
             let after = ordinary(&text);
@@ -79,17 +77,28 @@ impl Mark {
         }
     }
 
+    /// Fails unless the system starts from here.
+    fn is_there(&self) -> Result<(), HostError> {
+        // An automount is awaited here, and a failed one leaves an empty directory.
+        if self.esp.join("EFI/Linux").is_dir() {
+            return Ok(());
+        }
+        let message =
+            format!("The start of this system is not at {}, so nothing directs the next one", self.esp.display());
+        Err(HostError::new(Reason::Refused, message))
+    }
+
     fn loader(&self) -> Result<String, HostError> {
         self.text(LOADER)
     }
 
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file; one that is not there says nothing, and what is no text is never an order.
     fn text(&self, name: &str) -> Result<String, HostError> {
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let read = fs::File::open(self.esp.join(name));
-        match read.and_then(|it| io::Read::read_to_string(&mut io::Read::take(it, MOST), &mut text)) {
+        match read.and_then(|it| io::Read::read_to_end(&mut io::Read::take(it, MOST), &mut bytes)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(name, &error)),
-            _ => Ok(text),
+            _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         }
     }
 
@@ -159,6 +168,8 @@ mod tests {
         mark.write(&order()).unwrap();
         fs::write(dir.path().join(ORDER), "{").unwrap();
         assert_eq!(mark.read().unwrap(), None);
+        fs::write(dir.path().join(ORDER), b"\xff\xfe{").unwrap();
+        assert_eq!(mark.read().unwrap(), None);
         fs::remove_file(dir.path().join(ORDER)).unwrap();
         assert_eq!(mark.read().unwrap(), None);
         mark.clear().unwrap();
@@ -172,6 +183,9 @@ mod tests {
         assert_eq!(mark.read().unwrap(), None);
         let none = Mark { esp: dir.path().join("nowhere"), remembered: dir.path().join("none") };
         assert!(none.write(&order()).unwrap_err().message.contains("not at"));
+        // Nothing is known of a partition that is not mounted, and nothing is taken back there.
+        assert!(none.read().unwrap_err().message.contains("not at"));
+        assert!(none.clear().unwrap_err().message.contains("not at"));
     }
 
     #[test]
