@@ -34,7 +34,7 @@ pub use self::{
         Alone, Bound, DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HalfOrder,
         Identity, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, Making, Marker, Mirrored, Mount,
         MountSeen, NewKey, Opened, OpenedBy, PairSeen, Partition, RebuildOrder, ScrubSeen, Shut, Signature, Standing,
-        Ticket, Unlocked, bound, human, label as disk_label, mapped, mapped_name, named,
+        Ticket, Unlocked, bound, human, label as disk_label, mapped, mapped_name, named, parted,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

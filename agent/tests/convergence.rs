@@ -14,7 +14,7 @@ use piccolo_agent::{
     host::fake::{FakeEngine, Verb, When},
     host::{
         ContainerSeen, DiskSeen, Disks as _, Ends, EngineView, HostError, Identity, Limits, NetworkView, Networks as _,
-        PacketFilter as _, Reason, RulesSeen, Secrets as _, State, place,
+        PacketFilter as _, Reason, RulesSeen, Secrets as _, State, parted::manifest_of, place,
     },
     reconcile::{
         Plan, Reconciler, Waiting, container::Containers, disk::Disks, firewall::Firewalls, image::Images,
@@ -141,14 +141,17 @@ fn disk_spec() -> impl Strategy<Value = DiskSpec> {
     let size = Just(Selector { min_size: Some(Bytes::new(1)), ..Selector::default() });
     let by = prop_oneof![4 => serial(), 1 => size];
     let place = select(&["/srv/one", "/srv/two", "/srv"]);
-    (by, place, any::<bool>(), support::disks::encryption()).prop_map(|(select, mount, reads, encryption)| DiskSpec {
-        encryption,
-        select,
-        filesystem: Filesystem::Ext4,
-        mount: Some(mount.to_owned()),
-        options: reads.then_some(MountOption::NoAtime).into_iter().collect(),
-        ..DiskSpec::default()
-    })
+    let parted = prop::bool::weighted(0.3);
+    (by, place, any::<bool>(), support::disks::encryption(), parted).prop_map(
+        |(select, mount, reads, encryption, parted)| {
+            let options = reads.then_some(MountOption::NoAtime).into_iter().collect();
+            let one = DiskSpec { select, filesystem: Filesystem::Ext4, ..DiskSpec::default() };
+            if parted {
+                return support::disks::parted(one, mount, options);
+            }
+            DiskSpec { encryption, mount: Some(mount.to_owned()), options, ..one }
+        },
+    )
 }
 
 fn blank_disk(number: u64) -> DiskSeen {
@@ -455,11 +458,13 @@ impl Scene {
         let plan = Disks::<FakeEngine>::plan(&self.files.disks(), &seen);
         let waiting: BTreeSet<String> = plan.waiting.into_iter().map(|it| it.subject).collect();
         for (name, spec) in self.files.disks.iter().filter(|(name, _)| !waiting.contains(**name)) {
-            let mount = seen.mounts.iter().find(|it| it.subject == *name && it.present);
-            prop_assert_eq!(mount.and_then(|it| it.mount.at.clone()), spec.plain_mount(), "{}", name);
+            for (key, at) in spec.places(name) {
+                let mount = seen.mounts.iter().find(|it| it.subject == key && it.present);
+                prop_assert_eq!(mount.and_then(|it| it.mount.at.clone()), Some(at), "{}", key);
+            }
         }
         for mount in &seen.mounts {
-            prop_assert!(self.files.disks.contains_key(mount.subject.as_str()), "{:?} is nobody's", mount);
+            prop_assert!(self.files.disks.contains_key(manifest_of(&mount.subject)), "{:?} is nobody's", mount);
         }
         prop_assert!(
             seen.making

@@ -9,6 +9,9 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "disks/parted.rs"]
+mod parted;
+
 use std::{
     fs,
     os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
@@ -118,6 +121,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         for device in &self.loops {
+            parted::leave(device);
             run(&["umount", device]);
             run(&["swapoff", device]);
             run(&["losetup", "--detach", device]);

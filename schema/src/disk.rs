@@ -3,6 +3,7 @@
 mod encryption;
 mod filesystem;
 mod mirror;
+mod partitions;
 mod rules;
 mod scrub;
 mod select;
@@ -16,6 +17,7 @@ use crate::{Condition, quantity::Bytes, volume::plain};
 pub use encryption::{Encryption, Passphrase, Tang, Tpm2};
 pub use filesystem::{Filesystem, MountOption};
 pub use mirror::Mirror;
+pub use partitions::{Partition, PartitionStatus, part_key};
 pub(crate) use rules::check_select;
 pub use scrub::{Scrub, ScrubStatus};
 pub use select::{Selector, Transport};
@@ -53,8 +55,13 @@ pub struct DiskSpec {
     /// A second disk on which everything is kept as well. For btrfs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
-    /// What the disk holds.
+    /// What the disk holds, or what its partitions hold that name nothing of their own.
     pub filesystem: Filesystem,
+    /// The partitions of the disk, in their order on it, each mounted at a place of its own. Without them all of the disk is
+    /// one file system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub partitions: Vec<Partition>,
     /// The directory at which it is mounted, a place of its own such as `/srv/photos`. Swap has none.
     ///
     /// The directory is made if it is missing, and closed to writers while the disk is not there.
@@ -71,7 +78,7 @@ pub struct DiskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
     /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With
-    /// `encryption` it is that of the encrypted disk or partition.
+    /// `encryption` it is that of the encrypted disk or partition, with `partitions` that of the table of partitions.
     ///
     /// `piccolo disk list` shows it. Nothing is written to it but what those who use it write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,7 +136,7 @@ pub struct DiskStatus {
     /// Its size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
-    /// The UUID of its file system.
+    /// The UUID of its file system, or the GUID of its table of partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
     /// How it is encrypted, where it is.
@@ -144,6 +151,9 @@ pub struct DiskStatus {
     /// How the last scrub ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubStatus>,
+    /// How its partitions stand, in their order on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionStatus>,
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

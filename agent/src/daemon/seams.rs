@@ -226,7 +226,7 @@ impl Place {
 
 fn of_places(snapshot: &Snapshot) -> GroundPlaces {
     let (disks, volumes): (Desired<Disk>, Desired<Volume>) = (snapshot.desired(), snapshot.desired());
-    let disks = disks.manifests.iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_mount()?)));
+    let disks = disks.manifests.iter().flat_map(|it| it.spec.places(it.name()));
     let volumes = volumes.manifests.iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_path()?)));
     GroundPlaces { disks: disks.collect(), volumes: volumes.collect() }
 }

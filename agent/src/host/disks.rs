@@ -6,6 +6,7 @@ mod luks;
 mod mount;
 mod names;
 mod pair;
+pub mod parted;
 mod scrub;
 mod ticket;
 
@@ -25,6 +26,7 @@ pub use luks::{
 pub use mount::{Mount, MountSeen};
 pub use names::{human, label};
 pub use pair::{Alone, Half, HalfOrder, Mirrored, PairSeen, RebuildOrder};
+use parted::PartOrder;
 pub use scrub::ScrubSeen;
 pub use ticket::{Standing, Ticket, named};
 
@@ -142,6 +144,9 @@ pub struct DiskSeen {
     pub signatures: Vec<Signature>,
     /// What its first and last mebibytes are like.
     pub ends: Ends,
+    /// The GUID of its table of partitions, if it has one (GPT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Its partitions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Partition>,
@@ -190,6 +195,12 @@ pub struct Signature {
 pub struct Partition {
     /// What the kernel calls it now, `sda1`.
     pub device: String,
+    /// Its name in the table, empty if it has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Where it begins, in bytes; 0 if the table does not tell.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start: u64,
     /// Its size in bytes.
     pub size: u64,
     /// What is found on it.
@@ -270,6 +281,9 @@ pub struct MakeOrder {
     /// The second disk, if it is made on two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second: Option<Box<HalfOrder>>,
+    /// The partitions, if it gets some; the label is then the GUID of their table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartOrder>,
 }
 
 impl DiskSeen {
@@ -363,4 +377,9 @@ impl Signature {
             None => self.kind.clone(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -17,6 +17,7 @@ mod links;
 mod locks;
 mod networks;
 mod pairs;
+mod parted;
 mod resets;
 mod secrets;
 mod settings;

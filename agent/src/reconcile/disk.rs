@@ -6,6 +6,11 @@
 //! system, or is left alone. It gives one only where nothing is on the disk, or where a ticket lets this very disk be
 //! erased that was made within the hour, for what is on it, and was never used.
 //!
+//! # When it is parted
+//!
+//! The table of partitions has a GUID of ours or of what is half made, as a file system has a label, so that the guard is the
+//! same. Each partition is then mounted under a name of its own (`parted.rs`).
+//!
 //! # When it is encrypted
 //!
 //! The header of LUKS2 has the label of ours or of what is half made, as a file system has, so that the guard is the same.
@@ -19,18 +24,20 @@
 mod choose;
 mod guard;
 mod keys;
+mod layout;
 mod pair;
+mod parted;
 mod plan;
 mod report;
 mod scrub;
 mod step;
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use piccolo_schema::{Desired, Disk, Kind};
 
 use super::{Note, Plan, Reconciler, Report};
-use crate::host::{self, DisksView, HostError};
+use crate::host::{self, DisksView, HostError, parted::manifest_of};
 
 pub use guard::{Case, Verdict, guard};
 pub use step::{Act, DiskStep};
@@ -55,17 +62,18 @@ impl<D: host::Disks> Reconciler for Disks<D> {
     }
 
     async fn apply(&self, step: &DiskStep) -> Result<(), HostError> {
+        let key = &*step.key();
         match &step.act {
-            Act::Make { order, .. } => self.0.make(&step.subject, order).await,
-            Act::Key { order } => self.0.turn_key(&step.subject, order).await,
-            Act::Mount { mount } => self.0.mount_disk(&step.subject, mount).await,
-            Act::Remount { mount } => self.0.remount_disk(&step.subject, mount).await,
-            Act::Grow { mount } => self.0.grow_disk(&step.subject, mount).await,
-            Act::Trim { .. } => self.0.trim_disk(&step.subject).await,
-            Act::Scrub { resumes, .. } => self.0.scrub_disk(&step.subject, *resumes).await,
-            Act::Rebuild { order, .. } => self.0.rebuild_disk(&step.subject, order).await,
-            Act::Even { .. } => self.0.even_disk(&step.subject).await,
-            Act::Unmount { .. } => self.0.unmount_disk(&step.subject).await,
+            Act::Make { order, .. } => self.0.make(key, order).await,
+            Act::Key { order } => self.0.turn_key(key, order).await,
+            Act::Mount { mount } => self.0.mount_disk(key, mount).await,
+            Act::Remount { mount } => self.0.remount_disk(key, mount).await,
+            Act::Grow { mount } => self.0.grow_disk(key, mount).await,
+            Act::Trim { .. } => self.0.trim_disk(key).await,
+            Act::Scrub { resumes, .. } => self.0.scrub_disk(key, *resumes).await,
+            Act::Rebuild { order, .. } => self.0.rebuild_disk(key, order).await,
+            Act::Even { .. } => self.0.even_disk(key).await,
+            Act::Unmount { .. } => self.0.unmount_disk(key).await,
         }
     }
 
@@ -78,7 +86,7 @@ impl<D: host::Disks> Reconciler for Disks<D> {
     }
 
     fn owned(observed: &DisksView) -> usize {
-        observed.mounts.len()
+        observed.mounts.iter().map(|it| manifest_of(&it.subject)).collect::<BTreeSet<_>>().len()
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {

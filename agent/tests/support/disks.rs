@@ -7,14 +7,15 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DiskSeen, Ends, HALF_MADE, Identity, Marker, Partition, Signature, disk_label,
+        DiskSeen, Ends, HALF_MADE, HALF_TABLE, Identity, Marker, Partition, Signature, disk_label,
         fake::{FakeEngine, When},
+        table_id,
     },
     reconcile::disk::Disks,
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
-    disk::{Encryption, Filesystem, Mirror, MountOption, Passphrase, Selector, Tang, Tpm2},
+    disk::{Encryption, Filesystem, Mirror, MountOption, Partition as PartSpec, Passphrase, Selector, Tang, Tpm2},
     quantity::Bytes,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -35,6 +36,8 @@ pub enum Holds {
     Partitions(&'static str),
     Unknown(Ends),
     HalfMade,
+    HalfParted,
+    Parted(&'static str),
     Marked,
 }
 
@@ -93,6 +96,8 @@ fn disk() -> impl Strategy<Value = Made> {
         1 => select(&UUIDS).prop_map(Holds::Partitions),
         1 => select(&[Ends::Data, Ends::Random]).prop_map(Holds::Unknown),
         1 => Just(Holds::HalfMade),
+        1 => Just(Holds::HalfParted),
+        1 => select(&NAMES).prop_map(Holds::Parted),
         1 => Just(Holds::Marked),
     ];
     let rarely = || prop::bool::weighted(0.1);
@@ -116,8 +121,14 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
     let adopt = option::weighted(0.2, select(&UUIDS));
     let wipe = option::weighted(0.3, select(&TICKETS));
     let mirror = option::weighted(0.3, (any::<bool>(), option::weighted(0.3, select(&TICKETS))));
-    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe, encryption(), mirror).prop_map(
-        |(select, filesystem, place, options, adopt, wipe, encryption, mirror)| {
+    let parts = prop::bool::weighted(0.25);
+    let one = (selector, filesystem, select(&PLACES), options, adopt, wipe, encryption(), mirror, parts).prop_map(
+        |(select, filesystem, place, options, adopt, wipe, encryption, mirror, parts)| {
+            if parts {
+                let wipe = wipe.filter(|_| adopt.is_none()).map(str::to_owned);
+                let one = DiskSpec { select, filesystem, wipe, adopt: adopt.map(str::to_owned), ..DiskSpec::default() };
+                return parted(one, place, options);
+            }
             if let Some((degraded, second)) = mirror {
                 return on_two(place, options, wipe, degraded, second.filter(|it| wipe != Some(it)));
             }
@@ -173,6 +184,20 @@ fn on_two(
     }
 }
 
+/// Returns a disk as one with swap and the rest in partitions.
+pub fn parted(whole: DiskSpec, place: &str, options: Vec<MountOption>) -> DiskSpec {
+    let swap = PartSpec {
+        name: "room".to_owned(),
+        size: Some(Bytes::new(1 << 20)),
+        filesystem: Some(Filesystem::Swap),
+        ..PartSpec::default()
+    };
+    let filesystem = Some(whole.filesystem).filter(|it| *it != Filesystem::Swap).or(Some(Filesystem::Ext4));
+    let data =
+        PartSpec { name: "data".to_owned(), filesystem, mount: Some(place.to_owned()), options, ..PartSpec::default() };
+    DiskSpec { partitions: vec![swap, data], ..whole }
+}
+
 pub fn desired(wanted: &BTreeMap<&'static str, DiskSpec>) -> Desired<Disk> {
     Desired::complete(wanted.iter().map(|(name, spec)| Disk::new(name, spec.clone())).collect())
 }
@@ -223,10 +248,26 @@ impl Made {
             Holds::Known(kind, uuid, label) => disk.signatures = vec![one(kind, uuid, label.map(str::to_owned))],
             Holds::Ours(name, uuid) => disk.signatures = vec![one("ext4", uuid, Some(disk_label(name)))],
             Holds::Partitions(uuid) => {
-                let part =
-                    Partition { device: format!("sd{seq}p1"), size: 5, signatures: vec![one("ext4", uuid, None)] };
+                let signatures = vec![one("ext4", uuid, None)];
+                let part = Partition { device: format!("sd{seq}p1"), size: 5, signatures, ..Partition::default() };
                 disk.signatures = vec![Signature { offset: 512, kind: "gpt".to_owned(), ..Signature::default() }];
                 disk.partitions = vec![part];
+            }
+            Holds::HalfParted | Holds::Parted(_) => {
+                let (table, name) = match self.holds {
+                    Holds::Parted(name) => (table_id(name), name),
+                    _ => (HALF_TABLE.to_owned(), "films"),
+                };
+                let label = disk_label(&format!("{name}/data"));
+                disk.table = Some(table);
+                disk.signatures = vec![Signature { offset: 512, kind: "gpt".to_owned(), ..Signature::default() }];
+                disk.partitions = vec![Partition {
+                    device: format!("sd{seq}p1"),
+                    name: "data".to_owned(),
+                    start: 1 << 20,
+                    size: 1 << 30,
+                    signatures: vec![one("ext4", &format!("{seq}-data"), Some(label))],
+                }];
             }
             Holds::Unknown(ends) => disk.ends = *ends,
             Holds::HalfMade => disk.signatures = vec![one("ext4", UUIDS[0], Some(HALF_MADE.to_owned()))],

@@ -106,8 +106,7 @@ impl Files {
 
     /// What is said of mount points and directories.
     pub fn places(&self) -> GroundPlaces {
-        let disks =
-            self.disks().manifests.into_iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_mount()?)));
+        let disks = self.disks().manifests.into_iter().flat_map(|it| it.spec.places(it.name()));
         let volumes =
             self.volumes().manifests.into_iter().filter_map(|it| Some((it.name().to_owned(), it.spec.plain_path()?)));
         GroundPlaces { disks: disks.collect(), volumes: volumes.collect() }

@@ -1,6 +1,8 @@
 //! Rules of a disk that a pattern can't say.
 
-use super::{Disk, Filesystem, Scrub, Selector};
+mod partitions;
+
+use super::{Disk, Filesystem, MountOption, Scrub, Selector};
 use crate::{
     parse::{Code, Path, Violation},
     volume::{machines_own, plain},
@@ -15,15 +17,21 @@ impl Disk {
         let mut out = Vec::new();
         check_select(&self.spec.select, Path::spec("select"), "piccolo disk list", &mut out);
         self.mirror(&mut out);
-        self.mount(&mut out);
-        self.options(&mut out);
-        self.encryption(&mut out);
         let spec = &self.spec;
+        if spec.partitions.is_empty() {
+            mount(spec.mount.as_deref(), spec.filesystem, &Path::default().key("spec"), &mut out);
+            options(&spec.options, spec.filesystem, &Path::default().key("spec"), &mut out);
+        } else {
+            self.partitions(&mut out);
+        }
+        self.encryption(&mut out);
         if spec.adopt.is_some() && spec.wipe.is_some() {
             let reason = "what is on the disk can't be both used and erased".to_owned();
             note(&mut out, Code::Conflict, Path::spec("wipe"), reason, "keep `adopt` or `wipe`, not both");
         }
-        if spec.scrub.is_some_and(|it| it != Scrub::Never) && spec.filesystem != Filesystem::Btrfs {
+        let is_btrfs = |part: &super::Partition| part.filesystem.unwrap_or(spec.filesystem) == Filesystem::Btrfs;
+        let compares = spec.filesystem == Filesystem::Btrfs || spec.partitions.iter().any(is_btrfs);
+        if spec.scrub.is_some_and(|it| it != Scrub::Never) && !compares {
             let reason = format!("{} keeps no checksums that a scrub could compare with", spec.filesystem.as_str());
             note(&mut out, Code::Conflict, Path::spec("scrub"), reason, "take out `scrub`, or choose `btrfs`");
         }
@@ -56,37 +64,38 @@ impl Disk {
             note(out, Code::Conflict, at().key("wipe"), reason, help);
         }
     }
+}
 
-    fn mount(&self, out: &mut Vec<Violation>) {
-        let path = Path::spec("mount");
-        match (self.spec.mount.as_deref(), self.spec.filesystem) {
-            (Some(_), Filesystem::Swap) => {
-                note(out, Code::Conflict, path, "swap is mounted nowhere".to_owned(), "take out `mount`");
-            }
-            (None, Filesystem::Swap) => {}
-            (None, _) => {
-                let help = "add `mount`, a directory of its own such as `/srv/photos`";
-                note(out, Code::MissingKey, Path::default().key("spec"), "`mount` is missing".to_owned(), help);
-            }
-            (Some(at), _) => {
-                if let Some((reason, help)) = misplaced(at) {
-                    note(out, Code::BadPath, path, reason, help);
-                }
+/// Checks where something is mounted; `at` leads to what asks for it.
+fn mount(place: Option<&str>, filesystem: Filesystem, at: &Path, out: &mut Vec<Violation>) {
+    let path = at.clone().key("mount");
+    match (place, filesystem) {
+        (Some(_), Filesystem::Swap) => {
+            note(out, Code::Conflict, path, "swap is mounted nowhere".to_owned(), "take out `mount`");
+        }
+        (None, Filesystem::Swap) => {}
+        (None, _) => {
+            let help = "add `mount`, a directory of its own such as `/srv/photos`";
+            note(out, Code::MissingKey, at.clone(), "`mount` is missing".to_owned(), help);
+        }
+        (Some(place), _) => {
+            if let Some((reason, help)) = misplaced(place) {
+                note(out, Code::BadPath, path, reason, help);
             }
         }
     }
+}
 
-    fn options(&self, out: &mut Vec<Violation>) {
-        let filesystem = self.spec.filesystem;
-        for (index, option) in self.spec.options.iter().enumerate() {
-            let path = || Path::spec("options").index(index);
-            if !option.is_known_to(filesystem) {
-                let reason = format!("{} does not know `{}`", filesystem.as_str(), option.as_str());
-                note(out, Code::Conflict, path(), reason, "take it out, or choose another `filesystem`");
-            } else if self.spec.options[..index].contains(option) {
-                let reason = format!("`{}` stands here twice", option.as_str());
-                note(out, Code::Duplicate, path(), reason, "remove one");
-            }
+/// Checks how something is mounted; `at` leads to what asks for it.
+fn options(options: &[MountOption], filesystem: Filesystem, at: &Path, out: &mut Vec<Violation>) {
+    for (index, option) in options.iter().enumerate() {
+        let path = || at.clone().key("options").index(index);
+        if !option.is_known_to(filesystem) {
+            let reason = format!("{} does not know `{}`", filesystem.as_str(), option.as_str());
+            note(out, Code::Conflict, path(), reason, "take it out, or choose another `filesystem`");
+        } else if options[..index].contains(option) {
+            let reason = format!("`{}` stands here twice", option.as_str());
+            note(out, Code::Duplicate, path(), reason, "remove one");
         }
     }
 }

@@ -11,13 +11,13 @@ pub(super) fn check(set: &Set<'_>, out: &mut Vec<Conflict>) {
     let mut before: Vec<(usize, &Disk)> = Vec::new();
     for (at, disk) in set.all::<Disk>() {
         let others = || before.iter().filter(|(_, other)| other.name() != disk.name());
-        let here = disk.spec.plain_mount();
-        let nests = |other: &&(usize, &Disk)| match (&here, other.1.spec.plain_mount()) {
-            (Some(here), Some(there)) => lies_in(here, &there) || lies_in(&there, here),
-            _ => false,
+        let here = disk.spec.places(disk.name());
+        let nested = |other: &Disk| {
+            let there = other.spec.places(other.name());
+            let pairs = here.iter().flat_map(|(_, one)| there.iter().map(move |(_, two)| (one.clone(), two.clone())));
+            pairs.into_iter().find(|(one, two)| lies_in(one, two) || lies_in(two, one))
         };
-        if let Some(&(other, rival)) = others().find(nests) {
-            let (one, two) = (here.as_deref().unwrap_or_default(), rival.spec.plain_mount().unwrap_or_default());
+        if let Some((other, rival, (one, two))) = others().find_map(|(at, it)| Some((*at, *it, nested(it)?))) {
             let reason = if one == two {
                 format!("Disks `{}` and `{}` are both to be mounted at `{one}`", disk.name(), rival.name())
             } else {

@@ -11,6 +11,7 @@ use super::{
 use crate::host::{
     DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HostError, KeyOrder, MakeOrder,
     Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
+    parted::manifest_of,
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
@@ -73,6 +74,7 @@ impl Disks for FakeEngine {
         self.verb(Verb::MountDisk, |world| {
             let own = world.shelf.mounts.get_mut(subject).ok_or_else(|| gone(subject))?;
             own.mount.disk_size = mount.disk_size;
+            world.extend(mount);
             world.count(None);
             Ok(())
         })
@@ -340,8 +342,9 @@ impl World {
             }
             3 => {
                 (seen.signatures, seen.partitions, slot.data) = (Vec::new(), Vec::new(), String::new());
-                seen.luks.clear();
+                (seen.table, seen.luks) = (None, Vec::new());
             }
+            _ if !order.parts.is_empty() => slot.part(order, stage == 4),
             _ if order.encryption.is_some() => {
                 slot.encrypt(subject, (order, signer.as_deref()), stage == 4, made(&order.label));
             }
@@ -379,7 +382,7 @@ impl World {
         };
         self.shelf.mounts.insert(subject.to_owned(), own);
         // What is mounted was made to its end.
-        self.shelf.making.remove(subject);
+        self.shelf.making.remove(manifest_of(subject));
         self.shelf.making.remove(&DisksView::second(subject));
         self.count(None);
         Ok(())

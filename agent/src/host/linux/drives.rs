@@ -14,6 +14,7 @@ mod lend;
 mod locks;
 mod make;
 mod outside;
+mod parted;
 mod place;
 mod proofs;
 mod reset;
@@ -209,7 +210,11 @@ impl Disks for Drives {
 
     async fn grow_disk(&self, subject: &str, mount: &Mount) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        self.ask(Request::Grow { subject: subject.to_owned(), mount: Box::new(mount.clone()) }).await.map(drop)
+        let request = Request::Grow { subject: subject.to_owned(), mount: Box::new(mount.clone()) };
+        let grown = self.ask(request).await.map(drop);
+        // What was read of the table is another one by now, though the disk is in use.
+        self.known().forget_parted();
+        grown
     }
 
     async fn trim_disk(&self, subject: &str) -> Result<(), HostError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::host::{HostError, Reason};
 
@@ -37,6 +37,31 @@ pub(super) async fn run<A: AsRef<OsStr>>(
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(name, &output.stderr))
+}
+
+/// Runs a program to its end that reads this text, for no longer than that.
+pub(super) async fn fed<A: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = A> + Send,
+    text: &str,
+    patience: Duration,
+) -> Result<String, HostError> {
+    let mut command = program(name);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let fed = async {
+        let mut child = command.spawn()?;
+        if let Some(mut to) = child.stdin.take() {
+            // One that ends before it has read all says itself why.
+            drop(to.write_all(text.as_bytes()).await);
+        }
+        child.wait_with_output().await
+    };
+    match tokio::time::timeout(patience, fed).await {
+        Err(_) => Err(HostError::new(Reason::TimedOut, format!("`{name}` took longer than {patience:?}"))),
+        Ok(Err(error)) => Err(not_started(name, &error)),
+        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(Ok(output)) => Err(failed(name, &output.stderr)),
+    }
 }
 
 /// Runs a program to its end, whatever code it ends with, for no longer than this.

@@ -2,7 +2,8 @@
 
 use piccolo_schema::DiskSpec;
 
-use crate::host::{DiskSeen, DisksView, HALF_MADE, disk_label};
+use super::guard::is_its_table;
+use crate::host::{DiskSeen, DisksView, HALF_MADE, disk_label, parted::HALF_TABLE};
 
 /// How many disks are named to a person at most.
 const MOST_NAMED: usize = 6;
@@ -33,6 +34,9 @@ pub(super) fn choose<'a>(
 
 fn was_given(name: &str, spec: &DiskSpec, disk: &DiskSeen) -> bool {
     let label = disk_label(name);
+    if !spec.partitions.is_empty() {
+        return disk.table.as_deref().is_some_and(|id| is_its_table(name, spec, id) || id == HALF_TABLE);
+    }
     match &spec.adopt {
         Some(uuid) => disk.holds(uuid).is_some(),
         None => disk.whole().is_some_and(|it| it.label.as_ref().is_some_and(|has| *has == label || has == HALF_MADE)),

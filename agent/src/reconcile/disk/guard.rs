@@ -1,13 +1,16 @@
 //! The guard: whether a disk is used as it is, is given a file system, or is left alone. Pure, and all of it.
 
+mod leave;
+mod parted;
+
 use piccolo_schema::{
     DiskSpec,
     disk::{Filesystem, MountOption},
 };
 
-use crate::host::{
-    DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Opened, Signature, Standing, disk_label, human, mapped,
-};
+use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Opened, Signature, disk_label, human, mapped};
+
+pub(super) use parted::is_its_table;
 
 /// What the header of an encrypted disk takes of it.
 const HEADER: u64 = 16 << 20;
@@ -77,6 +80,9 @@ impl<'a> Case<'a> {
             return Ok(Verdict::Make { ticket: Some(ticket.to_owned()), resumes: None });
         }
         // What has its label was made to its end, whatever marks are left of that.
+        if let Some(id) = self.its_table() {
+            return self.use_its_table(id, leave);
+        }
         if let Some((device, found)) = self.its_own() {
             return self.use_as_it_is(device, found, leave);
         }
@@ -99,28 +105,10 @@ impl<'a> Case<'a> {
         Err(self.not_blank(leave))
     }
 
-    /// Weighs the ticket that the manifest names.
-    fn ticket(self) -> Leave<'a> {
-        let name = self.spec.wipe.as_deref()?;
-        let Some(ticket) = self.view.tickets.iter().find(|it| it.ticket == name) else {
-            let message = format!("There is no ticket `{name}` on this machine; take `wipe` out, or make a new one");
-            return Some(Err(("TicketUnknown", message)));
-        };
-        let standing = ticket.standing(self.disk, self.view.now);
-        let reason = match standing {
-            Standing::Valid => return Some(Ok(name)),
-            Standing::Expired => "TicketExpired",
-            Standing::Used => "TicketUsed",
-            Standing::OtherDisk => "TicketForOtherDisk",
-            Standing::Changed => "TicketOutdated",
-        };
-        Some(Err((reason, format!("The ticket `{name}` {}; take `wipe` out, or make a new one", standing.words()))))
-    }
-
     /// Returns the making that is to be gone on with, if its marks and its record fit each other.
     fn goes_on(self) -> Result<Option<String>, (&'static str, String)> {
         let (disk, name) = (self.disk, self.name);
-        let half = disk.whole().is_some_and(|it| it.label.as_deref() == Some(HALF_MADE));
+        let half = disk.whole().is_some_and(|it| it.label.as_deref() == Some(HALF_MADE)) || disk.is_half_parted();
         let second = self.pair.is_some_and(|(_, second)| second).then(|| DisksView::second(name));
         let subject = second.as_deref().unwrap_or(name);
         let record = self.view.making.iter().find(|it| it.subject == subject && it.identity == disk.identity);
@@ -153,6 +141,9 @@ impl<'a> Case<'a> {
 
     /// Returns where what the manifest means is, if it is there.
     fn its_own(self) -> Option<(&'a str, &'a Signature)> {
+        if !self.spec.partitions.is_empty() {
+            return None;
+        }
         match &self.spec.adopt {
             Some(uuid) => self.disk.holds(uuid).filter(|(_, it)| it.kind == self.kind()),
             None => {
@@ -216,6 +207,9 @@ impl<'a> Case<'a> {
         if let Some(failing) = &disk.failing {
             return Err(("DiskFailing", format!("{failing}; nothing new is put on it: replace it")));
         }
+        if !self.spec.partitions.is_empty() {
+            return self.has_room();
+        }
         let least = filesystem.least() + if self.spec.encryption.is_some() { HEADER } else { 0 };
         if disk.identity.size < least {
             let least = human(least);
@@ -256,12 +250,11 @@ impl<'a> Case<'a> {
         if let Some(holder) = disk.holders.iter().find(|it| Some(it.as_str()) != itself) {
             return busy(format!("`{holder}` stands on it; take that apart first"));
         }
-        let place =
-            if self.spec.filesystem == Filesystem::Swap { Some("swap".to_owned()) } else { self.spec.plain_mount() };
-        let before = self.own().map(|it| it.mount.at.clone().unwrap_or_else(|| "swap".to_owned()));
-        let its_own = |at: &&String| Some(*at) == place.as_ref() || Some(*at) == before.as_ref();
+        let places = self.its_places();
+        let is_used = self.view.mounts.iter().any(|it| it.is_of(self.name));
+        let its_own = |at: &&String| places.contains(at);
         match disk.mounted.iter().find(|at| for_writing || !its_own(at)) {
-            Some(at) if its_own(&at) && self.own().is_some() => {
+            Some(at) if its_own(&at) && is_used => {
                 busy(format!("it is mounted at `{at}` for this manifest; remove the manifest first, then add it again"))
             }
             Some(at) if at == "swap" => busy("it is used as swap; `swapoff` frees it".to_owned()),
@@ -300,7 +293,9 @@ impl<'a> Case<'a> {
     fn not_blank(self, leave: Leave<'_>) -> (&'static str, String) {
         let (disk, wanted) = (self.disk, self.kind());
         let usable = disk.found().find(|(_, it)| it.kind == wanted && it.uuid.is_some());
-        let keep = match usable.and_then(|(_, it)| it.uuid.as_deref()) {
+        let usable = usable.and_then(|(_, it)| it.uuid.as_deref()).filter(|_| self.spec.partitions.is_empty());
+        let table = disk.table.as_deref().filter(|_| !self.spec.partitions.is_empty() && !disk.is_half_parted());
+        let keep = match usable.or(table) {
             Some(uuid) => format!("to use it as it is, write `adopt = \"{uuid}\"`; "),
             None => String::new(),
         };
@@ -316,6 +311,9 @@ impl<'a> Case<'a> {
 
     fn not_adopted(self, uuid: &str) -> (&'static str, String) {
         let disk = self.disk;
+        if !self.spec.partitions.is_empty() {
+            return self.no_such_table(uuid);
+        }
         if let Some((_, found)) = disk.holds(uuid) {
             if (found.kind == LUKS) != self.spec.encryption.is_some() {
                 return self.other_way(found);

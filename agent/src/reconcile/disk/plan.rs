@@ -9,11 +9,14 @@ use super::{
     guard::{Case, Verdict, guard},
     keys::{Inside, by_the_chip, inside, keys},
     pair::Pair,
-    scrub,
+    parted, scrub,
     step::{Act, DiskStep},
 };
 use crate::{
-    host::{DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, disk_label, mapped_name},
+    host::{
+        DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, disk_label, mapped_name,
+        parted::{manifest_of, part_of},
+    },
     reconcile::{Plan, Waiting},
 };
 
@@ -25,22 +28,19 @@ pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskSt
     let wanted: BTreeMap<&str, &DiskSpec> = desired.manifests.iter().map(|it| (it.name(), &it.spec)).collect();
     let mut plan = Plan::default();
     let goes = |name: &str| !wanted.contains_key(name) && (desired.complete || desired.consented.contains(name));
-    for it in observed.mounts.iter().filter(|it| goes(&it.subject)) {
-        let act = Act::Unmount { at: it.mount.at.clone() };
-        plan.steps.push(DiskStep { subject: it.subject.clone(), removal: true, act });
+    for it in observed.mounts.iter().filter(|it| goes(manifest_of(&it.subject))) {
+        plan.steps.push(DiskStep { removal: true, ..unmount(it) });
     }
     let is_mounted = |name: &str| observed.mounts.iter().any(|it| it.subject == name);
     for it in observed.unlocked.iter().filter(|it| goes(&it.subject) && !is_mounted(&it.subject)) {
         let order = KeyOrder { device: it.device.clone(), act: KeyAct::Close, ..KeyOrder::default() };
-        plan.steps.push(DiskStep { subject: it.subject.clone(), removal: true, act: Act::Key { order } });
+        let (subject, act) = (it.subject.clone(), Act::Key { order });
+        plan.steps.push(DiskStep { subject, part: None, removal: true, act });
     }
     let mut taken = Taken::default();
     for (name, spec) in &wanted {
         match one(name, spec, observed, &mut taken, desired.complete) {
-            Ok(acts) => {
-                let step = |act| DiskStep { subject: (*name).to_owned(), removal: false, act };
-                plan.steps.extend(acts.into_iter().map(step));
-            }
+            Ok(steps) => plan.steps.extend(steps),
             Err((reason, message)) => {
                 plan.waiting.push(Waiting { subject: (*name).to_owned(), reason: reason.to_owned(), message });
             }
@@ -62,8 +62,31 @@ fn one<'a>(
     view: &DisksView,
     taken: &mut Taken<'a>,
     complete: bool,
-) -> Result<Vec<Act>, (&'static str, String)> {
+) -> Result<Vec<DiskStep>, (&'static str, String)> {
     taken.place(name, spec)?;
+    let keys = spec.keys(name);
+    let is_left = |it: &&MountSeen| it.is_of(name) && !keys.contains(&it.subject);
+    let left: Vec<DiskStep> = view.mounts.iter().filter(is_left).map(unmount).collect();
+    if !left.is_empty() {
+        return Ok(left);
+    }
+    if !spec.partitions.is_empty() {
+        let disk = choose(name, spec, view)?;
+        taken.disk(name, disk)?;
+        return parted::plan(Case { name, spec, disk, view, pair: None }, complete);
+    }
+    let step = |act| DiskStep { subject: name.to_owned(), part: None, removal: false, act };
+    Ok(of_whole(name, spec, view, taken, complete)?.into_iter().map(step).collect())
+}
+
+/// Plans for a disk, or two, with one file system.
+fn of_whole<'a>(
+    name: &'a str,
+    spec: &'a DiskSpec,
+    view: &DisksView,
+    taken: &mut Taken<'a>,
+    complete: bool,
+) -> Result<Vec<Act>, (&'static str, String)> {
     if let Some(pair) = Pair::find(name, spec, view) {
         pair.disks().try_for_each(|it| taken.disk(name, it))?;
         return pair.plan(complete);
@@ -84,6 +107,16 @@ fn one<'a>(
             let size = disk.identity.size;
             Ok(put_in_place(name, spec, disk, Found { uuid, device, size, mirror: None }, view))
         }
+    }
+}
+
+/// Returns the step that takes a mount away.
+fn unmount(it: &MountSeen) -> DiskStep {
+    DiskStep {
+        subject: manifest_of(&it.subject).to_owned(),
+        part: part_of(&it.subject).map(str::to_owned),
+        removal: false,
+        act: Act::Unmount { at: it.mount.at.clone() },
     }
 }
 
@@ -139,6 +172,7 @@ pub(super) fn make(
         ticket,
         resumes,
         second: None,
+        parts: Vec::new(),
     };
     Act::Make { order: Box::new(order), what: disk.name(), content: disk.content() }
 }
@@ -183,7 +217,7 @@ pub(super) fn put_in_place(
     // What is inside of an encrypted disk fills it, unless that is a partition.
     let is_inside = mapped_name(&mount.device).is_some()
         && disk.luks.iter().any(|it| it.device == disk.device && it.opened.is_some());
-    let is_whole = mount.device == disk.device || is_inside;
+    let is_whole = mount.device == disk.device || is_inside || part_of(name).is_some();
     let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
     let can_grow = mount.at.is_some() && is_whole && !lacks && !reads_only(&mount) && !disk.read_only;
     if can_grow && size > mount.disk_size {
@@ -219,12 +253,13 @@ impl<'a> Taken<'a> {
 
     /// Takes a place for a manifest. The first by name has it, with all above and below.
     fn place(&mut self, name: &'a str, spec: &DiskSpec) -> Result<(), (&'static str, String)> {
-        let Some(at) = spec.plain_mount() else { return Ok(()) };
-        if let Some((place, first)) = self.places.iter().find(|(it, _)| lies_in(it, &at) || lies_in(&at, it)) {
+        let places = spec.places(name);
+        let lies_there = |it: &str| places.iter().any(|(_, at)| lies_in(it, at) || lies_in(at, it));
+        if let Some((place, first)) = self.places.iter().find(|(it, _)| lies_there(it)) {
             let message = format!("`{place}` is the mount point of the Disk manifest `{first}`; give each its own");
             return Err(("MountTaken", message));
         }
-        self.places.insert((at, name));
+        self.places.extend(places.into_iter().map(|(_, at)| (at, name)));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! How a disk stands.
 
+mod parts;
+
 use jiff::{SignedDuration, Timestamp};
 use piccolo_schema::{Declared, Disk, DiskStatus, disk::EncryptionStatus, quantity::Bytes};
 
@@ -30,6 +32,9 @@ pub(super) fn notes(manifests: &[Disk], observed: &DisksView) -> Vec<Vec<Note>> 
 
 fn one(manifest: &Disk, view: &DisksView) -> Report {
     let disk = choose(manifest.name(), &manifest.spec, view).ok();
+    if !manifest.spec.partitions.is_empty() {
+        return parts::report(manifest, disk, view);
+    }
     let own = own(manifest, view);
     let (ready, reason, message) = match own {
         Some(own) => (true, if own.mount.at.is_some() { "Mounted" } else { "Used" }, stands(own)),
@@ -54,7 +59,7 @@ fn stands(own: &MountSeen) -> String {
 fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
     let (name, spec) = (manifest.name(), &manifest.spec);
     let mut notes = Vec::new();
-    if let Some((own, percent)) = own(manifest, view).and_then(|own| Some((own, percent(own)?))) {
+    if let Some((own, percent)) = fullest(manifest, view) {
         let at = own.mount.at.as_deref().unwrap_or_default();
         let message = format!("{percent} % of {at} is used; make room, or add a larger disk");
         if percent >= spec.usage.full {
@@ -63,7 +68,7 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
             notes.push(Note { name: "DiskFilling", reason: "FillsUp", message });
         }
     }
-    notes.extend(own(manifest, view).and_then(scrub::found));
+    notes.extend(mounts(manifest, view).find_map(scrub::found));
     if let Some(pair) = Pair::find(name, spec, view) {
         notes.extend(pair.trouble().map(|(reason, message)| Note { name: "DiskDegraded", reason, message }));
         notes.extend(pair.disks().filter_map(failing));
@@ -156,6 +161,17 @@ fn failing(disk: &DiskSeen) -> Option<Note> {
     let failing = disk.failing.as_ref()?;
     let message = format!("{failing}; copy what is on it, and replace it");
     Some(Note { name: "DiskFailing", reason: "SelfTest", message })
+}
+
+/// Returns what is mounted of a manifest's disk, of its partitions too.
+fn mounts<'a>(manifest: &Disk, view: &'a DisksView) -> impl Iterator<Item = &'a MountSeen> {
+    let name = manifest.name().to_owned();
+    view.mounts.iter().filter(move |it| it.present && it.is_of(&name))
+}
+
+/// Returns which of them is the fullest, and how full it is.
+fn fullest<'a>(manifest: &Disk, view: &'a DisksView) -> Option<(&'a MountSeen, u8)> {
+    mounts(manifest, view).filter_map(|own| Some((own, percent(own)?))).max_by_key(|(_, percent)| *percent)
 }
 
 fn own<'a>(manifest: &Disk, view: &'a DisksView) -> Option<&'a MountSeen> {

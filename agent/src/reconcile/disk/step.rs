@@ -1,9 +1,10 @@
 use std::fmt::{self, Display};
 
+use piccolo_schema::disk::part_key;
 use serde::Serialize;
 
 use crate::{
-    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, RebuildOrder, human},
+    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, RebuildOrder, human, parted::PartOrder},
     reconcile::{Disruption, Step},
 };
 
@@ -13,6 +14,9 @@ use crate::{
 pub struct DiskStep {
     /// The name of the manifest.
     pub subject: String,
+    /// The partition, where one of several is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// True when no manifest asks for the disk any more.
     pub removal: bool,
     /// The change.
@@ -95,6 +99,16 @@ impl Act {
     }
 }
 
+impl DiskStep {
+    /// Returns the name under which what it changes is mounted.
+    pub fn key(&self) -> String {
+        match &self.part {
+            Some(part) => part_key(&self.subject, part),
+            None => self.subject.clone(),
+        }
+    }
+}
+
 impl Step for DiskStep {
     fn subject(&self) -> &str {
         &self.subject
@@ -129,8 +143,15 @@ impl Step for DiskStep {
 
 impl Display for DiskStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.subject;
+        let name = &*self.key();
         match &self.act {
+            Act::Make { order, what, content } if !order.parts.is_empty() => {
+                let begin = if order.resumes.is_some() { "go on to part" } else { "part" };
+                let part = |it: &PartOrder| format!("{} ({}, {})", it.name, it.filesystem.as_str(), human(it.size));
+                let parts: Vec<String> = order.parts.iter().map(part).collect();
+                write!(f, "{begin} disk {name} into {} ({what}, with {content})", parts.join(", "))?;
+                by(f, order.tickets())
+            }
             Act::Make { order, what, content } => {
                 let go_on = if order.resumes.is_some() { "go on to " } else { "" };
                 let as_what = if order.encryption.is_some() { "encrypted " } else { "" };
@@ -138,7 +159,7 @@ impl Display for DiskStep {
                 write!(f, "{go_on}format disk {name} as {as_what}{filesystem} ({what}, with {content})")?;
                 by(f, order.tickets())
             }
-            Act::Key { order } => key(f, name, &order.act),
+            Act::Key { order } => turned(f, name, &order.act),
             Act::Mount { mount } => match &mount.at {
                 Some(at) => {
                     let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
@@ -165,7 +186,7 @@ impl Display for DiskStep {
     }
 }
 
-fn key(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
+fn turned(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
     match act {
         KeyAct::Open { .. } => write!(f, "open disk {name}"),
         KeyAct::Close => write!(f, "close disk {name}"),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock, file,
-    host::{DiskSeen, DisksView, HostError, Making, Mount, Reason, Standing, Ticket},
+    host::{DiskSeen, DisksView, HostError, Making, Mount, Reason, Standing, Ticket, parted::manifest_of},
 };
 
 /// How long a ticket is remembered after it was made, so that a manifest that names it is told why it means nothing.
@@ -65,8 +65,8 @@ impl Book {
             page.trimmed.entry(subject.to_owned()).or_insert_with(clock::now);
             page.scrubbed.entry(subject.to_owned()).or_insert_with(clock::now);
             // What is mounted was made to its end.
-            let second = DisksView::second(subject);
-            page.making.retain(|it| it.subject != subject && it.subject != second);
+            let (second, manifest) = (DisksView::second(subject), manifest_of(subject));
+            page.making.retain(|it| it.subject != manifest && it.subject != second);
             Ok(())
         })
     }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, blocking, encrypt, halves, program, tree::Node};
+use super::{LOOK, blocking, encrypt, halves, parted, parted::Parted, program, tree::Node};
 use crate::host::{Ends, Half, HostError, LUKS, LuksSeen, Marker, Reason, Signature};
 
 /// How much of each end is looked at.
@@ -33,6 +33,8 @@ pub(super) struct Content {
     /// What of it is encrypted, as its headers say.
     pub(super) luks: Vec<LuksSeen>,
     pub(super) half: Option<Half>,
+    /// Its table of partitions.
+    pub(super) table: Option<Parted>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,9 @@ pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bo
     let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
     if content.signatures.iter().any(|it| it.kind == "btrfs") {
         content.half = halves::half(name).await.filter(|it| it.of > 1);
+    }
+    if content.signatures.iter().any(|it| it.kind == "gpt") {
+        content.table = parted::read(name).await;
     }
     for part in partitions {
         content.partitions.insert(part.name.clone(), signatures(&part.name).await?);

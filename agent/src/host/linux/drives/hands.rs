@@ -16,7 +16,7 @@ use super::{
     encrypt::Worked,
     halves,
     key::{FirstKeys, Key},
-    place, program,
+    parted, place, program,
     reset::ResetWork,
     scrub,
     table::Table,
@@ -144,6 +144,11 @@ impl Known {
 }
 
 impl Known {
+    /// Forgets what was found on disks with a table of partitions.
+    pub(super) fn forget_parted(&mut self) {
+        self.found.retain(|_, it| it.content.table.is_none());
+    }
+
     /// Forgets what was found on disks that are encrypted.
     pub(super) fn forget_keys(&mut self) {
         self.found.retain(|_, it| it.content.luks.is_empty());
@@ -170,7 +175,10 @@ impl Hands {
             Request::Make { subject, order, keys } => self.make_it(&subject, &order, keys.as_deref()).await?,
             Request::Mount { subject, mount } => place::mount(&self.book, &subject, &mount).await?,
             Request::Remount { subject, mount } => place::remount(&self.book, &subject, &mount).await?,
-            Request::Grow { subject, mount } => place::grow(&self.book, &subject, &mount).await?,
+            Request::Grow { subject, mount } => {
+                parted::extend(&subject, &mount).await?;
+                place::grow(&self.book, &subject, &mount).await?;
+            }
             Request::Trim { subject } => place::trim(&self.book, &subject).await?,
             Request::Scrub { subject, resumes } => scrub::scrub(&self.book, &subject, resumes).await?,
             Request::Rebuild { subject, order } => self.rebuild(&subject, &order).await?,
@@ -262,6 +270,9 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     let in_use = disk.system || !disk.holders.is_empty() || !disk.mounted.is_empty();
     let written = attribute("stat").split_whitespace().nth(6).unwrap_or_default().to_owned();
     let before = known.found.get(&name).filter(|it| it.seq == disk.seq && it.size == disk.identity.size);
+    // The kernel may have heard of partitions since.
+    let before =
+        before.filter(|it| drive.partitions().iter().all(|part| it.content.partitions.contains_key(&part.name)));
     // What a disk in use holds does not change, but for one that is being made a half of something.
     let is_half = |found: &Found| !table.is_half(&name) || found.content.half.as_ref().is_some_and(|it| it.number > 0);
     let written = before.filter(|_| in_use).map_or(written, |it| it.written.clone());
@@ -273,13 +284,17 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     };
     match content {
         Ok(content) => {
+            let place = |node: &Node| content.table.as_ref()?.parts.get(&node.name).cloned();
             let part = |node: &Node| Partition {
                 device: node.name.clone(),
+                name: place(node).map(|it| it.name).unwrap_or_default(),
+                start: place(node).map_or(0, |it| it.start),
                 size: node.size,
                 signatures: content.partitions.get(&node.name).cloned().unwrap_or_default(),
             };
             disk.partitions = drive.partitions().into_iter().map(part).collect();
             disk.signatures.clone_from(&content.signatures);
+            disk.table = content.table.as_ref().map(|it| it.id.clone());
             disk.marker.clone_from(&content.marker);
             disk.half.clone_from(&content.half);
             disk.ends = content.ends;

@@ -64,8 +64,10 @@ impl Hands {
             self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
             self.finish(order).await?;
             blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
-        } else {
+        } else if order.parts.is_empty() {
             self.make_on(order, &[path], &[lock], &[disk]).await?;
+        } else {
+            self.make_parts(order, &disk, &lock).await?;
         }
         self.book.end(subject)
     }
@@ -199,7 +201,7 @@ pub(super) fn make<'a>(order: &MakeOrder, paths: &'a [String], label: &'a str) -
     words
 }
 
-fn label<'a>(order: &'a MakeOrder, path: &'a str) -> Vec<&'a str> {
+pub(super) fn label<'a>(order: &'a MakeOrder, path: &'a str) -> Vec<&'a str> {
     match order.filesystem {
         Filesystem::Ext4 => vec!["tune2fs", "-L", &order.label, path],
         Filesystem::Xfs => vec!["xfs_admin", "-L", &order.label, path],

@@ -1,0 +1,123 @@
+//! Disks with partitions of ours: by what such a table is known, and how it is to be made.
+
+use piccolo_schema::disk::Filesystem;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{DiskSeen, MakeOrder, MountSeen, Partition, Signature, label};
+
+/// The GUID of a table whose partitions are being made and were not looked over yet.
+pub const HALF_TABLE: &str = "7069636f-6861-8c66-a10d-2f3b9d0c5e71";
+
+/// A partition that is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PartOrder {
+    /// Its name in the table.
+    pub name: String,
+    /// Where it begins, in bytes.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is made in it.
+    pub filesystem: Filesystem,
+    /// The label that this gets at last.
+    pub label: String,
+    /// True if it is made so that what is stored in directories can be limited.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quotas: bool,
+}
+
+/// Returns the GUID by which a table of ours is known: that of its manifest's name.
+pub fn table_id(subject: &str) -> String {
+    let hash = Sha256::digest(format!("table of {subject}").as_bytes());
+    let mut bytes: Vec<u8> = hash.iter().take(16).copied().collect();
+    // A GUID of version 8, which is for whoever makes them, in the one variant.
+    for (at, keep, set) in [(6, 0x0f, 0x80), (8, 0x3f, 0x80)] {
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = *byte & keep | set;
+        }
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let cuts = [0..8, 8..12, 12..16, 16..20, 20..32];
+    cuts.into_iter().filter_map(|cut| hex.get(cut)).collect::<Vec<_>>().join("-")
+}
+
+/// Returns the manifest that something is mounted for: a partition has a name of its own behind a stroke.
+pub fn manifest_of(subject: &str) -> &str {
+    subject.split_once('/').map_or(subject, |(name, _)| name)
+}
+
+/// Returns the partition that something is mounted from, if it is one of ours.
+pub fn part_of(subject: &str) -> Option<&str> {
+    subject.split_once('/').map(|(_, part)| part)
+}
+
+impl DiskSeen {
+    /// Returns true if its table was never made to the end.
+    pub fn is_half_parted(&self) -> bool {
+        self.table.as_deref() == Some(HALF_TABLE)
+    }
+
+    /// Returns its partitions as they lie on it.
+    pub fn in_order(&self) -> Vec<&Partition> {
+        let mut parts: Vec<&Partition> = self.partitions.iter().collect();
+        parts.sort_by_key(|it| it.start);
+        parts
+    }
+}
+
+impl Partition {
+    /// Returns the one thing that it holds, if it is one thing alone.
+    pub fn whole(&self) -> Option<&Signature> {
+        let first = self.signatures.first()?;
+        self.signatures.iter().all(|it| it.kind == first.kind && it.uuid == first.uuid).then_some(first)
+    }
+
+    /// Says what it holds, for people.
+    pub fn content(&self) -> String {
+        self.signatures.first().map_or_else(|| "nothing known".to_owned(), Signature::words)
+    }
+}
+
+impl MountSeen {
+    /// Returns true if it is of this manifest, as a whole or a partition of it.
+    pub fn is_of(&self, manifest: &str) -> bool {
+        manifest_of(&self.subject) == manifest
+    }
+}
+
+impl MakeOrder {
+    /// Returns the order for what is in one partition.
+    pub fn of_part(&self, part: &PartOrder, device: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            filesystem: part.filesystem,
+            label: part.label.clone(),
+            quotas: part.quotas,
+            parts: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
+impl PartOrder {
+    /// Returns the label of what a partition of a manifest holds.
+    pub fn label_of(key: &str) -> String {
+        label(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_known_by_the_name_of_its_manifest() {
+        let id = table_id("media");
+        assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!((&id[14..15], id == table_id("media"), id == table_id("music")), ("8", true, false));
+        assert_eq!((manifest_of("media/films"), part_of("media/films")), ("media", Some("films")));
+        assert_eq!((manifest_of("media"), part_of("media")), ("media", None));
+    }
+}

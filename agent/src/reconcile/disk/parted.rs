@@ -1,0 +1,184 @@
+//! Disks with partitions of their own: how they are made, and how each partition comes to its place.
+
+use piccolo_schema::{
+    DiskSpec,
+    disk::{MountOption, Partition as Asked, part_key},
+};
+
+use super::{
+    guard::{Case, Verdict, guard},
+    layout::{layout, rest, whole},
+    plan::{Found, incomplete, make, put_in_place},
+    step::{Act, DiskStep},
+};
+use crate::host::{
+    DiskSeen, MakeOrder, MountSeen, Partition, Signature, human,
+    parted::{PartOrder, table_id},
+};
+
+type Refusal = (&'static str, String);
+
+/// Plans for a disk with partitions.
+pub(super) fn plan(case: Case<'_>, complete: bool) -> Result<Vec<DiskStep>, Refusal> {
+    match guard(case) {
+        Verdict::Leave(reason, message) => Err((reason, message)),
+        Verdict::Make { .. } if !complete => Err(incomplete()),
+        Verdict::Make { ticket, resumes } => {
+            let act = part(case, make(case.name, case.spec, case.disk, ticket, resumes))?;
+            Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
+        }
+        // What is encrypted has no partitions here.
+        Verdict::Close { .. } => Ok(Vec::new()),
+        Verdict::Use { .. } => put_all_in_place(case),
+    }
+}
+
+/// Completes the order for a disk by its partitions.
+fn part(case: Case<'_>, act: Act) -> Result<Act, Refusal> {
+    let (name, spec) = (case.name, case.spec);
+    let Act::Make { order, what, content } = act else { return Ok(act) };
+    let extents =
+        layout(&spec.partitions, spec.filesystem, order.identity.size).map_err(|why| ("DiskTooSmall", why))?;
+    let one = |(part, extent): (&Asked, super::layout::Extent)| PartOrder {
+        name: part.name.clone(),
+        start: extent.start,
+        size: extent.size,
+        filesystem: part.filesystem.unwrap_or(spec.filesystem),
+        label: PartOrder::label_of(&part_key(name, &part.name)),
+        quotas: part.options.contains(&MountOption::ProjectQuota),
+    };
+    let parts = spec.partitions.iter().zip(extents).map(one).collect();
+    let order = MakeOrder { label: table_id(name), quotas: false, encryption: None, parts, ..*order };
+    Ok(Act::Make { order: Box::new(order), what, content })
+}
+
+/// Plans how each partition comes to its place. What differs from what is asked for is told once all that fits is there.
+fn put_all_in_place(case: Case<'_>) -> Result<Vec<DiskStep>, Refusal> {
+    let (mut steps, mut differs) = (Vec::new(), difference(case));
+    for asked in &case.spec.partitions {
+        match found(case, asked) {
+            Ok((seen, what)) => {
+                let key = part_key(case.name, &asked.name);
+                let own = case.view.mounts.iter().find(|it| it.subject == key);
+                let uuid = what.uuid.clone().unwrap_or_default();
+                let size = room(case, asked, seen, own);
+                let found = Found { uuid, device: seen.device.clone(), size, mirror: None };
+                let acts = put_in_place(&key, &case.spec.of_part(asked), case.disk, found, case.view);
+                let (subject, part) = (case.name.to_owned(), Some(asked.name.clone()));
+                let step = |act| DiskStep { subject: subject.clone(), part: part.clone(), removal: false, act };
+                steps.extend(acts.into_iter().map(step));
+            }
+            Err(refusal) => drop(differs.get_or_insert(refusal)),
+        }
+    }
+    match differs {
+        Some(refusal) if steps.is_empty() => Err(refusal),
+        _ => Ok(steps),
+    }
+}
+
+/// Returns the partition that is asked for, and what it holds.
+fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signature), Refusal> {
+    let (disk, name) = (case.disk, &asked.name);
+    let mut all = disk.partitions.iter().filter(|it| it.name == *name);
+    let Some(seen) = all.next() else {
+        let message = format!("{} has no partition `{name}`; {}", disk.name(), kept(disk));
+        return Err(("PartitionMissing", message));
+    };
+    if all.next().is_some() {
+        let message = format!("{} has several partitions `{name}`; give each its own name", disk.name());
+        return Err(("AmbiguousPartition", message));
+    }
+    let wanted = asked.filesystem.unwrap_or(case.spec.filesystem).as_str();
+    let key = part_key(case.name, name);
+    let label = PartOrder::label_of(&key);
+    let is_it = |it: &&Signature| {
+        it.kind == wanted && it.uuid.is_some() && (case.spec.adopt.is_some() || it.label.as_ref() == Some(&label))
+    };
+    let Some(what) = seen.whole().filter(is_it) else {
+        let is_kind = seen.whole().is_some_and(|it| it.kind == wanted);
+        let but = if is_kind { "which was not made for this manifest".to_owned() } else { format!("and not {wanted}") };
+        let message =
+            format!("Partition `{name}` of {} holds {}, {but}; it is kept as it is", disk.name(), seen.content());
+        return Err(("WrongFilesystem", message));
+    };
+    let is_used =
+        case.view.mounts.iter().any(|it| it.present && it.subject == key && Some(&it.mount.uuid) == what.uuid.as_ref());
+    let holds_it =
+        |other: &&DiskSeen| other.seq != disk.seq && what.uuid.as_ref().is_some_and(|it| other.holds(it).is_some());
+    match case.view.disks.iter().find(holds_it).filter(|_| !is_used) {
+        Some(twin) => {
+            let message =
+                format!("{} holds what is in partition `{name}` too, as a copy does; unplug one", twin.name());
+            Err(("DuplicateUuid", message))
+        }
+        None => Ok((seen, what)),
+    }
+}
+
+/// Returns how much room what a partition holds is to fill: the last one of ours grows with its disk, once it is mounted.
+fn room(case: Case<'_>, asked: &Asked, seen: &Partition, own: Option<&MountSeen>) -> u64 {
+    let Some(own) = own else { return seen.size };
+    if !is_ours(case) {
+        return own.mount.disk_size;
+    }
+    let is_last = case.disk.in_order().last().is_some_and(|it| it.name == asked.name);
+    if asked.size.is_some() || !is_last {
+        seen.size
+    } else {
+        seen.size.max(rest(asked, seen.start, case.disk.identity.size))
+    }
+}
+
+/// Says how the table differs from what is asked for, if it is ours and does.
+fn difference(case: Case<'_>) -> Option<Refusal> {
+    let (spec, disk) = (case.spec, case.disk);
+    if !is_ours(case) {
+        return None;
+    }
+    let told = |what: String| Some(("LayoutDiffers", format!("{}: {what}; {}", disk.name(), kept(disk))));
+    let lying = disk.in_order();
+    if let Some(it) = lying.iter().find(|it| it.start.saturating_add(it.size) > disk.identity.size) {
+        let message = format!(
+            "{} ends before its partition `{}` does; look at its cable and its controller",
+            disk.name(),
+            it.name
+        );
+        return Some(("SizeChanged", message));
+    }
+    if let Some(other) = lying.iter().find(|it| asked_for(spec, it).is_none()) {
+        return told(format!("partition `{}` is on it, and not in the manifest", other.name));
+    }
+    let wanted: Vec<&str> = spec.partitions.iter().map(|it| it.name.as_str()).collect();
+    if let Some(name) = wanted.iter().find(|name| !lying.iter().any(|it| it.name == **name)) {
+        return told(format!("partition `{name}` is in the manifest, and not on it"));
+    }
+    let order: Vec<&str> = lying.iter().map(|it| it.name.as_str()).collect();
+    if order != wanted {
+        return told(format!("its partitions lie in the order {}", order.join(", ")));
+    }
+    let sized = |it: &&&Partition| match asked_for(spec, it) {
+        Some(Asked { size: Some(size), .. }) => whole(size.get()) != it.size,
+        Some(Asked { max_size: Some(most), .. }) => whole(most.get()) < it.size,
+        _ => false,
+    };
+    let other = lying.iter().find(sized)?;
+    let asked = asked_for(spec, other).and_then(|it| it.size.or(it.max_size)).map(|it| it.get()).unwrap_or_default();
+    told(format!("partition `{}` has {}, and the manifest says {}", other.name, human(other.size), human(asked)))
+}
+
+fn asked_for<'a>(spec: &'a DiskSpec, seen: &Partition) -> Option<&'a Asked> {
+    spec.partitions.iter().find(|it| it.name == seen.name)
+}
+
+fn is_ours(case: Case<'_>) -> bool {
+    case.disk.table.as_deref() == Some(table_id(case.name).as_str())
+}
+
+/// Says that partitions stay as they are.
+fn kept(disk: &DiskSeen) -> String {
+    let one = |it: &&Partition| format!("{} ({})", it.name, human(it.size));
+    let parts: Vec<String> = disk.in_order().iter().map(one).collect();
+    let there = if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
+    format!("what is on a disk is never parted anew: it has {there}")
+}
