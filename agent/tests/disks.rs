@@ -554,6 +554,12 @@ impl Room {
     fn pull(&mut self, device: &str) {
         done(&["losetup", "--detach", device]);
         self.loops.retain(|it| it != device);
+        // Whoever looks at it just now keeps it for that long.
+        let backing = format!("/sys/block/{}/loop/backing_file", device.trim_start_matches("/dev/"));
+        let begun = std::time::Instant::now();
+        while Path::new(&backing).exists() && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     fn plug_again(&mut self, name: &str) -> String {

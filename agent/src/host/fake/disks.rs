@@ -26,7 +26,7 @@ pub(super) struct Shelf {
     pub(super) tickets: BTreeMap<String, Ticket>,
     /// What is mounted of two disks, by its UUID.
     pub(super) pairs: BTreeMap<String, Live>,
-    making: BTreeMap<String, Making>,
+    pub(super) making: BTreeMap<String, Making>,
     /// When disks were mounted.
     since: BTreeMap<String, jiff::Timestamp>,
     /// After how many steps makings break off.
@@ -278,30 +278,6 @@ impl World {
             self.advance(subject, order, &nonce, stage);
         }
         if last < STAGES { Err(HostError::new(Reason::Failed, "It broke off")) } else { Ok(()) }
-    }
-
-    /// Begins a making on the second disk.
-    fn make_half(&mut self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
-        let (now, name) = (self.now(), DisksView::second(subject));
-        let slot = self.shelf.disks.get(&order.seq).ok_or_else(|| gone(&order.device))?;
-        if slot.seen.identity != order.identity || slot.seen.digest() != order.digest {
-            return Err(HostError::new(Reason::Refused, "The second disk is not as it was"));
-        }
-        let leave = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
-        let is_left = leave.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
-        let begun = self.shelf.making.get(&name).filter(|it| Some(&it.nonce) == order.resumes.as_ref());
-        let in_use = slot.seen.system || !slot.seen.holders.is_empty() || !slot.seen.mounted.is_empty();
-        if in_use || !(is_left || begun.is_some() || slot.seen.is_blank()) {
-            self.trespasses.push(format!("format {}", order.device));
-        }
-        if let Some(ticket) = leave {
-            ticket.used = Some(now);
-        }
-        let nonce = format!("{}-{}", order.seq, order.label);
-        let ticket = order.ticket.clone().or_else(|| begun.and_then(|it| it.ticket.clone()));
-        let making = Making { subject: name.clone(), identity: order.identity.clone(), nonce, ticket };
-        self.shelf.making.insert(name, making);
-        Ok(())
     }
 
     /// Does one step of a making.

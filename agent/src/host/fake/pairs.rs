@@ -7,7 +7,9 @@ use super::{
     FakeEngine,
     world::{World, gone},
 };
-use crate::host::{Ends, Half, HostError, Mount, PairSeen, Reason, RebuildOrder, Standing};
+use crate::host::{
+    DisksView, Ends, Half, HostError, MakeOrder, Making, Mount, PairSeen, Reason, RebuildOrder, Standing,
+};
 
 /// A mounted file system on two disks.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,30 @@ impl FakeEngine {
 }
 
 impl World {
+    /// Begins a making on the second disk.
+    pub(super) fn make_half(&mut self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
+        let (now, name) = (self.now(), DisksView::second(subject));
+        let slot = self.shelf.disks.get(&order.seq).ok_or_else(|| gone(&order.device))?;
+        if slot.seen.identity != order.identity || slot.seen.digest() != order.digest {
+            return Err(HostError::new(Reason::Refused, "The second disk is not as it was"));
+        }
+        let leave = order.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
+        let is_left = leave.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
+        let begun = self.shelf.making.get(&name).filter(|it| Some(&it.nonce) == order.resumes.as_ref());
+        let in_use = slot.seen.system || !slot.seen.holders.is_empty() || !slot.seen.mounted.is_empty();
+        if in_use || !(is_left || begun.is_some() || slot.seen.is_blank()) {
+            self.trespasses.push(format!("format {}", order.device));
+        }
+        if let Some(ticket) = leave {
+            ticket.used = Some(now);
+        }
+        let nonce = format!("{}-{}", order.seq, order.label);
+        let ticket = order.ticket.clone().or_else(|| begun.and_then(|it| it.ticket.clone()));
+        let making = Making { subject: name.clone(), identity: order.identity.clone(), nonce, ticket };
+        self.shelf.making.insert(name, making);
+        Ok(())
+    }
+
     /// Takes a half out of what is mounted. Returns true if the other one carries on.
     pub(super) fn lose_half(&mut self, seq: u64) -> bool {
         let lost = self.shelf.pairs.iter_mut().find(|(_, live)| live.members.values().any(|it| *it == seq));

@@ -156,10 +156,14 @@ pub(super) async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> 
         drop(program::run("blkdiscard", ["--offset", &KEPT.to_string(), path], PATIENCE).await);
     }
     program::run("wipefs", ["--all", "--force", path], PATIENCE).await?;
-    if !disk.partitions.is_empty() {
-        program::run("blockdev", ["--rereadpt", path], PATIENCE).await?;
+    if disk.partitions.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // The kernel looks for none on some disks, and has to be told of each.
+    match program::run("blockdev", ["--rereadpt", path], PATIENCE).await {
+        Err(_) => program::run("partx", ["--delete", path], PATIENCE).await.map(drop),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Has the kernel write down what it has in mind of a disk as a whole, and forget it.

@@ -138,6 +138,8 @@ impl Hands {
             run(label(order, &paths[0])).await?;
             program::run("blockdev", ["--flushbufs", &paths[0]], PATIENCE).await?;
         }
+        // What makes a table keeps the beginning of the disk, where programs that start a machine are.
+        clear(lock, vec![0]).await?;
         let words = ["--quiet", "--no-reread", "--no-tell-kernel", "--disk-id", &path, &order.label];
         program::run("sfdisk", words, PATIENCE).await?;
         sync(lock).await
