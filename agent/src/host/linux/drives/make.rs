@@ -24,6 +24,9 @@ use crate::{
 
 /// How long one program may take on a large disk.
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// How often it is tried to have partitions forgotten, and how long is waited in between.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
 /// What is left of the beginning when a disk is discarded, for our mark is in it.
 const KEPT: u64 = 1 << 20;
 
@@ -156,13 +159,22 @@ pub(super) async fn erase(disk: &DiskSeen, path: &str) -> Result<(), HostError> 
         drop(program::run("blkdiscard", ["--offset", &KEPT.to_string(), path], PATIENCE).await);
     }
     program::run("wipefs", ["--all", "--force", path], PATIENCE).await?;
-    if disk.partitions.is_empty() {
-        return Ok(());
-    }
-    // The kernel looks for none on some disks, and has to be told of each.
-    match program::run("blockdev", ["--rereadpt", path], PATIENCE).await {
-        Err(_) => program::run("partx", ["--delete", path], PATIENCE).await.map(drop),
-        Ok(_) => Ok(()),
+    if disk.partitions.is_empty() { Ok(()) } else { forget_partitions(path).await }
+}
+
+/// Has the kernel forget partitions that are there no more. Who looks at one just now keeps it for a moment.
+async fn forget_partitions(path: &str) -> Result<(), HostError> {
+    let mut tries = 0;
+    loop {
+        if program::run("blockdev", ["--rereadpt", path], PATIENCE).await.is_ok() {
+            return Ok(());
+        }
+        // The kernel looks for none on some disks, and has to be told of each.
+        match program::run("partx", ["--delete", path], PATIENCE).await {
+            Err(_) if tries < TRIES => tries += 1,
+            other => return other.map(drop),
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
