@@ -58,8 +58,13 @@ pub trait Links: Send + Sync + 'static {
         device: &str,
         digest: &str,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Writes the private key of a link where networkd can read it.
-    fn write_key(&self, subject: &str, from: &KeyFrom) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes the private key of a link where networkd can read it. The digest is that of the change.
+    fn write_key(
+        &self,
+        subject: &str,
+        from: &KeyFrom,
+        digest: &str,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Has networkd read its files anew, and remembers that it did for this manifest.
     fn load(&self, subject: &str, digest: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Has networkd set up a link anew.

@@ -63,7 +63,7 @@ impl<L: host::Links> Reconciler for Links<L> {
         let subject = &step.subject;
         match &step.act {
             Act::Try { digest, .. } => self.0.begin_trial(subject, digest).await,
-            Act::WriteKey { from } => self.0.write_key(subject, from).await,
+            Act::WriteKey { from, digest } => self.0.write_key(subject, from, digest).await,
             Act::RemoveDevice { .. } => self.0.remove_device(subject).await,
             Act::CheckPassword { from, security } => self.0.check_password(from, *security).await,
             Act::Write { units, digest, .. } => self.0.write_units(subject, units, digest).await,

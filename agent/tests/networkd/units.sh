@@ -3,6 +3,10 @@
 house=$(dirname "$0")/on
 mkdir -p "$house"
 printf '%s\n' "$*" >>"$house/told"
+for it; do
+  [ -e "$house/refuses $it" ] && exit 1
+  [ -e "$house/hangs $it" ] && exec sleep 60
+done
 [ "$1" = --no-block ] && shift
 word=$1
 [ "$2" = --now ] && { word="$1 now"; shift; }

@@ -32,6 +32,8 @@ struct Inner {
     before: Vec<UnitSeen>,
     /// Our files of wpa_supplicant of before the trial.
     wifi_before: Vec<WifiSeen>,
+    /// The keys of links of before the trial.
+    keys_before: BTreeMap<String, String>,
     /// Digests of values that are no passwords.
     unusable: BTreeSet<String>,
     mutations: u64,
@@ -66,6 +68,11 @@ impl FakeLinks {
         self.lock().unusable.insert(digest.to_owned());
     }
 
+    /// Returns the machine as it is.
+    pub fn links_now(&self) -> LinksView {
+        self.lock().view.clone()
+    }
+
     /// Returns how often something was changed by a verb.
     pub fn mutations(&self) -> u64 {
         self.lock().mutations
@@ -82,6 +89,7 @@ impl FakeLinks {
         inner.view.trial = None;
         inner.before.clear();
         inner.wifi_before.clear();
+        inner.keys_before.clear();
     }
 
     /// Lets the time of a trial run out, as the timer of systemd does, whether the daemon lives or not.
@@ -92,6 +100,7 @@ impl FakeLinks {
         let before = std::mem::take(&mut inner.before);
         inner.view.units.retain(|unit| unit.subject.is_none());
         inner.view.units.extend(before);
+        inner.view.keys = std::mem::take(&mut inner.keys_before);
         let wifi = std::mem::take(&mut inner.wifi_before);
         inner.view.wifi.retain(|it| it.subject.is_none());
         // Whoever puts a file back has wpa_supplicant run with it.
@@ -131,6 +140,7 @@ impl Links for FakeLinks {
         self.verb(|inner| {
             if inner.view.trial.is_none() {
                 inner.before = inner.view.units.iter().filter(|it| it.subject.is_some()).cloned().collect();
+                inner.keys_before = inner.view.keys.clone();
                 inner.wifi_before = inner.view.wifi.iter().filter(|it| it.subject.is_some()).cloned().collect();
             }
             let trial = inner.view.trial.get_or_insert_with(TrialSeen::default);
@@ -144,7 +154,7 @@ impl Links for FakeLinks {
         self.verb(|inner| inner.write(subject, units)).await
     }
 
-    async fn write_key(&self, subject: &str, from: &KeyFrom) -> Result<(), HostError> {
+    async fn write_key(&self, subject: &str, from: &KeyFrom, _digest: &str) -> Result<(), HostError> {
         self.verb(|inner| {
             let digest = inner.view.secrets.get(&from.secret).and_then(|keys| keys.get(&from.key)).cloned();
             let digest = digest.ok_or_else(|| HostError::new(Reason::Gone, "The key is gone"))?;

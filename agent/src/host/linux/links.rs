@@ -90,7 +90,7 @@ impl Networkd {
         // One that began before this daemon did goes on.
         links.watch();
         links.begun.notify_one();
-        tokio::spawn(rearm(links.book.clone()));
+        tokio::spawn(trial::rearm(links.book.clone()));
         links
     }
 
@@ -281,8 +281,19 @@ impl Links for Networkd {
         }
     }
 
-    async fn write_key(&self, subject: &str, from: &KeyFrom) -> Result<(), HostError> {
-        self.keys.write(subject, from).await
+    async fn write_key(&self, subject: &str, from: &KeyFrom, digest: &str) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let (book, subject, digest) = (self.book.clone(), subject.to_owned(), digest.to_owned());
+        let name = subject.clone();
+        // What is put back right now must not be written over.
+        let _lock = blocking(move || {
+            let lock = book.lock()?;
+            book.allows_key(&name, &digest, &clock::uptime())?;
+            book.touch_key(&name)?;
+            Ok(lock)
+        })
+        .await?;
+        self.keys.write(&subject, from).await
     }
 
     async fn check_password(&self, from: &KeyFrom, security: Security) -> Result<(), HostError> {
@@ -314,10 +325,12 @@ impl Links for Networkd {
     async fn remove_wifi(&self, subject: &str, device: &str, digest: &str) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
         let (book, name, digest, of) = (self.book.clone(), subject.to_owned(), digest.to_owned(), device.to_owned());
-        blocking(move || {
-            let _lock = book.lock()?;
+        // Held to the end: what is put back meanwhile must not be removed.
+        let _lock = blocking(move || {
+            let lock = book.lock()?;
             book.allows(&name, &digest, &clock::uptime())?;
-            book.touch(&of)
+            book.touch(&of)?;
+            Ok(lock)
         })
         .await?;
         self.radios.remove(subject, device).await
@@ -342,16 +355,6 @@ impl Links for Networkd {
             return Err(HostError::new(Reason::Refused, format!("No file of ours makes the link `{subject}`")));
         }
         kernel::remove(subject).await
-    }
-}
-
-/// Has systemd put back the trial that runs, should the daemon have ended before it asked for that.
-async fn rearm(book: TrialBook) {
-    let lent = book.clone();
-    let left = blocking(move || lent.left(&clock::uptime())).await.ok().flatten();
-    let Some(left) = left.filter(|left| !left.is_zero()) else { return };
-    if let Err(error) = trial::arm(left, book.root()).await {
-        tracing::debug!(%error, "the timer of the change on trial stands already, or can't be set");
     }
 }
 

@@ -9,7 +9,7 @@
 //! Every file is written beside and moved into its place, so that nobody reads half of one. The exception is a single
 //! file that is mounted by itself: a container holds on to the very file, so that it is written over in place.
 
-mod files;
+pub(super) mod files;
 mod login;
 mod memory;
 mod stamps;

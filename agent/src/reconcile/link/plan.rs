@@ -125,7 +125,7 @@ struct Subject<'a> {
     acts: Vec<Act>,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
     fn decide(&mut self) -> Halt {
         let devices = foreign::meant(self.name, self.spec, self.view);
         self.is_ours(&devices)?;
@@ -138,7 +138,9 @@ impl Subject<'_> {
             );
             return Err(self.wait("Ambiguous", message));
         }
-        let key = self.key()?;
+        let given = self.key()?;
+        // What a Secret says belongs to the change as what the manifest says does.
+        let key = given.filter(|it| self.view.keys.get(self.name) != Some(*it));
         let radio = Radio::of(self.name, self.spec, &devices, self.view);
         let mut radio = radio.map_err(|(reason, message)| self.wait(reason, message))?;
         let units = units(self.name, self.spec, self.able);
@@ -148,13 +150,18 @@ impl Subject<'_> {
             units.iter().filter(|it| differs(&it.name, &it.text)).map(|it| it.name.clone()).collect();
         let stale = seen.iter().filter(|it| !units.iter().any(|unit| unit.name == it.name));
         names.extend(stale.map(|it| format!("without {}", it.name)));
-        let texts = units.iter().map(|it| it.text.as_str()).chain(radio.digest.as_deref());
+        let texts =
+            units.iter().map(|it| it.text.as_str()).chain(radio.digest.as_deref()).chain(given.map(String::as_str));
         let digest = firewall::digest(&texts.collect::<String>());
         if names.is_empty() && key.is_none() && !radio.changes() {
             self.acts.extend(radio.serve.take());
             return self.keep(&devices, digest);
         }
-        self.is_not_refused(&digest)?;
+        // Without any key, as after a start of the machine, there is nothing to go back to.
+        let lacks_key = names.is_empty() && !radio.changes() && !self.view.keys.contains_key(self.name);
+        if !lacks_key {
+            self.is_not_refused(&digest)?;
+        }
         self.acts.extend(radio.check());
         let affected = self.affected(&devices);
         if let Some(device) = affected.iter().find(|it| self.view.reached_by.contains(**it)) {
@@ -167,7 +174,8 @@ impl Subject<'_> {
         if remade && self.has_device_of_ours(&devices) {
             self.acts.push(Act::RemoveDevice { because: "it is to be made otherwise" });
         }
-        self.acts.extend(key);
+        let from = self.spec.key().filter(|_| key.is_some()).cloned();
+        self.acts.extend(from.map(|from| Act::WriteKey { from, digest: digest.clone() }));
         let rewritten = !names.is_empty();
         if rewritten {
             self.acts.push(Act::Write { units, names, digest: digest.clone() });
@@ -219,8 +227,8 @@ impl Subject<'_> {
         has_file && devices.iter().any(|device| device.name == self.name)
     }
 
-    /// Returns the act that gives networkd the key, if it has not got it.
-    fn key(&self) -> Result<Option<Act>, Waiting> {
+    /// Returns the digest of the key that networkd is to have.
+    fn key(&self) -> Result<Option<&'a String>, Waiting> {
         let Some(from) = self.spec.key() else { return Ok(None) };
         let Some(digest) = self.view.secrets.get(&from.secret).and_then(|keys| keys.get(&from.key)) else {
             let message = format!(
@@ -231,11 +239,7 @@ impl Subject<'_> {
             );
             return Err(self.wait("SecretMissing", message));
         };
-        if self.spec.wireguard.is_none() {
-            return Ok(None);
-        }
-        let has = self.view.keys.get(self.name) == Some(digest);
-        Ok((!has).then(|| Act::WriteKey { from: from.clone() }))
+        Ok(self.spec.wireguard.is_some().then_some(digest))
     }
 
     fn is_not_refused(&self, digest: &String) -> Halt {

@@ -6,7 +6,7 @@ use piccolo_schema::{Declared, Link, LinkStatus};
 
 use super::foreign;
 use crate::{
-    host::{CheckSeen, DeviceSeen, LinksView},
+    host::{CheckSeen, DeviceSeen, LinksView, WifiSeen},
     reconcile::{Note, Report},
 };
 
@@ -46,7 +46,7 @@ fn stands(link: &Link, view: &LinksView) -> Report {
         let message = "The machine has no such link".to_owned();
         return Report { ready: false, reason: "DeviceMissing".to_owned(), message, fields };
     };
-    let (ready, reason, message) = says(link, device, devices.len());
+    let (ready, reason, message) = says(link, device, devices.len(), view);
     let status = LinkStatus {
         device: Some(device.name.clone()),
         mac: device.mac.clone(),
@@ -56,11 +56,17 @@ fn stands(link: &Link, view: &LinksView) -> Report {
     Report { ready, reason: reason.to_owned(), message, fields: serde_json::to_value(status).unwrap_or_default() }
 }
 
-fn says(link: &Link, device: &DeviceSeen, many: usize) -> (bool, &'static str, String) {
+fn says(link: &Link, device: &DeviceSeen, many: usize, view: &LinksView) -> (bool, &'static str, String) {
     let (spec, name) = (&link.spec, &device.name);
     let needs_no_other = spec.bridge.is_some() || spec.dummy;
     if let Some(wifi) = spec.wifi.as_ref().filter(|_| !device.carrier) {
         let ssid = wifi.ssid.escape_debug();
+        let serves = |it: &&WifiSeen| it.device == *name && it.subject.as_deref() == Some(link.name()) && it.serves;
+        if !view.wifi.iter().any(|it| serves(&it)) {
+            let message =
+                format!("{name} has not joined `{ssid}`: wpa_supplicant does not run on {name} with its file");
+            return (false, "NotJoined", message);
+        }
         let message = format!("{name} has not joined `{ssid}`: it is out of reach, or the password is another one");
         return (false, "NotJoined", message);
     }
@@ -81,4 +87,29 @@ fn says(link: &Link, device: &DeviceSeen, many: usize) -> (bool, &'static str, S
 /// An address that every link with IPv6 has is no lease.
 fn has_leased(device: &DeviceSeen, mark: char) -> bool {
     device.addresses.iter().any(|it| it.contains(mark) && !it.starts_with("fe80:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use piccolo_schema::LinkSpec;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_join_is_told_whether_anybody_tries() {
+        let spec = serde_json::json!({ "match": { "name": "wlan0" }, "wifi": { "ssid": "attic", "security": "open" } });
+        let links = [Link::new("air", serde_json::from_value::<LinkSpec>(spec).unwrap())];
+        let device = DeviceSeen { name: "wlan0".to_owned(), wireless: true, up: true, ..DeviceSeen::default() };
+        let file =
+            |serves| WifiSeen { device: "wlan0".to_owned(), subject: Some("air".to_owned()), digest: None, serves };
+        for (wifi, says) in [
+            (vec![file(true)], "wlan0 has not joined `attic`: it is out of reach, or the password is another one"),
+            (vec![file(false)], "wlan0 has not joined `attic`: wpa_supplicant does not run on wlan0 with its file"),
+            (Vec::new(), "wlan0 has not joined `attic`: wpa_supplicant does not run on wlan0 with its file"),
+        ] {
+            let view = LinksView { devices: vec![device.clone()], wifi, ..LinksView::default() };
+            let told = &report(&links, &view)[0];
+            assert_eq!((told.ready, told.reason.as_str(), told.message.as_str()), (false, "NotJoined", says));
+        }
+    }
 }

@@ -42,6 +42,8 @@ pub enum Act {
     WriteKey {
         /// Where it comes from.
         from: KeyFrom,
+        /// The digest of the change.
+        digest: String,
     },
     /// Removes a link that was made, to be made anew or not.
     RemoveDevice {
@@ -133,7 +135,7 @@ impl Display for LinkStep {
             Act::Try { device, .. } => {
                 write!(f, "try link {name} (the machine is reached by {device}; put back unless confirmed)")
             }
-            Act::WriteKey { from } => write!(f, "give link {name} its key ({}/{})", from.secret, from.key),
+            Act::WriteKey { from, .. } => write!(f, "give link {name} its key ({}/{})", from.secret, from.key),
             Act::RemoveDevice { because } => write!(f, "remove device {name} ({because})"),
             Act::Write { names, .. } => write!(f, "write link {name} ({})", names.join(", ")),
             Act::CheckPassword { from, .. } => {

@@ -43,11 +43,14 @@ impl Radio {
         // Where the port is not plugged in, what it was told stays for when it is.
         let Some(device) = usable(devices, view)? else { return Ok(radio) };
         let there = view.wifi.iter().find(|it| it.device == device.name);
-        if there.is_some_and(|it| it.subject.is_none()) {
+        // The unit of a distribution for one driver has a name of its own for its file.
+        let names = [device.name.clone(), format!("nl80211-{}", device.name)];
+        let others = view.wifi.iter().find(|it| it.subject.is_none() && names.contains(&it.device));
+        if let Some(others) = others {
             let message = format!(
                 "wpa_supplicant has a file for {} that is not Piccolo's; it is never touched: remove `{}` yourself",
                 device.name,
-                path(&device.name)
+                path(&others.device)
             );
             return Err(("LinkClaimed", message));
         }

@@ -1,6 +1,6 @@
 //! How disks are mounted, and taken away again.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use piccolo_schema::disk::Filesystem;
 use rustix::fs::{IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, open, statvfs};
@@ -13,7 +13,7 @@ use super::{
     table::{Table, kernel_name},
 };
 use crate::{
-    clock,
+    clock, file,
     host::{DiskSeen, HostError, Mount, Reason, linux::luks::whole, mapped_name},
 };
 
@@ -191,9 +191,10 @@ async fn holder(mount: &Mount) -> Option<String> {
 /// Makes the mount point, and closes it: what would be written there while the disk is away is written nowhere.
 fn prepare(at: &str) -> Result<(), HostError> {
     let refuse = |why: String| HostError::new(Reason::Refused, why);
-    fs::create_dir_all(at).map_err(|error| refuse(format!("`{at}` can't be made ({error})")))?;
+    // Those above it too are for whoever uses the disk.
+    file::make_open(Path::new(at)).map_err(|error| refuse(format!("`{at}` can't be made ({error})")))?;
     let real = fs::canonicalize(at).map_err(|error| refuse(format!("`{at}` can't be looked at ({error})")))?;
-    if real != std::path::Path::new(at) {
+    if real != Path::new(at) {
         return Err(refuse(format!("`{at}` leads to `{}`; give the disk that place", real.display())));
     }
     let mut entries = fs::read_dir(at).map_err(|error| refuse(format!("`{at}` can't be looked into ({error})")))?;

@@ -31,7 +31,8 @@ const MOST: usize = 8;
 
 /// How long a link may take until it works again: an address comes by DHCP, and a bridge lets nothing through for a while.
 const GRACE: Duration = Duration::from_secs(25);
-/// How long there may be nothing at the other end of any link: a port that is set up anew lets go for a few seconds.
+/// How long there may be nothing at the other end of any link: a port that is set up anew lets go for a few seconds. One
+/// without a wire has to find its network first, which takes as long as an address does.
 const CARRIER_GRACE: Duration = Duration::from_secs(10);
 /// How often in a row what worked before has to fail.
 const FAILURES: u32 = 3;
@@ -62,12 +63,20 @@ pub(super) async fn look(devices: &[DeviceSeen]) -> Vec<CheckSeen> {
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     failures: u32,
+    /// Whether a port without a wire was in use at any time.
+    wireless: bool,
 }
 
 impl Judge {
+    /// Has a network without wires be waited for as long as it takes, where one is joined.
+    pub(super) fn see(&mut self, devices: &[DeviceSeen]) {
+        self.wireless |= devices.iter().any(|it| it.wireless && (it.up || it.unit.is_some()));
+    }
+
     /// Takes in one look, this long after the links were changed last. Returns what no longer works, once it is sure.
     pub(super) fn hear(&mut self, before: &BTreeSet<String>, checks: &[CheckSeen], after: Duration) -> Option<String> {
-        let grace = |name: &str| if name == "carrier" { CARRIER_GRACE } else { GRACE };
+        let wired = !self.wireless;
+        let grace = |name: &str| if wired && name == "carrier" { CARRIER_GRACE } else { GRACE };
         // What can't be asked any more, as nothing names a server, worked before as well.
         let fails = |name: &&String| after >= grace(name) && !checks.iter().any(|it| it.name == **name && it.passes);
         let failed: Vec<&String> = before.iter().filter(fails).collect();
@@ -196,6 +205,21 @@ mod tests {
         assert!((0..10).all(|_| judge.hear(&before, &all, Duration::from_secs(9)).is_none()));
         let judged: Vec<_> = (10..13).map(|at| judge.hear(&before, &all, Duration::from_secs(at))).collect();
         assert_eq!(judged, [None, None, Some("carrier is false".to_owned())]);
+    }
+
+    #[test]
+    fn a_port_without_a_wire_has_the_time_to_join() {
+        let before: BTreeSet<String> = ["carrier".to_owned()].into();
+        let device = |up| DeviceSeen { name: "wlan0".to_owned(), wireless: true, up, ..DeviceSeen::default() };
+        for (devices, first) in [(vec![device(true)], 25), (vec![device(false)], 10), (Vec::new(), 10)] {
+            let mut judge = Judge::default();
+            judge.see(&devices);
+            // It is switched off for a moment when it is told of another network.
+            judge.see(&[]);
+            let mut hear = |at| judge.hear(&before, &[check("carrier", false)], Duration::from_secs(at));
+            assert!((0..first).all(|at| hear(at).is_none()));
+            assert!((first..first + 2).all(|at| hear(at).is_none()) && hear(first + 2).is_some());
+        }
     }
 
     #[tokio::test]

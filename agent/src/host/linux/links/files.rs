@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::kernel::Device;
-use crate::host::{HostError, PREFIX, Reason, Unit, UnitSeen, firewall};
+use crate::{
+    file,
+    host::{HostError, PREFIX, Reason, Unit, UnitSeen, firewall},
+};
 
 /// Where networkd reads its files, the first directory first.
 const READ: [&str; 5] = [
@@ -27,6 +30,8 @@ pub(super) const LOADED: &str = "/run/piccolo-links";
 pub(super) const UNHEARD: &str = "pending";
 /// The largest file that is looked at.
 const LARGEST: u64 = 64 << 10;
+/// Who may read a file of ours: everybody.
+const READABLE: u32 = 0o644;
 /// The most files that are looked at.
 const MOST: usize = 1000;
 
@@ -99,7 +104,7 @@ impl Places {
                 return Err(HostError::new(Reason::NameTaken, message));
             }
         }
-        DirBuilder::new().recursive(true).mode(0o755).create(&home).map_err(failed)?;
+        file::make_open(&home).map_err(failed)?;
         for unit in units {
             put(&path(&unit.name), &unit.text).map_err(failed)?;
         }
@@ -134,7 +139,7 @@ impl Places {
         if digest == firewall::digest("") {
             return gone(fs::remove_file(self.loaded.join(format!("{subject}.loaded")))).map_err(failed);
         }
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.loaded).map_err(failed)?;
+        prepare(&self.loaded).map_err(failed)?;
         put(&self.loaded.join(format!("{subject}.loaded")), digest).map_err(failed)
     }
 
@@ -168,10 +173,18 @@ impl Places {
     }
 }
 
+/// Makes the directory in memory in which networkd finds keys, or opens it for networkd if it was made otherwise.
+pub(super) fn prepare(memory: &Path) -> io::Result<()> {
+    file::make_open(memory)?;
+    file::set_open(memory)
+}
+
 /// Puts a file in place of what is there, for everybody to read: networkd is not root.
 pub(super) fn put(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_extension("piccolo-writing");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    // The daemon's umask takes from what was asked for.
+    file.set_permissions(Permissions::from_mode(READABLE))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)
@@ -223,6 +236,29 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        file::strict::{is_within, mode},
+        host::STAMP,
+    };
+
+    /// Under the shipped unit, whose umask takes every right from others: networkd is not root.
+    #[test]
+    fn networkd_reads_what_is_written_for_it_whatever_the_umask_is() {
+        if !is_within("host::linux::links::files::tests::networkd_reads_what_is_written_for_it_whatever_the_umask_is") {
+            return;
+        }
+        let dir = tempfile::TempDir::new().unwrap();
+        let (units, memory) = (dir.path().join("etc/network"), dir.path().join("memory"));
+        let places = Places { read: vec![units.clone()], state: dir.path().into(), loaded: memory.clone() };
+        let unit = Unit { name: format!("{PREFIX}lan.network"), text: format!("{STAMP}lan\n") };
+        places.write("lan", std::slice::from_ref(&unit)).unwrap();
+        assert_eq!((mode(&units), mode(&units.join(&unit.name))), (0o755, 0o644));
+        // An earlier daemon has made it, and nobody else could enter.
+        fs::create_dir(&memory).unwrap();
+        assert_eq!(mode(&memory), 0o750);
+        places.note_loaded("lan", "digest").unwrap();
+        assert_eq!((mode(&memory), mode(&memory.join("lan.loaded"))), (0o755, 0o644));
+    }
 
     #[test]
     fn what_is_tried_again_is_not_loaded_before_it_is() {

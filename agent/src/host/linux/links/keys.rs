@@ -1,24 +1,28 @@
 //! Private keys of links: from the memory of secrets into a file that networkd, which is not root, can read.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, DirBuilder},
-    io,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
     num::NonZeroU32,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
 };
 
 use piccolo_schema::link::{KeyFrom, Security};
 use ring::pbkdf2;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
     blocking,
-    files::{names, put, read, unwritable},
+    files::{gone, names, prepare, read, unwritable},
 };
 use crate::{
-    host::{Digests, HostError, KEY, KEYS, PASSWORD, Reason, WifiFile, linux::vault::Vault},
+    file,
+    host::{
+        Digests, HostError, KEY, KEYS, PASSWORD, Reason, WifiFile,
+        linux::vault::{Vault, files},
+    },
     secrets::Plain,
 };
 
@@ -36,6 +40,91 @@ pub(super) struct Keys {
     home: PathBuf,
 }
 
+/// The files of keys, in memory: for each link the key, and the digest of what it was made from.
+#[derive(Clone, Debug)]
+pub(super) struct KeyFiles(PathBuf);
+
+/// A key as it was.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptKey {
+    subject: String,
+    key: Zeroizing<String>,
+    digest: String,
+    owner: (u32, u32),
+}
+
+impl fmt::Debug for KeptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptKey").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+impl KeyFiles {
+    pub(super) fn new(home: PathBuf) -> Self {
+        Self(home)
+    }
+
+    /// Returns the links whose keys are here, with the digests of these.
+    fn given(&self) -> Result<BTreeMap<String, String>, HostError> {
+        let all = names(&self.0).map_err(|error| unwritable(&self.0, &error))?;
+        let of = |name: &String| {
+            let subject = name.strip_suffix(".digest")?;
+            self.key(subject).is_file().then(|| (subject.to_owned(), read(&self.0.join(name)).ok()))
+        };
+        Ok(all.iter().filter_map(of).filter_map(|(subject, digest)| Some((subject, digest?))).collect())
+    }
+
+    /// Returns all keys as they are.
+    pub(super) fn kept(&self) -> Result<Vec<KeptKey>, HostError> {
+        let kept = |(subject, digest): (String, String)| {
+            let path = self.key(&subject);
+            let about = fs::metadata(&path).map_err(|error| unwritable(&path, &error))?;
+            Ok(KeptKey { key: self.text(&subject)?, owner: (about.uid(), about.gid()), subject, digest })
+        };
+        self.given()?.into_iter().map(kept).collect()
+    }
+
+    /// Puts back the keys of these links, and returns those of which one changed. One that had none has none again.
+    pub(super) fn put_back(&self, kept: &[KeptKey], touched: &BTreeSet<String>) -> Result<Vec<String>, HostError> {
+        let mut changed = Vec::new();
+        for subject in touched {
+            let failed = |error: io::Error| unwritable(&self.key(subject), &error);
+            let before = kept.iter().find(|it| it.subject == *subject);
+            let is_same = *self.text(subject)? == *before.map_or("", |it| it.key.as_str());
+            // That nobody knows what it is made from comes first: an end in between must not leave a wrong word for it.
+            gone(fs::remove_file(self.digest(subject))).map_err(failed)?;
+            match before {
+                Some(it) => {
+                    prepare(&self.0).map_err(failed)?;
+                    files::put(&self.key(subject), it.key.as_bytes(), MODE, Some(it.owner)).map_err(failed)?;
+                    file::replace(&self.digest(subject), it.digest.as_bytes()).map_err(failed)?;
+                }
+                None => gone(fs::remove_file(self.key(subject))).map_err(failed)?,
+            }
+            changed.extend((!is_same).then(|| subject.clone()));
+        }
+        Ok(changed)
+    }
+
+    /// Returns true if networkd has a key for a link.
+    pub(super) fn has(&self, subject: &str) -> bool {
+        self.key(subject).is_file()
+    }
+
+    fn text(&self, subject: &str) -> Result<Zeroizing<String>, HostError> {
+        let path = self.key(subject);
+        read(&path).map(Zeroizing::new).map_err(|error| unwritable(&path, &error))
+    }
+
+    fn key(&self, subject: &str) -> PathBuf {
+        self.0.join(format!("{subject}.key"))
+    }
+
+    fn digest(&self, subject: &str) -> PathBuf {
+        self.0.join(format!("{subject}.digest"))
+    }
+}
+
 impl Keys {
     pub(super) fn new(vault: Vault) -> Self {
         Self { vault, home: KEYS.into() }
@@ -44,17 +133,8 @@ impl Keys {
     /// Returns what secrets hold, and the digests of the keys that networkd was given.
     pub(super) async fn seen(&self) -> Result<(Digests, BTreeMap<String, String>), HostError> {
         let (digests, _) = self.vault.given().await?;
-        let home = self.home.clone();
-        let given = blocking(move || {
-            let all = names(&home).map_err(|error| unwritable(&home, &error))?;
-            let of = |name: &String| {
-                let subject = name.strip_suffix(".digest")?;
-                home.join(format!("{subject}.key")).is_file().then(|| (subject.to_owned(), read(&home.join(name)).ok()))
-            };
-            Ok(all.iter().filter_map(of).filter_map(|(subject, digest)| Some((subject, digest?))).collect())
-        })
-        .await?;
-        Ok((digests, given))
+        let files = KeyFiles::new(self.home.clone());
+        Ok((digests, blocking(move || files.given()).await?))
     }
 
     /// Writes a key, then what it was made from.
@@ -64,17 +144,11 @@ impl Keys {
         let digest = digest.ok_or_else(|| HostError::new(Reason::Gone, "The key of the link is gone again"))?;
         let (home, subject, group) = (self.home.clone(), subject.to_owned(), group()?);
         let prepared = home.clone();
-        blocking(move || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(&prepared)
-                .map_err(|error| unwritable(&prepared, &error))
-        })
-        .await?;
+        blocking(move || prepare(&prepared).map_err(|error| unwritable(&prepared, &error))).await?;
         self.vault.copy_value(&from.secret, &from.key, home.join(format!("{subject}.key")), MODE, (0, group)).await?;
         blocking(move || {
-            put(&home.join(format!("{subject}.digest")), &digest).map_err(|error| unwritable(&home, &error))
+            let path = home.join(format!("{subject}.digest"));
+            file::replace(&path, digest.as_bytes()).map_err(|error| unwritable(&path, &error))
         })
         .await
     }

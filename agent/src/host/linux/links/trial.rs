@@ -21,17 +21,19 @@ use std::{
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use self::timer::put_links_back;
-pub(super) use self::timer::{arm, disarm};
+pub(super) use self::timer::{arm, disarm, rearm};
 use super::{
     files::{Places, gone, names, put, read, unwritable},
+    keys::{KeptKey, KeyFiles},
     wifi::{Kept, Radios},
 };
 use crate::{
     clock::{self, Uptime},
     file,
-    host::{HostError, Reason, TrialSeen, Unit, UnitSeen},
+    host::{HostError, KEYS, Reason, TrialSeen, Unit, UnitSeen},
 };
 
 /// How long a change may stay that nobody confirms.
@@ -46,7 +48,11 @@ pub struct TrialBook {
     /// The directory of our files of networkd.
     units: PathBuf,
     /// Our files of wpa_supplicant.
-    radios: Radios,
+    pub(super) radios: Radios,
+    /// The keys that networkd was given.
+    keys: KeyFiles,
+    /// What tells networkd to read its files.
+    pub(super) networkctl: String,
 }
 
 /// A change that is on trial from now on.
@@ -63,8 +69,9 @@ pub struct Begun {
 pub struct Restored {
     /// The names of the files that changed.
     pub files: Vec<String>,
-    /// The links that were made, or were to be made otherwise: networkd does not change one that is there.
-    pub devices: Vec<String>,
+    /// The links that were made, or were to be made otherwise, or with another key: networkd does not change one that is
+    /// there.
+    pub devices: BTreeSet<String>,
     /// The ports whose network may be another one.
     pub radios: BTreeSet<String>,
 }
@@ -84,6 +91,12 @@ struct Trial {
     /// The ports of which such a file was changed since.
     #[serde(default)]
     radios: BTreeSet<String>,
+    /// The keys that networkd had, as they came from secrets, and go with the file of the trial too.
+    #[serde(default)]
+    keys: Vec<KeptKey>,
+    /// The links whose key was changed since.
+    #[serde(default)]
+    rekeyed: BTreeSet<String>,
     /// What worked before.
     #[serde(default)]
     before: BTreeSet<String>,
@@ -93,14 +106,14 @@ struct Trial {
 }
 
 impl TrialBook {
-    /// Returns the book in this directory, for the files in that one.
-    pub fn new(root: PathBuf, units: PathBuf, radios: Radios) -> Self {
-        Self { root, units, radios }
+    /// Returns the book in this directory, for the files in that one, and the keys in the last.
+    pub fn new(root: PathBuf, units: PathBuf, radios: Radios, keys: PathBuf) -> Self {
+        Self { root, units, radios, keys: KeyFiles::new(keys), networkctl: "networkctl".to_owned() }
     }
 
     /// Returns the book of the machine whose state is in this directory.
     pub fn of(state_dir: &Path) -> Self {
-        Self::new(state_dir.join("net-try"), Places::default().ours(), Radios::default())
+        Self::new(state_dir.join("net-try"), Places::default().ours(), Radios::default(), KEYS.into())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -144,6 +157,8 @@ impl TrialBook {
                 units: self.ours()?,
                 wifi: self.radios.kept()?,
                 radios: BTreeSet::new(),
+                keys: self.keys.kept()?,
+                rekeyed: BTreeSet::new(),
                 before: before.clone(),
                 failed: None,
             },
@@ -172,10 +187,26 @@ impl TrialBook {
         Ok(())
     }
 
+    /// Says the same of a change of a key. Where there is none, as after a start of the machine, nothing was put back that
+    /// it could undo.
+    pub(super) fn allows_key(&self, subject: &str, digest: &str, now: &Uptime) -> Result<(), HostError> {
+        let is_first = self.trial()?.is_none() && !self.keys.has(subject);
+        if is_first { Ok(()) } else { self.allows(subject, digest, now) }
+    }
+
     /// Writes down that the file of wpa_supplicant for a port is about to change, if a trial runs: it is put back with it.
     pub(super) fn touch(&self, device: &str) -> Result<(), HostError> {
         let Some(mut trial) = self.trial()? else { return Ok(()) };
         if !trial.radios.insert(device.to_owned()) {
+            return Ok(());
+        }
+        self.save("trial.json", &trial)
+    }
+
+    /// Writes down that the key of a link is about to change, if a trial runs: it is put back with it.
+    pub(super) fn touch_key(&self, subject: &str) -> Result<(), HostError> {
+        let Some(mut trial) = self.trial()? else { return Ok(()) };
+        if !trial.rekeyed.insert(subject.to_owned()) {
             return Ok(());
         }
         self.save("trial.json", &trial)
@@ -265,6 +296,10 @@ impl TrialBook {
             self.save("failed.json", &failed)?;
         }
         let mut restored = Restored::default();
+        // A key before the file that has networkd read it.
+        let keys = self.keys.put_back(&trial.keys, &trial.rekeyed)?;
+        restored.files.extend(keys.iter().map(|it| format!("{it}.key")));
+        restored.devices.extend(trial.rekeyed);
         let there = self.ours()?;
         let changed = |unit: &&Unit| !trial.units.contains(unit);
         for unit in there.iter().filter(changed).filter(|unit| !trial.units.iter().any(|it| it.name == unit.name)) {
@@ -299,7 +334,9 @@ impl TrialBook {
 
     fn end(&self) -> Result<(), HostError> {
         let path = self.root.join("trial.json");
-        let removed = gone(fs::remove_file(&path)).and_then(|()| File::open(&self.root)?.sync_all());
+        let removed = gone(fs::remove_file(&path))
+            .and_then(|()| file::sweep(&path))
+            .and_then(|()| File::open(&self.root)?.sync_all());
         removed.map_err(|error| unwritable(&path, &error))
     }
 
@@ -326,7 +363,7 @@ impl TrialBook {
         let path = self.root.join(name);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|error| unwritable(&path, &error))?,
+            read => read.map(Zeroizing::new).map_err(|error| unwritable(&path, &error))?,
         };
         let unusable = |error| HostError::new(Reason::Failed, format!("`{}` is damaged ({error})", path.display()));
         serde_json::from_slice(&text).map(Some).map_err(unusable)
@@ -334,7 +371,9 @@ impl TrialBook {
 
     fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), HostError> {
         let path = self.root.join(name);
-        let bytes = serde_json::to_vec(value).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
+        // It may hold passwords and keys.
+        let bytes = serde_json::to_vec(value).map(Zeroizing::new);
+        let bytes = bytes.map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
         file::replace(&path, &bytes).map_err(|error| unwritable(&path, &error))
     }
 }

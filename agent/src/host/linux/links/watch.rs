@@ -67,6 +67,7 @@ impl Watch {
     async fn look(&self, before: &BTreeSet<String>, judge: &mut Judge) -> bool {
         let Some(hint) = self.hint.upgrade() else { return false };
         let devices = seen(&self.places).await.unwrap_or_default();
+        judge.see(&devices);
         let mut checks = checks::look(&devices).await;
         for check in &mut checks {
             check.before = before.contains(&check.name);

@@ -16,7 +16,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::files::{LOADED, gone, names, put, read, unwritable};
+use super::files::{LOADED, gone, names, prepare, put, read, unwritable};
 use crate::{
     file,
     host::{HostError, Reason, STAMP, WifiSeen, firewall, linux::program::run},
@@ -43,6 +43,8 @@ pub struct Radios {
     marks: PathBuf,
     units: Vec<PathBuf>,
     systemctl: String,
+    /// How long that may take.
+    patience: Duration,
 }
 
 /// A file of ours, as it was: with its password.
@@ -65,6 +67,7 @@ impl Default for Radios {
             marks: LOADED.into(),
             units: UNITS.iter().map(PathBuf::from).collect(),
             systemctl: "systemctl".to_owned(),
+            patience: PATIENCE,
         }
     }
 }
@@ -77,6 +80,7 @@ impl Radios {
             marks: root.join("marks"),
             units: vec![root.join("units")],
             systemctl: systemctl.display().to_string(),
+            patience: PATIENCE,
         }
     }
 
@@ -118,7 +122,7 @@ impl Radios {
 
     async fn runs(&self, device: &str) -> Result<bool, HostError> {
         let words = ["show", "--property=ActiveState,UnitFileState", &unit(device)];
-        let told = run(&self.systemctl, words, PATIENCE).await?;
+        let told = run(&self.systemctl, words, self.patience).await?;
         let is = |word: &str| told.lines().any(|line| line == word);
         Ok(is("ActiveState=active") && !is("UnitFileState=disabled"))
     }
@@ -133,7 +137,7 @@ impl Radios {
     /// Ends wpa_supplicant on a port, and removes its file, if that is ours.
     pub(super) async fn remove(&self, subject: &str, device: &str) -> Result<(), HostError> {
         self.is_ours(subject, device)?;
-        run(&self.systemctl, ["disable", "--now", &unit(device)], PATIENCE).await?;
+        run(&self.systemctl, ["disable", "--now", &unit(device)], self.patience).await?;
         let (here, device) = (self.clone(), device.to_owned());
         super::blocking(move || here.clear(&device)).await
     }
@@ -141,8 +145,8 @@ impl Radios {
     /// Has wpa_supplicant run with the file of a port, from now on and after each start of the machine.
     pub(super) async fn serve(&self, device: &str) -> Result<(), HostError> {
         let unit = unit(device);
-        run(&self.systemctl, ["enable", &unit], PATIENCE).await?;
-        run(&self.systemctl, ["restart", &unit], PATIENCE).await?;
+        run(&self.systemctl, ["enable", &unit], self.patience).await?;
+        run(&self.systemctl, ["restart", &unit], self.patience).await?;
         let (here, device) = (self.clone(), device.to_owned());
         super::blocking(move || {
             let told = whose(&here.text(&device)?).1.unwrap_or_default();
@@ -164,8 +168,7 @@ impl Radios {
         for device in touched {
             let there = self.text(device)?;
             let before = kept.iter().find(|it| it.device == *device);
-            let is_others = !there.is_empty() && whose(&there).0.is_none();
-            if is_others || there.as_str() == before.map_or("", |it| it.text.as_str()) {
+            if is_others(&there) || there.as_str() == before.map_or("", |it| it.text.as_str()) {
                 continue;
             }
             match before {
@@ -181,15 +184,18 @@ impl Radios {
     pub(super) async fn take(&self, device: &str, now: bool) -> Result<(), HostError> {
         let (here, of) = (self.clone(), device.to_owned());
         let there = super::blocking(move || here.text(&of)).await?;
+        if is_others(&there) {
+            return Ok(());
+        }
         let unit = unit(device);
         match (there.is_empty(), now) {
             (false, true) => self.serve(device).await,
             (false, false) => {
-                run(&self.systemctl, ["enable", &unit], PATIENCE).await?;
-                run(&self.systemctl, ["--no-block", "start", &unit], PATIENCE).await.map(drop)
+                run(&self.systemctl, ["enable", &unit], self.patience).await?;
+                run(&self.systemctl, ["--no-block", "start", &unit], self.patience).await.map(drop)
             }
-            (true, true) => run(&self.systemctl, ["disable", "--now", &unit], PATIENCE).await.map(drop),
-            (true, false) => run(&self.systemctl, ["disable", &unit], PATIENCE).await.map(drop),
+            (true, true) => run(&self.systemctl, ["disable", "--now", &unit], self.patience).await.map(drop),
+            (true, false) => run(&self.systemctl, ["disable", &unit], self.patience).await.map(drop),
         }
     }
 
@@ -205,13 +211,15 @@ impl Radios {
     /// That it is not in force comes first: an end in between must not leave a file that nobody reads.
     fn put(&self, device: &str, text: &str) -> Result<(), HostError> {
         let failed = |error| unwritable(&self.path(device), &error);
-        fs::create_dir_all(&self.marks).and_then(|()| put(&self.mark(device), "")).map_err(failed)?;
+        prepare(&self.marks).and_then(|()| put(&self.mark(device), "")).map_err(failed)?;
         file::replace(&self.path(device), text.as_bytes()).map_err(failed)
     }
 
     fn clear(&self, device: &str) -> Result<(), HostError> {
         let path = self.path(device);
-        let removed = gone(fs::remove_file(&path)).and_then(|()| gone(fs::remove_file(self.mark(device))));
+        let removed = gone(fs::remove_file(&path))
+            .and_then(|()| file::sweep(&path))
+            .and_then(|()| gone(fs::remove_file(self.mark(device))));
         removed.and_then(|()| fs::File::open(&self.home)?.sync_all()).map_err(|error| unwritable(&path, &error))
     }
 
@@ -231,6 +239,11 @@ impl Radios {
 
 fn name(device: &str) -> String {
     format!("{}{device}{}", NAME.0, NAME.1)
+}
+
+/// Returns true if somebody else wrote a file.
+fn is_others(text: &str) -> bool {
+    !text.is_empty() && whose(text).0.is_none()
 }
 
 /// Returns whose a file is, and what it was made from if nobody has changed it since.

@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -251,7 +251,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, HostError> {
 
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let home = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o755).create(home)?;
+    file::make_open(home)?;
     // No reader of such directories takes a name that begins with a dot for one of its files.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = home.join(format!(".{name}.piccolo"));
@@ -300,5 +300,32 @@ fn reason(error: &io::Error) -> Reason {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull,
         io::ErrorKind::InvalidInput => Reason::Refused,
         _ => Reason::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::strict::{is_within, mode};
+
+    /// Services that read them are not root, and the umask of the shipped unit takes every right from others.
+    #[test]
+    fn services_read_what_is_written_for_them_whatever_the_umask_is() {
+        let test = "host::linux::settings::files::tests::services_read_what_is_written_for_them_whatever_the_umask_is";
+        if !is_within(test) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(&dir.path().join("root"), &dir.path().join("state"));
+        for file in [OwnFile::Ntp, OwnFile::Mdns, OwnFile::SshKeys] {
+            files.put_own(file, Some("#\n")).unwrap();
+            let path = files.at(file.path());
+            assert_eq!(mode(&path), 0o644);
+            let above = path.ancestors().skip(1).take_while(|it| *it != dir.path());
+            assert!(above.into_iter().all(|it| mode(it) == 0o755), "{}", path.display());
+        }
+        // What is remembered is for root alone.
+        files.note_told(Service::Resolved, Some("digest".to_owned())).unwrap();
+        assert_eq!(mode(&dir.path().join("state")) & 0o077, 0);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn make(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Puts a value in place of what is there.
-pub(super) fn put(path: &Path, value: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(in crate::host::linux) fn put(path: &Path, value: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut name = std::ffi::OsString::from(format!("{TEMPORARY}{:016x}", fastrand::u64(..)));
     name.push(path.file_name().unwrap_or_default().to_string_lossy().chars().take(64).collect::<String>());
     let temporary = path.with_file_name(name);

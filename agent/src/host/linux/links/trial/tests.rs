@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tempfile::TempDir;
 
-use super::*;
-use crate::host::{PREFIX, STAMP};
+use super::{super::files::prepare, *};
+use crate::{
+    file::strict::mode,
+    host::{PREFIX, STAMP},
+};
 
 /// A machine of two directories.
 struct House {
@@ -27,7 +30,10 @@ impl House {
         let dir = TempDir::new().unwrap();
         let units = dir.path().join("network");
         fs::create_dir(&units).unwrap();
-        let book = TrialBook::new(dir.path().join("net-try"), units, Radios::within(dir.path(), Path::new("true")));
+        let book = {
+            let radios = Radios::within(dir.path(), Path::new("true"));
+            TrialBook::new(dir.path().join("net-try"), units, radios, dir.path().join("keys"))
+        };
         Self { dir, book }
     }
 
@@ -160,12 +166,61 @@ fn a_second_change_joins_and_gets_no_time_of_its_own() {
         Reason::InUse
     );
     let restored = house.book.restore(&late).unwrap().unwrap();
-    assert_eq!(restored.devices, ["new"]);
+    assert_eq!(restored.devices, ["new".to_owned()].into());
     assert!(house.files().iter().all(|(name, text)| before.get(name) == Some(text)));
     house.book.finish(&late).unwrap();
     assert_eq!(house.book.seen(&late).unwrap().1.len(), 2);
     house.book.forget_refused().unwrap();
     assert_eq!(house.book.seen(&late).unwrap().1.len(), 0);
+}
+
+/// The key that a Secret changed, also at the start of the machine, when its memory is empty.
+#[test]
+fn a_key_is_put_back_with_its_rights_and_is_written_down_no_longer_than_the_trial_goes_on() {
+    for (started, half) in [(false, false), (false, true), (true, false)] {
+        let house = House::new();
+        let keys = house.dir.path().join("keys");
+        let key = |name: &str, text: &str| put(&keys.join(name), text).unwrap();
+        prepare(&keys).unwrap();
+        key("vpn.key", "first\n");
+        key("vpn.digest", "d1");
+        house.book.begin("vpn", "one", &BTreeSet::new(), &at(0), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(mode(&house.dir.path().join("net-try/trial.json")), 0o600);
+        for subject in ["vpn", "new"] {
+            house.book.touch_key(subject).unwrap();
+        }
+        key("new.key", "third\n");
+        key("new.digest", "d3");
+        key("vpn.key", "second\n");
+        // The daemon may end between the two.
+        if !half {
+            key("vpn.digest", "d2");
+        }
+        let now = if started { after_a_start() } else { at(90) };
+        if started {
+            fs::remove_dir_all(&keys).unwrap();
+        }
+        for _ in 0..2 {
+            let restored = house.book.restore(&now).unwrap().unwrap();
+            assert_eq!(restored.devices, ["new".to_owned(), "vpn".to_owned()].into());
+            assert_eq!(fs::read_to_string(keys.join("vpn.key")).unwrap(), "first\n");
+            assert_eq!(fs::read_to_string(keys.join("vpn.digest")).unwrap(), "d1");
+            assert_eq!(
+                (mode(&keys), mode(&keys.join("vpn.key")), mode(&keys.join("vpn.digest"))),
+                (0o755, 0o640, 0o600)
+            );
+            assert_eq!(names(&keys).unwrap().len(), 2);
+        }
+        house.book.finish(&now).unwrap();
+        let book = names(&house.dir.path().join("net-try")).unwrap();
+        let text: String =
+            book.iter().map(|it| fs::read_to_string(house.dir.path().join("net-try").join(it)).unwrap()).collect();
+        assert!(!["first", "second", "third"].iter().any(|it| text.contains(it)), "{text}");
+        // It is refused while a key is there; after a start of the machine the link would have none at all.
+        assert_eq!(house.book.allows_key("vpn", "one", &now).unwrap_err().reason, Reason::Refused);
+        fs::remove_dir_all(&keys).unwrap();
+        house.book.allows_key("vpn", "one", &now).unwrap();
+    }
 }
 
 #[test]

@@ -32,6 +32,31 @@ pub(in super::super) async fn arm(left: Duration, root: &Path) -> Result<(), Hos
     run("systemd-run", words, PATIENCE).await.map(drop)
 }
 
+/// Has systemd put back the trial that runs, should the daemon have ended before it asked for that.
+pub(in super::super) async fn rearm(book: TrialBook) {
+    let lent = book.clone();
+    let left = blocking(move || lent.tidied(&clock::uptime())).await.ok().flatten();
+    let Some(left) = left.filter(|left| !left.is_zero()) else { return };
+    if let Err(error) = arm(left, book.root()).await {
+        tracing::debug!(%error, "the timer of the change on trial stands already, or can't be set");
+    }
+}
+
+impl TrialBook {
+    /// Returns the time that is left to the trial. Where none runs, what a beginning left goes that was broken off.
+    fn tidied(&self, now: &Uptime) -> Result<Option<Duration>, HostError> {
+        if !self.root().exists() {
+            return Ok(None);
+        }
+        let _lock = self.lock()?;
+        let left = self.left(now)?;
+        if left.is_none() {
+            self.end()?;
+        }
+        Ok(left)
+    }
+}
+
 /// Takes the timer back. Where there is none it does nothing.
 pub(in super::super) async fn disarm() {
     drop(run("systemctl", ["stop", &format!("{TIMER}.timer")], PATIENCE).await);
@@ -49,10 +74,13 @@ pub async fn put_links_back(book: &TrialBook, now: &Uptime, tell: bool) -> Resul
         for device in &restored.devices {
             kernel::remove(device).await?;
         }
-        run("networkctl", ["reload"], PATIENCE).await?;
+        run(&book.networkctl, ["reload"], PATIENCE).await?;
     }
+    // The files are back. One port that can't be served must not keep the others, and every later change, waiting.
     for device in &restored.radios {
-        book.radios.take(device, tell).await?;
+        if let Err(error) = book.radios.take(device, tell).await {
+            tracing::error!(device, %error, "wpa_supplicant does not take the file that was put back");
+        }
     }
     let lent = book.clone();
     blocking(move || lent.finish(&clock::uptime())).await?;

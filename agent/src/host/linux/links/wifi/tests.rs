@@ -34,7 +34,14 @@ impl House {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let radios = Radios::within(dir.path(), &dir.path().join("systemctl"));
-        let book = TrialBook::new(dir.path().join("net-try"), dir.path().join("network"), radios.clone());
+        let mut book = TrialBook::new(
+            dir.path().join("net-try"),
+            dir.path().join("network"),
+            radios.clone(),
+            dir.path().join("marks"),
+        );
+        // The networkd of the machine that tests run on is told nothing.
+        book.networkctl = "true".to_owned();
         Self { dir, radios, book }
     }
 
@@ -120,8 +127,11 @@ async fn what_others_wrote_is_never_touched() {
     begin(&house);
     house.change("wlan0", NEW);
     put(&house.path("wlan0"), "network={\n}\n").unwrap();
-    house.book.restore(&at(90)).unwrap().unwrap();
+    let told = house.told();
+    put_links_back(&house.book, &at(90), true).await.unwrap().unwrap();
     assert_eq!(house.text("wlan0"), "network={\n}\n");
+    // Nor is the service that they have.
+    assert_eq!(house.told(), told);
 }
 
 /// At the start of the machine, as by then nobody but systemd needs to be told.
@@ -172,14 +182,49 @@ async fn a_network_that_is_put_back_while_the_machine_runs_is_joined_again() {
     for device in ["wlan0", "wlan1"] {
         house.radios.serve(device).await.unwrap();
     }
-    let restored = house.book.restore(&at(90)).unwrap().unwrap();
+    let restored = put_links_back(&house.book, &at(90), true).await.unwrap().unwrap();
     assert_eq!(restored.files, [name("wlan0"), name("wlan1")]);
-    for device in &restored.radios {
-        house.radios.take(device, true).await.unwrap();
-    }
     assert!(house.told().ends_with("disable --now wpa_supplicant@wlan1.service\n"), "{}", house.told());
     assert!(house.seen("wlan0").await.serves);
     assert_eq!(house.radios.seen().await.unwrap().len(), 1);
+}
+
+/// Neither one that can't be served nor one of which nobody hears keeps other ports, and every later change, waiting.
+#[tokio::test]
+async fn a_port_that_is_not_served_holds_nothing_up() {
+    let mut house = House::new();
+    house.book.radios.patience = Duration::from_secs(4);
+    let ports = ["wlan0", "wlan1", "wlan2"];
+    for device in ports {
+        house.radios.write("air", device, OLD, "old").unwrap();
+    }
+    begin(&house);
+    ports.iter().for_each(|device| house.change(device, NEW));
+    fs::create_dir(house.dir.path().join("on")).unwrap();
+    for word in ["refuses wpa_supplicant@wlan0.service", "hangs wpa_supplicant@wlan1.service"] {
+        put(&house.dir.path().join("on").join(word), "").unwrap();
+    }
+    put_links_back(&house.book, &at(90), true).await.unwrap().unwrap();
+    assert!(house.told().ends_with("restart wpa_supplicant@wlan2.service\n"), "{}", house.told());
+    assert!(ports.iter().all(|device| house.text(device).starts_with(OLD)));
+    // It is over, and the next change has a trial of its own.
+    assert_eq!(house.book.left(&at(90)).unwrap(), None);
+    assert!(!house.book.begin("air", "next", &BTreeSet::new(), &at(91), Timestamp::UNIX_EPOCH).unwrap().joined);
+}
+
+/// A writing that was broken off leaves no password behind.
+#[tokio::test]
+async fn what_a_broken_writing_left_goes_too() {
+    let house = House::new();
+    house.radios.write("air", "wlan0", OLD, "old").unwrap();
+    let (file, trial) = (house.path("wlan0").with_extension("writing"), house.dir.path().join("net-try/trial.writing"));
+    begin(&house);
+    for half in [&file, &trial] {
+        fs::write(half, "sae_password=6f6c64").unwrap();
+    }
+    house.book.confirm(None, &at(1)).unwrap();
+    house.radios.remove("air", "wlan0").await.unwrap();
+    assert!(!file.exists() && !trial.exists());
 }
 
 #[tokio::test]
