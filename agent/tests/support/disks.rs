@@ -7,9 +7,9 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DiskSeen, Ends, HALF_MADE, HALF_TABLE, Identity, Marker, Partition, Signature, disk_label,
+        DiskSeen, Ends, HALF_MADE, Identity, Marker, Partition, Signature, disk_label,
         fake::{FakeEngine, When},
-        table_id,
+        parted::{HALF_TABLE, table_id},
     },
     reconcile::disk::Disks,
 };

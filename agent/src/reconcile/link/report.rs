@@ -61,8 +61,8 @@ fn says(link: &Link, device: &DeviceSeen, many: usize, view: &LinksView) -> (boo
     let needs_no_other = spec.bridge.is_some() || spec.dummy;
     if let Some(wifi) = spec.wifi.as_ref().filter(|_| !device.carrier) {
         let ssid = wifi.ssid.escape_debug();
-        let serves = |it: &&WifiSeen| it.device == *name && it.subject.as_deref() == Some(link.name()) && it.serves;
-        if !view.wifi.iter().any(|it| serves(&it)) {
+        let serves = |it: &WifiSeen| it.device == *name && it.subject.as_deref() == Some(link.name()) && it.serves;
+        if !view.wifi.iter().any(serves) {
             let message =
                 format!("{name} has not joined `{ssid}`: wpa_supplicant does not run on {name} with its file");
             return (false, "NotJoined", message);

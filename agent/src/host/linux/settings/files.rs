@@ -321,8 +321,8 @@ mod tests {
             files.put_own(file, Some("#\n")).unwrap();
             let path = files.at(file.path());
             assert_eq!(mode(&path), 0o644);
-            let above = path.ancestors().skip(1).take_while(|it| *it != dir.path());
-            assert!(above.into_iter().all(|it| mode(it) == 0o755), "{}", path.display());
+            let mut above = path.ancestors().skip(1).take_while(|it| *it != dir.path());
+            assert!(above.all(|it| mode(it) == 0o755), "{}", path.display());
         }
         // What is remembered is for root alone.
         files.note_told(Service::Resolved, Some("digest".to_owned())).unwrap();
