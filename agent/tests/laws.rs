@@ -587,6 +587,46 @@ proptest! {
     }
 }
 
+/// So is the key of an encrypted link, whatever began the change: the Secret may say the old value again, or a third.
+#[test]
+fn a_changed_key_goes_back_and_can_be_mended() {
+    let link = serde_json::json!({ "addresses": ["10.8.0.1/24"], "wireguard": {
+        "privateKey": { "secret": "wifi", "key": "one" },
+        "peers": [{ "publicKey": format!("{}=", "A".repeat(43)), "allowedIPs": ["10.8.0.2/32"] }],
+    } });
+    let specs = [("vpn", serde_json::from_value::<LinkSpec>(link).unwrap())];
+    for (stop, lost) in (0..4).flat_map(|stop| [(stop, false), (stop, true)]) {
+        let machine = wires(&specs, &[]);
+        let says = |value: &str| {
+            machine.by_hand(|view| {
+                view.reached_by.insert("vpn".to_owned());
+                view.secrets.entry("wifi".to_owned()).or_default().insert("one".to_owned(), value.to_owned());
+            });
+        };
+        let (world, wanted) = (Wires(Arc::clone(&machine)), wanted(&specs));
+        let given = machine.links_now().keys;
+        assert_eq!(given["vpn"], "d1");
+        says("d9");
+        let steps = support::plan(&world.reconciler(), &wanted).unwrap().steps;
+        assert!(steps[0].to_string().starts_with("try link vpn"), "{}", steps[0]);
+        support::apply(&world.reconciler(), &steps[..=stop.min(steps.len() - 1)]);
+        if lost && stop + 1 < steps.len() {
+            machine.lose_the_next_answer();
+            support::apply(&world.reconciler(), &steps[stop + 1..=stop + 1]);
+        }
+        machine.run_out();
+        assert_eq!(machine.links_now().keys, given);
+        let plan = support::plan(&world.reconciler(), &wanted).unwrap();
+        assert_eq!((plan.steps.len(), plan.waiting[0].reason.as_str()), (0, "NotConfirmed"));
+        says("d1");
+        let plan = support::plan(&world.reconciler(), &wanted).unwrap();
+        assert!(plan.waiting.is_empty() && plan.steps.iter().all(|it| !it.to_string().starts_with("try")), "{plan:?}");
+        says("d8");
+        let plan = support::plan(&world.reconciler(), &wanted).unwrap();
+        assert!(plan.waiting.is_empty() && plan.steps[0].to_string().starts_with("try link vpn"), "{plan:?}");
+    }
+}
+
 /// What can't be a password is found before anything is tried or written.
 #[test]
 fn what_is_no_password_changes_nothing() {
