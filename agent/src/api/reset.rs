@@ -51,7 +51,7 @@ pub(super) async fn order(Extract(state): Extract<State>, bytes: Bytes) -> Resul
     };
     let ordered = state.resetter.order(ticket).await.map_err(refused)?;
     if request["restart"] == true {
-        state.resetter.restart().await.map_err(not_restarted)?;
+        state.resetter.restart().await.map_err(|why| not_restarted(&why))?;
     }
     Ok(Json(ordered))
 }
@@ -71,7 +71,7 @@ fn refused(why: String) -> Fault {
     Fault::new(StatusCode::CONFLICT, "NotReset", why)
 }
 
-fn not_restarted(why: String) -> Fault {
+fn not_restarted(why: &str) -> Fault {
     let detail = format!("the reset is ordered, but the machine does not start anew by itself: {why}");
     Fault::new(StatusCode::CONFLICT, "NotRestarted", detail)
         .help("its next start resets it; `piccolo reset --cancel` takes that back")

@@ -1,6 +1,9 @@
 //! Where partitions lie on a disk. Pure, and told before anything is written.
 
-use piccolo_schema::disk::{Filesystem, Partition};
+use piccolo_schema::{
+    disk::{Filesystem, Partition},
+    quantity::Bytes,
+};
 
 use crate::host::human;
 
@@ -24,7 +27,7 @@ pub(super) fn layout(parts: &[Partition], filesystem: Filesystem, disk: u64) -> 
             Some(size) => whole(size.get()),
             None => rest(part, start, disk),
         };
-        let least = part.filesystem.unwrap_or(filesystem).least().max(part.min_size.map_or(0, |it| it.get()));
+        let least = part.filesystem.unwrap_or(filesystem).least().max(part.min_size.map_or(0, Bytes::get));
         let needs = if part.size.is_some() { size } else { least };
         if size > room || size < needs {
             let (needs, room) = (human(needs), human(room));
@@ -54,7 +57,6 @@ fn end(disk: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use piccolo_schema::quantity::Bytes;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,6 +3,7 @@
 use piccolo_schema::{
     DiskSpec,
     disk::{MountOption, Partition as Asked, part_key},
+    quantity::Bytes,
 };
 
 use super::{
@@ -163,7 +164,7 @@ fn difference(case: Case<'_>) -> Option<Refusal> {
         _ => false,
     };
     let other = lying.iter().find(sized)?;
-    let asked = asked_for(spec, other).and_then(|it| it.size.or(it.max_size)).map(|it| it.get()).unwrap_or_default();
+    let asked = asked_for(spec, other).and_then(|it| it.size.or(it.max_size)).map(Bytes::get).unwrap_or_default();
     told(format!("partition `{}` has {}, and the manifest says {}", other.name, human(other.size), human(asked)))
 }
 

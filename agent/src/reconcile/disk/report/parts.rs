@@ -19,7 +19,7 @@ pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView)
     let asked = &manifest.spec.partitions;
     let missing: Vec<&str> = asked.iter().filter(|it| own(it).is_none()).map(|it| it.name.as_str()).collect();
     let (reason, message) = if missing.is_empty() {
-        let places: Vec<String> = asked.iter().filter_map(|it| own(it)).map(place).collect();
+        let places: Vec<String> = asked.iter().filter_map(&own).map(place).collect();
         ("Mounted", format!("Mounted: {}", places.join(", ")))
     } else {
         ("NotMounted", format!("Not mounted: {}", missing.join(", ")))
