@@ -220,7 +220,7 @@ async fn what_a_broken_writing_left_goes_too() {
     let (file, trial) = (house.path("wlan0").with_extension("writing"), house.dir.path().join("net-try/trial.writing"));
     begin(&house);
     for half in [&file, &trial] {
-        fs::write(half, "sae_password=6f6c64").unwrap();
+        put(half, "sae_password=6f6c64").unwrap();
     }
     house.book.confirm(None, &at(1)).unwrap();
     house.radios.remove("air", "wlan0").await.unwrap();
