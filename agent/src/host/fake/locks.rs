@@ -61,7 +61,10 @@ impl FakeEngine {
 
     /// Starts a system whose image this key signs, or nobody.
     pub fn sign_images(&self, signer: Option<&str>) {
-        self.by_hand(|world| world.shelf.locks.signer = signer.map(str::to_owned));
+        self.by_hand(|world| {
+            world.shelf.locks.signer = signer.map(str::to_owned);
+            world.shelf.locks.locked.clear();
+        });
     }
 
     /// Opens an encrypted disk as a person with its recovery key does.
@@ -125,12 +128,15 @@ impl World {
             self.close(subject);
             return Ok(());
         }
-        let jammed = self.shelf.locks.jammed;
+        let (jammed, signer) = (self.shelf.locks.jammed, self.shelf.locks.signer.clone());
         let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
         let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
         let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Tang | OpenedBy::Passphrase);
-        let opens = |it: &KeySeen| !jammed && !it.outdated && is_own(it);
+        let is_signed = |it: &KeySeen| it.signed.is_none() || it.signed == signer;
+        // What opens a slot that goes is of no use for that.
+        let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
+        let opens = |it: &KeySeen| !jammed && !it.outdated && is_own(it) && is_signed(it) && goes != Some(it.slot);
         let is_open = luks.keys.iter().any(opens);
         match &order.act {
             KeyAct::Open { .. } if luks.opened.is_some() => {}

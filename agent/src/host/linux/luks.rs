@@ -169,7 +169,8 @@ impl Slots {
     pub async fn tokens(&self) -> Result<Vec<(u8, Result<Token, NotToken>)>, HostError> {
         let header = self.header().await?;
         let all = header["tokens"].as_object().into_iter().flatten();
-        let of_chip = all.filter(|(_, token)| token["type"] == token::TYPE);
+        // One of no slot opens nothing.
+        let of_chip = all.filter(|(_, it)| it["type"] == token::TYPE && !whole::slots_of(it).is_empty());
         Ok(of_chip
             .filter_map(|(number, token)| Some((number.parse().ok()?, Token::read(&token.to_string()))))
             .collect())

@@ -74,8 +74,9 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
         return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
     }
     let Some(key) = luks.keys.iter().find(|it| is_left(encryption, bound.as_ref(), it)) else { return Ok(Vec::new()) };
-    // Where a secret has another value since, there are as many ways in as before.
-    let proved = encryption.recovery && !key.outdated;
+    // Where the secret that is asked for has another value since, there are as many ways in as before.
+    let is_replaced = key.outdated && key.secret == encryption.passphrase.as_ref().map(ToString::to_string);
+    let proved = encryption.recovery && !is_replaced;
     if proved && !is_retrieved(luks) {
         let message = format!(
             "Slot {} ({}) is asked for no more, and stays until the recovery key was proved: `piccolo disk recovery-key {name}`",
@@ -83,6 +84,9 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
             key.words()
         );
         return Err(("RecoveryKeyNotRetrieved", message));
+    }
+    if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
+        return Err(not_removed(key, &locked.why));
     }
     let passphrase = encryption.passphrase.clone();
     Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
@@ -100,6 +104,16 @@ fn not_added(name: &str, key: &NewKey, why: &str) -> Refusal {
          recovery key{before} lets it"
     );
     ("KeyNotAdded", message)
+}
+
+/// Says why a slot stays where no other key of this machine opens the disk.
+fn not_removed(key: &KeySeen, why: &str) -> Refusal {
+    let message = format!(
+        "Slot {} ({}) is asked for no more, and stays until something else of this machine opens the disk ({why})",
+        key.slot,
+        key.words()
+    );
+    ("KeyNotRemoved", message)
 }
 
 /// Returns true if somebody has proved to have a recovery key of the disk.

@@ -123,7 +123,8 @@ impl Keyring {
             let opened = match Token::read(text) {
                 Ok(token) if Some(token.slot) == goes => continue,
                 Ok(token) => self.chip.unseal(&token.sealed, None).await,
-                Err(error) => Err(HostError::new(Reason::Refused, format!("The TPM is not asked: {error}"))),
+                // It is none the next time either.
+                Err(error) => Err(HostError::new(Reason::Undecryptable, format!("The TPM is not asked: {error}"))),
             };
             match opened {
                 Ok(secret) => return Some(Ok(Key::of(token::passphrase(&secret)))),

@@ -99,18 +99,20 @@ impl Drives {
         let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
         let (mut why, mut for_good) = (Vec::new(), true);
         for by_server in [false, true] {
-            // A server is asked only where the TPM did not do.
-            let given = if by_server { ring.by_server(&tokens, goes).await } else { ring.by_chip(&tokens, goes).await };
-            match given {
-                Some(Ok(key)) => match self.work(order, work(key)).await {
-                    Err(error) if is_wrong(&error) => why.push(error.message),
-                    other => return other,
-                },
-                Some(Err(error)) => {
-                    for_good &= error.reason == Reason::Undecryptable;
-                    why.push(error.message);
+            // A server is asked only where the TPM did not do. What one token gives may open nothing any more.
+            for token in tokens.chunks(1) {
+                let given = if by_server { ring.by_server(token, goes).await } else { ring.by_chip(token, goes).await };
+                match given {
+                    Some(Ok(key)) => match self.work(order, work(key)).await {
+                        Err(error) if is_wrong(&error) => why.push(error.message),
+                        other => return other,
+                    },
+                    Some(Err(error)) => {
+                        for_good &= error.reason == Reason::Undecryptable;
+                        why.push(error.message);
+                    }
+                    None => {}
                 }
-                None => {}
             }
         }
         for it in passphrases {
@@ -137,6 +139,7 @@ impl Drives {
         if why.is_empty() {
             why.push("no key of this machine opens it".to_owned());
         }
+        why.dedup();
         let reason = if for_good { Reason::Undecryptable } else { Reason::Failed };
         Err(HostError::new(reason, why.join("; ")))
     }

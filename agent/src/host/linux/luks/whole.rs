@@ -166,8 +166,12 @@ impl Slots {
         all.extend([file.text(), self.text(), slot.to_string()]);
         self.done(&all, None).await?;
         // `cryptsetup` takes the slot out of the list of a token by itself.
-        let left: Vec<String> = numbers_with(&self.header().await?, |it| slots_of(it).is_empty());
-        self.forget_tokens(&numbers.into_iter().filter(|it| left.contains(it)).collect::<Vec<_>>()).await
+        let header = self.header().await?;
+        let mut left = numbers_with(&header, |it| slots_of(it).is_empty());
+        // Where it ended suddenly right here before, one of ours is left of then.
+        let ours = numbers_with(&header, is_ours);
+        left.retain(|it| numbers.contains(it) || ours.contains(it));
+        self.forget_tokens(&left).await
     }
 
     /// Returns what is known of the keys.
@@ -181,7 +185,8 @@ impl Slots {
         let all = header["tokens"].as_object().into_iter().flatten();
         // One that somebody else bound is asked for by no manifest, and is sent nowhere.
         let opens = |it: &Value| it["type"] == token::TYPE || it["type"] == CLEVIS && it[TANG].is_object();
-        Ok(all.filter(|(_, it)| opens(it)).map(|(_, it)| it.to_string()).collect())
+        // One of no slot opens nothing.
+        Ok(all.filter(|(_, it)| opens(it) && !slots_of(it).is_empty()).map(|(_, it)| it.to_string()).collect())
     }
 
     async fn forget_tokens(&self, numbers: &[String]) -> Result<(), HostError> {
@@ -272,7 +277,19 @@ fn signed(token: &Value) -> Option<String> {
     }
 }
 
-fn slots_of(token: &Value) -> Vec<u8> {
+/// Returns true if a token is one that nobody but us writes.
+fn is_ours(token: &Value) -> bool {
+    match token["type"].as_str() {
+        Some(token::TYPE) => token[token::KEPT] == true,
+        Some(CLEVIS) => token[TANG].is_object(),
+        Some(RECOVERY) => token[PROVED].is_string(),
+        Some(PASSPHRASE) => true,
+        _ => false,
+    }
+}
+
+/// Returns the slots of which a token tells: none, where its slot went and the machine went down right then.
+pub(super) fn slots_of(token: &Value) -> Vec<u8> {
     let all = token["keyslots"].as_array().into_iter().flatten();
     all.filter_map(|it| it.as_str()?.parse().ok()).collect()
 }

@@ -122,6 +122,30 @@ async fn a_passphrase_whose_token_was_never_written_gets_it_and_recovery_keys_of
     assert!(slots.opens(Some(one), &old.text()).await.unwrap(), "a recovery key of the owner was taken away");
 }
 
+#[tokio::test]
+async fn a_token_of_no_slot_opens_nothing_and_goes_with_the_next_slot_that_goes() {
+    let Some((_home, slots)) = disk() else { return };
+    let (first, second) = (plain("what the TPM gave back"), plain("a passphrase in a secret"));
+    slots.format(&first, Strength::Random, "pic-721c9525").await.unwrap();
+    let of_chip = |kept| json!({ "type": token::TYPE, "piccolo_disk": kept, "tpm2-pcrs": [7], "tpm2-blob": "", "tpm2-policy-hash": "" });
+    let tang = json!({ "type": CLEVIS, "jwe": {}, TANG: { "url": "http://tang.lan", "thumbprint": "" } });
+    let gone = slots.add_as(&first, &second, &Strength::Random.words()).await.unwrap();
+    for token in [of_chip(true), of_chip(false), tang, json!({ "type": PASSPHRASE, "secret": "disks/media" })] {
+        slots.tell(gone, token).await.unwrap();
+    }
+    assert_eq!((slots.opening_tokens().await.unwrap().len(), slots.tokens().await.unwrap().len()), (3, 2));
+    // It ends suddenly once the slot is gone: `cryptsetup` leaves the tokens.
+    let text = slots.text();
+    slots.done(&words(&["luksKillSlot", "--batch-mode", &text, &gone.to_string()]), None).await.unwrap();
+    assert_eq!(slots.header().await.unwrap()["tokens"].as_object().unwrap().len(), 4);
+    assert!(slots.opening_tokens().await.unwrap().is_empty() && slots.tokens().await.unwrap().is_empty());
+    let next = slots.add_as(&first, &second, &Strength::Random.words()).await.unwrap();
+    slots.kill(next, &first).await.unwrap();
+    let header = slots.header().await.unwrap();
+    let left: Vec<&Value> = header["tokens"].as_object().unwrap().values().collect();
+    assert!(left.len() == 1 && left[0]["piccolo_disk"] == false, "not ours alone: {header}");
+}
+
 #[test]
 fn what_a_sudden_end_left_of_keys_is_swept_away() {
     let home = TempDir::with_prefix("piccolo-sweep-").unwrap();
