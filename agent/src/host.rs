@@ -52,7 +52,7 @@ pub use self::{
         Unit, UnitSeen, Way, WifiFile, WifiSeen,
     },
     networks::{NetworkSeen, NetworkView, Networks},
-    resets::{Erase, ResetDone, ResetOrder, ResetView, Resets},
+    resets::{Erase, ResetDone, ResetOrder, ResetProgress, ResetView, Resets},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},
     shells::Shells,

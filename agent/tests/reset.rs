@@ -14,7 +14,7 @@ fn identity(serial: &str) -> Identity {
 }
 
 fn erase(serial: &str) -> Erase {
-    Erase { name: serial.to_owned(), identity: identity(serial) }
+    Erase { name: serial.to_owned(), identity: identity(serial), ..Erase::default() }
 }
 
 fn order(erased: &[&str]) -> ResetOrder {
@@ -107,6 +107,7 @@ fn the_steps_are_these() {
             "making an empty state",
             "binding its key to the TPM",
             "making the recovery key",
+            "giving the partition of the state a new UUID",
             "taking the order away"
         ]
     );
@@ -120,15 +121,15 @@ async fn whenever_the_power_fails_it_comes_to_the_same_end() {
             let machine = FakeRenewal::used(STATE, &["A", "B"]);
             machine.order_it(Some(order(erased)));
             machine.cut_at(Some(moments));
-            let first = reset(&machine).await;
+            let first = reset(&machine, Timestamp::UNIX_EPOCH).await;
             // The power may fail again, at the same moment.
             if first.is_err() {
                 machine.cut_at(Some(moments));
-                drop(reset(&machine).await);
+                drop(reset(&machine, Timestamp::UNIX_EPOCH).await);
             }
             machine.cut_at(None);
             // One that has lost its order by then was done.
-            drop(reset(&machine).await);
+            drop(reset(&machine, Timestamp::UNIX_EPOCH).await);
             let (key, done) = machine.is_new().unwrap_or_else(|| panic!("cut at {moments}: {machine:?}"));
             assert!(machine.shown().contains(&format!("recovery key {key}")), "cut at {moments}");
             assert!(!machine.remembers());
@@ -141,7 +142,7 @@ async fn whenever_the_power_fails_it_comes_to_the_same_end() {
             }
             moments += 1;
         }
-        assert!(moments >= 15, "{moments} moments");
+        assert!(moments >= 24, "{moments} moments");
     }
 }
 
@@ -150,11 +151,11 @@ async fn what_was_known_is_gone_before_anything_new_is_made() {
     let machine = FakeRenewal::used(STATE, &[]);
     machine.order_it(Some(order(&[])));
     // Before the first step nothing is gone.
-    machine.cut_at(Some(0));
-    assert!(reset(&machine).await.is_err());
+    machine.cut_at(Some(6));
+    assert!(reset(&machine, Timestamp::UNIX_EPOCH).await.unwrap_err().0.contains("destroying the keys"));
     assert!(machine.remembers());
-    machine.cut_at(Some(1));
-    assert!(reset(&machine).await.unwrap_err().0.contains("destroying the keys"));
+    machine.cut_at(Some(4));
+    assert!(reset(&machine, Timestamp::UNIX_EPOCH).await.unwrap_err().0.contains("destroying the keys"));
     assert!(!machine.remembers());
     assert_eq!(machine.is_new(), None);
 }
@@ -162,15 +163,15 @@ async fn what_was_known_is_gone_before_anything_new_is_made() {
 #[tokio::test]
 async fn without_an_order_for_it_nothing_is_touched() {
     let machine = FakeRenewal::used("another", &["A"]);
-    assert_eq!(reset(&machine).await, Ok(Ended::Nothing));
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     machine.order_it(Some(order(&["A"])));
-    assert_eq!(reset(&machine).await, Ok(Ended::Nothing));
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert!(machine.shown().iter().any(|it| it.contains("for another machine")), "{:?}", machine.shown());
     assert!(machine.remembers());
     assert_eq!(machine.on("A").as_deref(), Some("photos"));
     let nobodys = FakeRenewal::used("", &[]);
     nobodys.order_it(Some(ResetOrder { state: String::new(), ..order(&[]) }));
-    assert_eq!(reset(&nobodys).await, Ok(Ended::Nothing));
+    assert_eq!(reset(&nobodys, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert!(nobodys.remembers());
 }
 
@@ -178,8 +179,60 @@ async fn without_an_order_for_it_nothing_is_touched() {
 async fn a_disk_that_is_gone_is_told_of_and_holds_nothing_up() {
     let machine = FakeRenewal::used(STATE, &["A"]);
     machine.order_it(Some(order(&["gone", "A"])));
-    assert_eq!(reset(&machine).await, Ok(Ended::Reset));
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Reset));
     let (_, done) = machine.is_new().unwrap();
     assert_eq!(done.erased, ["A"]);
     assert_eq!(done.left, ["gone was not erased to its end: 0 disks with its serial number are there"]);
+}
+
+#[tokio::test]
+async fn an_order_holds_for_a_day_unless_it_was_begun() {
+    let late = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+    let machine = FakeRenewal::used(STATE, &["A"]);
+    machine.order_it(Some(order(&["A"])));
+    assert_eq!(reset(&machine, late).await, Ok(Ended::Nothing));
+    assert!(machine.remembers() && machine.word().unwrap().contains("more than a day ago"));
+    assert_eq!(machine.on("A").as_deref(), Some("photos"));
+    let begun = FakeRenewal::used(STATE, &[]);
+    begun.order_it(Some(order(&[])));
+    begun.cut_at(Some(8));
+    assert!(reset(&begun, late - SignedDuration::from_secs(1)).await.is_err());
+    begun.cut_at(None);
+    assert_eq!(reset(&begun, late).await, Ok(Ended::Reset));
+}
+
+#[tokio::test]
+async fn without_its_tpm_nothing_is_erased_and_what_was_begun_ends_some_time() {
+    let machine = FakeRenewal::used(STATE, &["A"]);
+    machine.order_it(Some(order(&["A"])));
+    machine.mute(true);
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
+    assert!(machine.remembers() && machine.word().unwrap().contains("The TPM does not answer"));
+    assert_eq!(machine.on("A").as_deref(), Some("photos"));
+    // One that failed when the state was gone already is tried again, and not for ever.
+    let begun = FakeRenewal::used(STATE, &[]);
+    begun.order_it(Some(order(&[])));
+    begun.cut_at(Some(8));
+    assert!(reset(&begun, Timestamp::UNIX_EPOCH).await.is_err());
+    begun.cut_at(None);
+    begun.mute(true);
+    let mut tries = 1;
+    while reset(&begun, Timestamp::UNIX_EPOCH).await.is_err() {
+        tries += 1;
+        assert!(tries < 100, "it never ends");
+    }
+    assert_eq!(tries, 10);
+    assert!(begun.word().unwrap().contains("failed 10 times"));
+}
+
+#[tokio::test]
+async fn an_order_that_was_done_is_for_no_machine_any_more() {
+    let machine = FakeRenewal::used(STATE, &["A"]);
+    machine.order_it(Some(order(&["A"])));
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Reset));
+    let before = machine.is_new().unwrap();
+    // Somebody puts its copy back.
+    machine.order_it(Some(order(&["A"])));
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
+    assert_eq!(machine.is_new(), Some(before));
 }

@@ -19,7 +19,10 @@ use crate::{
     clock,
     host::{
         DiskSeen, ResetView, RunsFrom,
-        linux::{Drives, Renewal, ResetWork, hostname, is_rescue, nonce, reset_done, reset_pending, running},
+        linux::{
+            Drives, Renewal, ResetWork, hostname, is_rescue, nonce, reset_done, reset_pending, reset_word, running,
+            show_of_reset,
+        },
     },
     reset::{Asked, Ended, Leave, ResetDone, ResetOrder, reset},
     store::{Event, Writer},
@@ -49,6 +52,7 @@ impl Door {
             tell(&door.store, &done);
         }
         let pending = Arc::clone(&door.pending);
+        drop(tokio::spawn(Arc::clone(&door).hear()));
         // The first partition may take its time, and nobody waits for it.
         drop(tokio::task::spawn_blocking(move || match reset_pending() {
             Ok(found) => pending.seen(found, 0),
@@ -59,6 +63,15 @@ impl Door {
 
     fn lock_leave(&self) -> MutexGuard<'_, Option<Leave>> {
         self.leave.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells, once, why nothing came of the last reset.
+    async fn hear(self: Arc<Self>) {
+        let Ok(Some(why)) = tokio::task::spawn_blocking(reset_word).await else { return };
+        self.store.event(Event::new("NotReset", why).warning());
+        if let Err(error) = self.drives.reset(ResetWork::Heard).await {
+            tracing::warn!(why = error.message, "the word that the last reset left is told again by the next start");
+        }
     }
 
     /// Looks at what there is to be reset.
@@ -178,11 +191,12 @@ pub async fn reset_now() -> ExitCode {
     let host = match Renewal::open(Path::new(DIR)) {
         Ok(host) => host,
         Err(error) => {
+            show_of_reset(&error.message);
             tracing::error!(why = error.message, "nothing was reset");
             return ExitCode::FAILURE;
         }
     };
-    match reset(&host).await {
+    match reset(&host, clock::now()).await {
         Ok(Ended::Reset) => {
             // The recovery key is on the screens alone.
             tokio::time::sleep(READ).await;

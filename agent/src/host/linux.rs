@@ -71,7 +71,7 @@ pub use self::{
     links::{Networkd, Restored, TrialBook, put_links_back, with_password},
     luks::{Enrolment, Slots},
     memory::Memory,
-    resets::{Renewal, is_rescue, reset_done, reset_pending},
+    resets::{Renewal, is_rescue, reset_done, reset_pending, reset_word, show_of_reset},
     settings::Own,
     snapshots::SnapshotStore,
     tpm::{Chip, Logs},

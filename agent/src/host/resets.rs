@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DiskSeen, HostError, Identity};
+use super::{DiskSeen, HostError, Identity, Signature};
 
 /// A disk for data that is to be erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,37 @@ pub struct Erase {
     /// By what it is known.
     #[serde(flatten)]
     pub identity: Identity,
+    /// What was found on it when it was ordered, itself and its partitions. With anything else on it it is not erased.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Signature>,
+}
+
+impl Erase {
+    /// Returns what has this disk erased, as it is now.
+    pub fn new(disk: &DiskSeen) -> Self {
+        let found = disk.signatures.iter().chain(disk.partitions.iter().flat_map(|it| &it.signatures)).cloned();
+        Self { name: disk.name(), identity: disk.identity.clone(), found: found.collect() }
+    }
+
+    /// Returns true if nothing is on the disk that was not found before. One that is half erased has less.
+    pub fn covers(&self, disk: &DiskSeen) -> bool {
+        let is_same = |one: &Signature, other: &Signature| {
+            (one.offset, &one.kind, &one.uuid) == (other.offset, &other.kind, &other.uuid)
+        };
+        Self::new(disk).found.iter().all(|now| self.found.iter().any(|then| is_same(now, then)))
+    }
+}
+
+/// How far the reset of an order came, beside the order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetProgress {
+    /// The leave of the order.
+    pub ticket: String,
+    /// How many starts began with it, and how often one began anew.
+    pub tries: u32,
+    /// Something may be erased by now.
+    pub has_begun: bool,
 }
 
 /// A reset that the next start does.
@@ -80,6 +111,14 @@ pub trait Resets: Send + Sync {
     fn order(&self) -> impl Future<Output = Result<Option<ResetOrder>, HostError>> + Send;
     /// Returns the partition of the state of this machine, by its UUID in the table.
     fn state(&self) -> impl Future<Output = Result<String, HostError>> + Send;
+    /// Returns how far it came by now; nothing where nothing is noted.
+    fn progress(&self) -> impl Future<Output = Result<ResetProgress, HostError>> + Send;
+    /// Notes how far it came.
+    fn note(&self, progress: &ResetProgress) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Proves that what the new state needs of this machine works: that its TPM keeps a secret and gives it back.
+    fn ready(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Leaves word for the next ordinary start of why nothing came of it.
+    fn leave_word(&self, why: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Erases a disk for data: the keys of what is encrypted on it, and all that tells of file systems.
     fn erase(&self, disk: &Erase) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Destroys the keys of the state. From here on nobody reads what was in it.
@@ -90,6 +129,8 @@ pub trait Resets: Send + Sync {
     fn bind(&self) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Makes the one key beside the TPM that opens it, and proves that it does, and that the one it was made with no longer does.
     fn recovery(&self) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
+    /// Gives the partition of the state another UUID, so that the order is for no machine any more.
+    fn rename(&self) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Takes the order away, so that the next start is an ordinary one.
     fn finish(&self) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Shows something on the screens of the machine.

@@ -85,7 +85,7 @@ impl Leave {
             if disks.iter().any(|(known, _)| known.identity == disk.identity) {
                 return Err(Refusal(format!("{} is named twice", disk.name())));
             }
-            let erase = Erase { name: disk.name(), identity: disk.identity.clone() };
+            let erase = Erase::new(disk);
             disks.push((erase, Ticket::new(ticket.clone(), disk, now)));
         }
         Ok(Self { ticket, machine: machine.to_owned(), state: view.state.clone(), disks, made: now })

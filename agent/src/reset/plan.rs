@@ -17,13 +17,15 @@ pub enum Step {
     Bind,
     /// Makes the recovery key.
     Recovery,
+    /// Has the order be for no machine any more.
+    Rename,
     /// Takes the order away.
     Finish,
 }
 
 /// Returns the steps of an order. Disks for data come first: what becomes of them is told in the new state.
 pub fn plan(order: &ResetOrder) -> Vec<Step> {
-    let rest = [Step::Destroy, Step::Make, Step::Bind, Step::Recovery, Step::Finish];
+    let rest = [Step::Destroy, Step::Make, Step::Bind, Step::Recovery, Step::Rename, Step::Finish];
     order.erase.iter().cloned().map(Step::Erase).chain(rest).collect()
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for Step {
             Self::Make => f.write_str("making an empty state"),
             Self::Bind => f.write_str("binding its key to the TPM"),
             Self::Recovery => f.write_str("making the recovery key"),
+            Self::Rename => f.write_str("giving the partition of the state a new UUID"),
             Self::Finish => f.write_str("taking the order away"),
         }
     }

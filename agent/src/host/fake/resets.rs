@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::host::{Erase, HostError, Reason, ResetDone, ResetOrder, Resets};
+use crate::host::{Erase, HostError, Reason, ResetDone, ResetOrder, ResetProgress, Resets};
 
 /// An installed machine in memory, in the start that resets it, whose power can be cut.
 #[derive(Debug, Default)]
@@ -22,6 +22,10 @@ struct Inner {
     left: Option<usize>,
     off: bool,
     shown: Vec<String>,
+    progress: ResetProgress,
+    /// The TPM answers nothing.
+    is_mute: bool,
+    word: Option<String>,
 }
 
 /// What lies in the partition of the state.
@@ -47,6 +51,17 @@ impl FakeRenewal {
     /// Has the start do this.
     pub fn order_it(&self, order: Option<ResetOrder>) {
         self.lock().order = order;
+    }
+
+    /// Has the TPM answer, or not.
+    pub fn mute(&self, is_mute: bool) {
+        self.lock().is_mute = is_mute;
+    }
+
+    /// Returns the word that was left for the next ordinary start, if that is the next.
+    pub fn word(&self) -> Option<String> {
+        let it = self.lock();
+        it.word.clone().filter(|_| it.order.is_none())
     }
 
     /// Has the power fail at this moment, counted from now; with none it stays.
@@ -103,6 +118,22 @@ impl Resets for FakeRenewal {
         Ok(self.lock().id.clone())
     }
 
+    async fn progress(&self) -> Result<ResetProgress, HostError> {
+        Ok(self.lock().progress.clone())
+    }
+
+    async fn note(&self, progress: &ResetProgress) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.progress = progress.clone())
+    }
+
+    async fn ready(&self) -> Result<(), HostError> {
+        if self.lock().is_mute { Err(HostError::new(Reason::Failed, "The TPM does not answer")) } else { Ok(()) }
+    }
+
+    async fn leave_word(&self, why: &str) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.word = Some(why.to_owned()))
+    }
+
     async fn erase(&self, disk: &Erase) -> Result<(), HostError> {
         let serial = disk.identity.serial.as_str();
         if self.on(serial).is_none() {
@@ -136,6 +167,10 @@ impl Resets for FakeRenewal {
     async fn recovery(&self) -> Result<Zeroizing<String>, HostError> {
         self.verb(|_| {}, |it| it.state.recovery = it.state.key.map(|key| format!("recovery-{key}")))?;
         Ok(self.lock().state.recovery.clone().unwrap_or_default().into())
+    }
+
+    async fn rename(&self) -> Result<(), HostError> {
+        self.verb(|_| {}, |it| it.id = format!("after {}", it.id))
     }
 
     async fn finish(&self) -> Result<(), HostError> {

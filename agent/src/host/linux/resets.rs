@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use zeroize::Zeroizing;
@@ -26,7 +26,9 @@ use super::{
 };
 use crate::{
     file,
-    host::{DiskSeen, Disks as _, Erase, HostError, Reason, ResetDone, ResetOrder, Resets, RunsFrom},
+    host::{
+        DiskSeen, Disks as _, Erase, HostError, LUKS, Reason, ResetDone, ResetOrder, ResetProgress, Resets, RunsFrom,
+    },
 };
 
 /// Where the first partition of the disk is mounted.
@@ -39,12 +41,17 @@ const DONE: &str = "var/lib/piccolo/reset.json";
 const SHORT: Duration = Duration::from_secs(120);
 /// How long one may take that writes much, to a slow disk.
 const LONG: Duration = Duration::from_secs(3600);
+/// How long disks have from the begin of the start to be there.
+const ARRIVAL: Duration = Duration::from_secs(60);
+/// How often it is looked for them.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// The start that resets its machine.
 pub struct Renewal {
     /// Keys and mount points, in memory.
     dir: PathBuf,
     drives: Arc<Drives>,
+    began: Instant,
 }
 
 impl Renewal {
@@ -60,7 +67,7 @@ impl Renewal {
         let trouble =
             |error: io::Error| HostError::new(Reason::Failed, format!("{} can't be used ({error})", dir.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(trouble)?;
-        Ok(Self { dir: dir.to_owned(), drives: Drives::open(dir) })
+        Ok(Self { dir: dir.to_owned(), drives: Drives::open(dir), began: Instant::now() })
     }
 
     /// Takes back what was set up by one that did not come to its end.
@@ -68,6 +75,19 @@ impl Renewal {
         // Nothing may be there.
         drop(run("umount", [self.at().display().to_string()], SHORT).await);
         drop(run("cryptsetup", ["close", MAPPED], SHORT).await);
+    }
+
+    /// Finds a disk that is to be erased. One that is plugged in by USB may come late.
+    async fn find(&self, erase: &Erase) -> Result<DiskSeen, HostError> {
+        loop {
+            drop(run("udevadm", ["settle", "--timeout=10"], SHORT).await);
+            let seen = self.drives.disks().await?.disks;
+            let is_there = seen.iter().any(|it| it.identity == erase.identity && it.trouble.is_none());
+            if is_there || self.began.elapsed() >= ARRIVAL {
+                return meant(erase, &seen).cloned();
+            }
+            tokio::time::sleep(LOOKS).await;
+        }
     }
 
     fn at(&self) -> PathBuf {
@@ -101,11 +121,40 @@ impl Resets for Renewal {
         Ok(state().await?.id)
     }
 
+    async fn progress(&self) -> Result<ResetProgress, HostError> {
+        blocking(|| Mark::on(Path::new(ESP)).progress()).await
+    }
+
+    async fn note(&self, progress: &ResetProgress) -> Result<(), HostError> {
+        let progress = progress.clone();
+        blocking(move || Mark::on(Path::new(ESP)).note(&progress)).await
+    }
+
+    async fn ready(&self) -> Result<(), HostError> {
+        let (secret, sealed) = (self.dir.join("secret"), self.dir.join("sealed"));
+        write_key(&secret)?;
+        let [from, to, back] = [&secret, &sealed, &self.dir.join("back")].map(|it| it.display().to_string());
+        drop(fs::remove_file(&back));
+        let seal = ["--with-key=tpm2", "--tpm2-pcrs=7", "--name=piccolo-reset", "encrypt", &from, &to];
+        run("systemd-creds", seal, SHORT).await?;
+        run("systemd-creds", ["--name=piccolo-reset", "decrypt", &to, &back], SHORT).await?;
+        let is_same = fs::read(&from).ok().zip(fs::read(&back).ok()).is_some_and(|(one, other)| one == other);
+        [from, to, back].iter().for_each(|it| drop(fs::remove_file(it)));
+        if is_same { Ok(()) } else { Err(HostError::new(Reason::Failed, "It gave back something else")) }
+    }
+
+    async fn leave_word(&self, why: &str) -> Result<(), HostError> {
+        let why = why.to_owned();
+        blocking(move || Mark::on(Path::new(ESP)).leave_word(&why)).await
+    }
+
     async fn erase(&self, disk: &Erase) -> Result<(), HostError> {
-        let seen = self.drives.disks().await?.disks;
-        let disk = meant(disk, &seen)?;
-        for luks in &disk.luks {
-            run("cryptsetup", ["erase", "--batch-mode", &format!("/dev/{}", luks.device)], LONG).await?;
+        let disk = self.find(disk).await?;
+        // What it can't do is told, and holds nothing up: without its header hardly anybody finds the keys.
+        let mut kept = Ok(());
+        for device in encrypted(&disk) {
+            let erased = run("cryptsetup", ["erase", "--batch-mode", &format!("/dev/{device}")], LONG).await;
+            kept = kept.and(erased.map(drop));
         }
         // The partitions first: they are found by the table of the whole.
         let whole = disk.device.as_str();
@@ -117,7 +166,8 @@ impl Resets for Renewal {
         drop(run("blkdiscard", ["--force", &path], LONG).await);
         run("blockdev", ["--flushbufs", &path], SHORT).await?;
         drop(run("blockdev", ["--rereadpt", &path], SHORT).await);
-        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+        run("udevadm", ["settle", "--timeout=60"], SHORT).await?;
+        kept
     }
 
     async fn destroy(&self) -> Result<(), HostError> {
@@ -157,6 +207,14 @@ impl Resets for Renewal {
         recovery(&self.dir, &state().await?.path).await
     }
 
+    async fn rename(&self) -> Result<(), HostError> {
+        // The machine is as new without it too: an old order would have to be put beside the loader by somebody's hands.
+        if let Err(error) = renamed().await {
+            self.show(&format!("the partition of the state keeps its UUID: {}", error.message));
+        }
+        Ok(())
+    }
+
     async fn finish(&self) -> Result<(), HostError> {
         run("sync", [""; 0], LONG).await?;
         blocking(|| Mark::on(Path::new(ESP)).clear()).await?;
@@ -170,6 +228,18 @@ impl Resets for Renewal {
     }
 }
 
+/// Gives the partition of the state another UUID, so that an order for the old one is for no machine any more.
+async fn renamed() -> Result<(), HostError> {
+    let path = state().await?.path;
+    let whole = run("lsblk", ["--noheadings", "--nodeps", "--paths", "--output", "PKNAME", &path], SHORT).await?;
+    let number = run("lsblk", ["--noheadings", "--nodeps", "--output", "PARTN", &path], SHORT).await?;
+    let new = fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no chance ({error})")))?;
+    // The system runs from this very disk, so the kernel keeps its table until it starts anew.
+    let words = ["--quiet", "--no-tell-kernel", "--part-uuid", whole.trim(), number.trim(), new.trim()];
+    run("sfdisk", words, SHORT).await.map(drop)
+}
+
 /// Finds the one disk that is meant, if nothing uses it.
 fn meant<'a>(erase: &Erase, seen: &'a [DiskSeen]) -> Result<&'a DiskSeen, HostError> {
     let refuse = |message: String| Err(HostError::new(Reason::Refused, message));
@@ -180,10 +250,33 @@ fn meant<'a>(erase: &Erase, seen: &'a [DiskSeen]) -> Result<&'a DiskSeen, HostEr
     if disk.system {
         return refuse("the machine itself runs from it".to_owned());
     }
+    if let Some(why) = &disk.trouble {
+        return refuse(why.clone());
+    }
+    if !erase.covers(disk) {
+        return refuse("something else is on it than when that was ordered".to_owned());
+    }
     match disk.holders.iter().chain(&disk.mounted).next() {
         Some(user) => refuse(format!("`{user}` uses it")),
         None => Ok(disk),
     }
+}
+
+/// Returns what of a disk is encrypted, whether its header can be understood or not.
+fn encrypted(disk: &DiskSeen) -> Vec<&str> {
+    let whole = std::iter::once((disk.device.as_str(), &disk.signatures));
+    let all = whole.chain(disk.partitions.iter().map(|it| (it.device.as_str(), &it.signatures)));
+    all.filter(|(_, signatures)| signatures.iter().any(|it| it.kind == LUKS)).map(|(device, _)| device).collect()
+}
+
+/// Shows something of the reset on the screens of the machine.
+pub fn show_of_reset(text: &str) {
+    show("reset", text);
+}
+
+/// Returns why nothing came of the last reset, if that was left to tell. Blocks.
+pub fn reset_word() -> Option<String> {
+    if running().from == RunsFrom::Disk { Mark::on(Path::new(ESP)).word() } else { None }
 }
 
 /// Returns what the next start resets, if it does. Blocks.
@@ -216,19 +309,45 @@ fn is_started_as(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Identity;
+    use crate::host::{Identity, Partition, Signature};
 
     #[test]
     fn only_the_disk_that_was_named_is_erased_and_only_unused() {
         let identity = Identity { serial: "A".to_owned(), size: 7, ..Identity::default() };
-        let erase = Erase { name: "A".to_owned(), identity: identity.clone() };
+        let erase = Erase { name: "A".to_owned(), identity: identity.clone(), ..Erase::default() };
         let disk = DiskSeen { identity, ..DiskSeen::default() };
         let larger = DiskSeen { identity: Identity { size: 8, ..disk.identity.clone() }, ..disk.clone() };
         assert_eq!(meant(&erase, &[larger.clone(), disk.clone()]).unwrap(), &disk);
         assert!(meant(&erase, &[larger]).is_err());
         assert!(meant(&erase, &[disk.clone(), disk.clone()]).is_err());
         assert!(meant(&erase, &[DiskSeen { system: true, ..disk.clone() }]).is_err());
+        let unseen = DiskSeen { trouble: Some("/dev/sda does not answer".to_owned()), ..disk.clone() };
+        assert!(meant(&erase, &[unseen]).unwrap_err().message.contains("does not answer"));
         assert!(meant(&erase, &[DiskSeen { mounted: vec!["/srv".to_owned()], ..disk }]).is_err());
+    }
+
+    #[test]
+    fn what_came_onto_a_disk_later_is_not_erased_and_every_key_is_found() {
+        let on = |kind: &str, uuid: &str| {
+            vec![Signature { kind: kind.to_owned(), uuid: Some(uuid.to_owned()), ..Signature::default() }]
+        };
+        let part =
+            |device: &str, signatures| Partition { device: device.to_owned(), signatures, ..Partition::default() };
+        let identity = Identity { serial: "A".to_owned(), size: 7, ..Identity::default() };
+        let partitions = vec![part("sda1", on(LUKS, "1")), part("sda2", on("ext4", "2"))];
+        let device = "sda".to_owned();
+        let disk = DiskSeen { identity, device, signatures: on("gpt", "0"), partitions, ..DiskSeen::default() };
+        let erase = Erase::new(&disk);
+        // No header was understood, and the keys are there.
+        assert!(disk.luks.is_empty());
+        assert_eq!(encrypted(&disk), ["sda1"]);
+        assert!(meant(&erase, &[disk.clone()]).is_ok());
+        // Half erased it is gone on with, under whatever name.
+        let half = DiskSeen { partitions: vec![part("sdb2", on("ext4", "2"))], ..disk.clone() };
+        assert!(meant(&erase, &[half]).is_ok());
+        let other = DiskSeen { partitions: vec![part("sda1", on("ext4", "3"))], ..disk.clone() };
+        assert!(meant(&erase, &[other]).unwrap_err().message.contains("something else"));
+        assert!(meant(&erase, &[DiskSeen { signatures: on(LUKS, "4"), ..disk }]).is_err());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum ResetWork {
     Mark(ResetOrder),
     /// Has the next start be an ordinary one. What is seen then is the mark alone.
     Clear,
+    /// Takes away the word that the last reset left, which was told.
+    Heard,
     /// Starts the machine anew.
     Restart,
 }
@@ -54,6 +56,10 @@ impl Hands {
             }
             ResetWork::Clear => {
                 blocking(|| Mark::on(Path::new(ESP)).clear()).await?;
+                ResetView::default()
+            }
+            ResetWork::Heard => {
+                blocking(|| Mark::on(Path::new(ESP)).heard()).await?;
                 ResetView::default()
             }
             ResetWork::Restart => {

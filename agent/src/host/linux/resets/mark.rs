@@ -8,11 +8,15 @@ use std::{
 
 use crate::{
     file,
-    host::{HostError, Reason, ResetOrder},
+    host::{HostError, Reason, ResetOrder, ResetProgress},
 };
 
 /// What is ordered, below the first partition of the disk.
 const ORDER: &str = "piccolo/reset.json";
+/// How far it came.
+const PROGRESS: &str = "piccolo/reset-progress.json";
+/// Why nothing came of it, for the next ordinary start.
+const WORD: &str = "piccolo/reset-word";
 /// What the loader goes by.
 const LOADER: &str = "loader/loader.conf";
 /// The line that has it start the entry of that name, of whichever version.
@@ -22,7 +26,10 @@ const ASIDE: &str = "# until the reset is over: ";
 /// An entry that the firmware remembers, which the loader takes before its own file.
 const REMEMBERED: &str = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// The longest order.
-const MOST: u64 = 64 << 10;
+const MOST: u64 = 1 << 20;
+
+/// How much of a word that was left is told, in letters.
+const LONGEST_WORD: usize = 500;
 
 /// The mark on the first partition of the disk.
 pub(in crate::host::linux) struct Mark {
@@ -56,6 +63,8 @@ impl Mark {
             return Err(HostError::new(Reason::Refused, message));
         }
         let text = serde_json::to_vec(order).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
+        self.remove(PROGRESS)?;
+        self.remove(WORD)?;
         self.replace(ORDER, &text)?;
         self.replace(LOADER, directed(&self.loader()?).as_bytes())
     }
@@ -71,8 +80,39 @@ impl Mark {
         if before != after {
             self.replace(LOADER, after.as_bytes())?;
         }
-        match fs::remove_file(self.esp.join(ORDER)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(ORDER, &error)),
+        self.remove(ORDER)?;
+        self.remove(PROGRESS)
+    }
+
+    /// Returns how far it came; nothing where nothing that can be understood is noted. Blocks.
+    pub(in crate::host::linux) fn progress(&self) -> Result<ResetProgress, HostError> {
+        Ok(serde_json::from_str(&self.text(PROGRESS)?).unwrap_or_default())
+    }
+
+    /// Notes how far it came. Blocks.
+    pub(in crate::host::linux) fn note(&self, progress: &ResetProgress) -> Result<(), HostError> {
+        let text = serde_json::to_vec(progress).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
+        self.replace(PROGRESS, &text)
+    }
+
+    /// Leaves word of why nothing came of it. Blocks.
+    pub(in crate::host::linux) fn leave_word(&self, why: &str) -> Result<(), HostError> {
+        self.replace(WORD, why.as_bytes())
+    }
+
+    /// Returns the word that was left. Blocks.
+    pub(in crate::host::linux) fn word(&self) -> Option<String> {
+        self.text(WORD).ok().filter(|it| !it.is_empty()).map(|it| it.chars().take(LONGEST_WORD).collect())
+    }
+
+    /// Takes the word away, which was told. Blocks.
+    pub(in crate::host::linux) fn heard(&self) -> Result<(), HostError> {
+        self.remove(WORD)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), HostError> {
+        match fs::remove_file(self.esp.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(name, &error)),
             _ => Ok(()),
         }
     }
@@ -157,6 +197,22 @@ mod tests {
             assert_eq!(fs::read_to_string(dir.path().join(LOADER)).unwrap(), "timeout 0\n");
             assert!(!dir.path().join(ORDER).exists());
         }
+    }
+
+    #[test]
+    fn how_far_it_came_goes_with_the_order_and_a_word_stays_until_it_is_heard() {
+        let (_dir, mark) = esp();
+        mark.write(&order()).unwrap();
+        assert_eq!((mark.progress().unwrap(), mark.word()), (ResetProgress::default(), None));
+        let progress = ResetProgress { ticket: "reset-1".to_owned(), tries: 2, has_begun: true };
+        mark.note(&progress).unwrap();
+        mark.leave_word("the TPM does not answer").unwrap();
+        assert_eq!(mark.progress().unwrap(), progress);
+        mark.clear().unwrap();
+        assert_eq!(mark.progress().unwrap(), ResetProgress::default());
+        assert_eq!(mark.word().as_deref(), Some("the TPM does not answer"));
+        mark.heard().unwrap();
+        assert_eq!(mark.word(), None);
     }
 
     #[test]
