@@ -131,6 +131,9 @@ pub struct KeyOrder {
     pub device: String,
     /// Its UUID.
     pub uuid: String,
+    /// The server that the manifest names, if it names one. No other one is asked because the header says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tang: Option<Tang>,
     /// What is done.
     pub act: KeyAct,
 }

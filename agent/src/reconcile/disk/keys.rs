@@ -37,7 +37,7 @@ pub(super) fn inside(
         }
         let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
         let others = named(luks).filter(|it| passphrase.as_ref() != Some(it)).collect();
-        return Ok(Inside::First(act(luks, KeyAct::Open { passphrase, others, discard: spec.trim })));
+        return Ok(Inside::First(act(spec, luks, KeyAct::Open { passphrase, others, discard: spec.trim })));
     };
     let whole = opened.whole().and_then(|it| Some((it, it.uuid.clone()?)));
     let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
@@ -71,7 +71,7 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
             return Err(not_added(name, &key, &locked.why));
         }
         let passphrase = named(luks).next().or_else(|| encryption.passphrase.clone());
-        return Ok(vec![act(luks, KeyAct::Add { key, passphrase })]);
+        return Ok(vec![act(spec, luks, KeyAct::Add { key, passphrase })]);
     }
     let Some(key) = luks.keys.iter().find(|it| is_left(encryption, bound.as_ref(), it)) else { return Ok(Vec::new()) };
     // Where the secret that is asked for has another value since, there are as many ways in as before.
@@ -89,7 +89,7 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
         return Err(not_removed(key, &locked.why));
     }
     let passphrase = encryption.passphrase.clone();
-    Ok(vec![act(luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
+    Ok(vec![act(spec, luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
 }
 
 /// Says what a person can do where nothing of this machine opens a disk so that a key could be added.
@@ -160,8 +160,9 @@ fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> boo
     }
 }
 
-fn act(luks: &LuksSeen, act: KeyAct) -> Act {
-    Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act } }
+fn act(spec: &DiskSpec, luks: &LuksSeen, act: KeyAct) -> Act {
+    let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
+    Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), tang, act } }
 }
 
 #[cfg(test)]

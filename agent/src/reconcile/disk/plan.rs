@@ -101,7 +101,9 @@ fn of_whole<'a>(
             spec.encryption.as_ref().map_or(Ok(None), |it| by_the_chip(it, view))?;
             Ok(vec![make(name, spec, disk, ticket, resumes)])
         }
-        Verdict::Close { device, uuid } => Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close } }]),
+        Verdict::Close { device, uuid } => {
+            Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, tang: None } }])
+        }
         Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
         Verdict::Use { uuid, device, .. } => {
             let size = disk.identity.size;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use piccolo_schema::disk::Passphrase;
+use piccolo_schema::disk::{Passphrase, Tang};
 use serde_json::Value;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -135,11 +135,16 @@ impl Keyring {
     }
 
     /// Has a server help to work out what opens a disk, by the first of its tokens for which one does, but for that of a slot
-    /// that goes. None if there is no token.
-    pub(super) async fn by_server(&self, tokens: &[String], goes: Option<u8>) -> Option<Result<Key, HostError>> {
+    /// that goes, and that none of these servers is of. None if there is no token.
+    pub(super) async fn by_server(
+        &self,
+        tokens: &[String],
+        goes: Option<u8>,
+        servers: &[Tang],
+    ) -> Option<Result<Key, HostError>> {
         let mut last = None;
         for text in tokens.iter().filter(|it| clevis::is_one(it) && goes.is_none_or(|slot| !clevis::is_of(it, slot))) {
-            match clevis::open(text).await {
+            match clevis::open(text, servers).await {
                 Ok(key) => return Some(Ok(key)),
                 Err(error) => last = Some(Err(error)),
             }

@@ -1,6 +1,10 @@
 //! Encrypted disks as the daemon sees them: which key opens one, and what people may do with its keys.
 
-use piccolo_schema::{DiskSpec, disk::Passphrase};
+use piccolo_schema::{
+    DiskSpec,
+    disk::{Encryption, Passphrase, Tang},
+};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -97,15 +101,24 @@ impl Drives {
         let ring = self.keyring()?;
         let Worked::Tokens(tokens) = self.work(order, KeyWork::Tokens).await? else { return Err(beside_the_point()) };
         let goes = if let KeyAct::Remove { slot, .. } = order.act { Some(slot) } else { None };
+        let servers: Vec<Tang> = order.tang.iter().cloned().chain(self.proofs.server(&order.uuid)).collect();
         let (mut why, mut for_good) = (Vec::new(), true);
         for by_server in [false, true] {
             // A server is asked only where the TPM did not do. What one token gives may open nothing any more.
             for token in tokens.chunks(1) {
-                let given = if by_server { ring.by_server(token, goes).await } else { ring.by_chip(token, goes).await };
+                let given = if by_server {
+                    ring.by_server(token, goes, &servers).await
+                } else {
+                    ring.by_chip(token, goes).await
+                };
                 match given {
                     Some(Ok(key)) => match self.work(order, work(key)).await {
                         Err(error) if is_wrong(&error) => why.push(error.message),
-                        other => return other,
+                        other => {
+                            let named = order.tang.as_ref().filter(|_| by_server && other.is_ok());
+                            named.into_iter().for_each(|it| self.proofs.served(&order.uuid, it));
+                            return other;
+                        }
                     },
                     Some(Err(error)) => {
                         for_good &= error.reason == Reason::Undecryptable;
@@ -226,34 +239,69 @@ impl Drives {
         let order = of(&luks);
         let _turn = self.turn.lock().await;
         let key = typed_key(typed)?;
+        if luks.opened.is_some()
+            && let Worked::Opens(false) = self.work(&order, KeyWork::Try { key: key.clone(), slot: None }).await?
+        {
+            let message = format!("The key does not open /dev/{}, which is open already", luks.device);
+            return Err(HostError::new(Reason::PermissionDenied, message));
+        }
         let work = KeyWork::Open { subject: name.to_owned(), key: key.clone(), discard: spec.trim };
         self.work(&order, work).await?;
-        // It is open, whatever becomes of that; the next plan tells what is still missing.
-        drop(self.renew(&luks, spec, key).await);
+        let renewed = self.renew(&luks, spec, key).await;
+        // It is open, whatever became of that.
         self.locked().remove(name);
-        self.forget(&order.device);
-        self.hint.notify_one();
-        Ok(())
+        self.keys_changed(&order);
+        renewed.map_err(|error| {
+            let message =
+                format!("The disk is open, and a key that its manifest asks for was not added: {}", error.message);
+            HostError::new(error.reason, message)
+        })
     }
 
     /// Adds what the manifest asks for and does not open the disk yet, by the key that a person has typed: nothing else of this
     /// machine may open it, as where a secret has another value since.
     async fn renew(&self, luks: &LuksSeen, spec: &DiskSpec, typed: Key) -> Result<(), HostError> {
         let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(()) };
-        let (ring, order) = (self.keyring()?, of(luks));
-        if let Some(bound) = bound(encryption, ring.signer().as_deref())?
-            && !luks.keys.iter().any(|it| it.bound().as_ref() == Some(&bound))
-        {
-            let (new, token) = ring.seal(&bound).await?;
-            self.work(&order, KeyWork::Add { with: typed.clone(), new, is_chosen: false, token }).await?;
+        // What one of them is refused by is no reason to leave the others out.
+        let chip = self.renew_chip(luks, encryption, &typed).await;
+        let server = self.renew_server(luks, encryption, &typed).await;
+        chip.and(server).and(self.renew_passphrase(luks, encryption, &typed).await)
+    }
+
+    async fn renew_chip(&self, luks: &LuksSeen, encryption: &Encryption, typed: &Key) -> Result<(), HostError> {
+        let ring = self.keyring()?;
+        let Some(bound) = bound(encryption, ring.signer().as_deref())? else { return Ok(()) };
+        if luks.keys.iter().any(|it| it.bound().as_ref() == Some(&bound)) {
+            return Ok(());
         }
+        let made = ring.seal(&bound).await?;
+        self.add(luks, typed, made, false).await
+    }
+
+    async fn renew_server(&self, luks: &LuksSeen, encryption: &Encryption, typed: &Key) -> Result<(), HostError> {
+        let missing = |it: &&Tang| !luks.keys.iter().any(|key| key.tang.as_ref() == Some(*it));
+        let Some(tang) = encryption.tang.as_ref().filter(missing) else { return Ok(()) };
+        let made = clevis::bind(tang).await?;
+        self.add(luks, typed, made, false).await
+    }
+
+    async fn renew_passphrase(&self, luks: &LuksSeen, encryption: &Encryption, typed: &Key) -> Result<(), HostError> {
         let Some(wanted) = &encryption.passphrase else { return Ok(()) };
-        let new = ring.passphrase(wanted).await?;
-        if let Worked::Opens(false) = self.work(&order, KeyWork::Try { key: new.clone(), slot: None }).await? {
-            let token = names(&wanted.to_string());
-            self.work(&order, KeyWork::Add { with: typed, new, is_chosen: true, token }).await?;
+        let new = self.keyring()?.passphrase(wanted).await?;
+        match self.work(&of(luks), KeyWork::Try { key: new.clone(), slot: None }).await? {
+            Worked::Opens(false) => self.add(luks, typed, (new, names(&wanted.to_string())), true).await,
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn add(
+        &self,
+        luks: &LuksSeen,
+        typed: &Key,
+        (new, token): (Key, Value),
+        is_chosen: bool,
+    ) -> Result<(), HostError> {
+        self.work(&of(luks), KeyWork::Add { with: typed.clone(), new, is_chosen, token }).await.map(drop)
     }
 
     /// Makes a recovery key of a disk. It is told this once, and counts for nothing before somebody has proved to have it.
@@ -261,7 +309,8 @@ impl Drives {
     /// # Errors
     /// When there is no such disk, or nothing of this machine opens it.
     pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
-        let order = of(&self.encrypted(name, spec).await?);
+        let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
+        let order = KeyOrder { tang, ..of(&self.encrypted(name, spec).await?) };
         let _turn = self.turn.lock().await;
         let passphrases: Vec<Passphrase> = spec.encryption.iter().filter_map(|it| it.passphrase.clone()).collect();
         let made = self.with_own_key(&order, &passphrases, |with| KeyWork::Recovery { with }).await?;
@@ -322,7 +371,7 @@ impl Drives {
 
 /// Returns which disk an order means.
 pub(super) fn of(luks: &LuksSeen) -> KeyOrder {
-    KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), act: KeyAct::Close }
+    KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), ..KeyOrder::default() }
 }
 
 /// Returns true if a key does not open the disk, so that another one may.

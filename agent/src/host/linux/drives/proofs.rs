@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use piccolo_schema::disk::Passphrase;
+use piccolo_schema::disk::{Passphrase, Tang};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -29,12 +29,24 @@ struct Proof {
     tried: BTreeMap<u8, ([u8; 32], bool)>,
     /// The passphrase that opened it last, for the day when its secret holds another.
     opens: Option<Key>,
+    /// The server that the manifest named when it helped to open it last, for the day when another one is named.
+    server: Option<Tang>,
 }
 
 impl Proofs {
     /// Returns the passphrase that opened a disk last.
     pub(super) fn last(&self, uuid: &str) -> Option<Key> {
         self.lock().get(uuid)?.opens.clone()
+    }
+
+    /// Returns the server that helped to open a disk last, of those that its manifest named.
+    pub(super) fn server(&self, uuid: &str) -> Option<Tang> {
+        self.lock().get(uuid)?.server.clone()
+    }
+
+    /// Remembers a server that its manifest names, and that helped to open a disk.
+    pub(super) fn served(&self, uuid: &str, server: &Tang) {
+        self.lock().entry(uuid.to_owned()).or_default().server = Some(server.clone());
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Proof>> {

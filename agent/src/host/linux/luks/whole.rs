@@ -19,6 +19,8 @@ pub(in crate::host::linux) const CLEVIS: &str = "clevis";
 pub(in crate::host::linux) const TANG: &str = "piccolo_tang";
 /// The type of tokens that tell of a passphrase in a secret.
 pub(in crate::host::linux) const PASSPHRASE: &str = "piccolo-passphrase";
+/// The type of tokens that tell that a passphrase is about to be added, and which slots there were before.
+const INTENT: &str = "piccolo-adding";
 /// Where it is kept when a recovery key was last typed.
 const PROVED: &str = "piccolo_proved";
 /// What a guess at a passphrase costs: a quarter of a gibibyte, four times over. Each machine is as slow at it as it is, so that
@@ -85,12 +87,23 @@ impl Slots {
         strength: Strength,
         token: Value,
     ) -> Result<u8, HostError> {
-        if strength == Strength::Chosen
-            && let Some(slot) = self.untold(new).await?
-        {
-            // It was added before, and the machine went down before its token was written.
-            return self.tell(slot, token).await.map(|()| slot);
+        if strength == Strength::Random {
+            return self.add_told(key, new, strength, token).await;
         }
+        if let Some(slot) = self.untold(new).await? {
+            // It was added before, and the machine went down before its token was written.
+            self.tell(slot, token).await?;
+            return self.forget_intents().await.map(|()| slot);
+        }
+        self.forget_intents().await?;
+        let before: Vec<String> = self.slots().await?.iter().map(u8::to_string).collect();
+        self.import(&json!({ "type": INTENT, "keyslots": [], "before": before }).to_string()).await?;
+        let added = self.add_told(key, new, strength, token).await;
+        let forgotten = self.forget_intents().await;
+        added.and_then(|slot| forgotten.map(|()| slot))
+    }
+
+    async fn add_told(&self, key: &Plain, new: &Plain, strength: Strength, token: Value) -> Result<u8, HostError> {
         let slot = self.add_as(key, new, &strength.words()).await?;
         let written = self.tell(slot, token).await;
         if written.is_err() {
@@ -100,9 +113,19 @@ impl Slots {
         written.map(|()| slot)
     }
 
-    /// Returns a slot that this key opens, and of which no token tells.
+    async fn forget_intents(&self) -> Result<(), HostError> {
+        self.forget_tokens(&numbers_with(&self.header().await?, |it| it["type"] == INTENT)).await
+    }
+
+    /// Returns a slot that this key opens, of which no token tells, and that is there since we were about to add one: another
+    /// one is a person's, who may have given it the same value.
     async fn untold(&self, key: &Plain) -> Result<Option<u8>, HostError> {
-        for it in self.keys().await?.iter().filter(|it| it.by == OpenedBy::Unknown) {
+        let header = self.header().await?;
+        let all = header["tokens"].as_object().into_iter().flatten();
+        let Some((_, intent)) = all.into_iter().find(|(_, it)| it["type"] == INTENT) else { return Ok(None) };
+        let Some(before) = intent["before"].as_array() else { return Ok(None) };
+        let is_new = |it: &&KeySeen| !before.contains(&json!(it.slot.to_string()));
+        for it in keys(&header).iter().filter(|it| it.by == OpenedBy::Unknown).filter(is_new) {
             if self.opens(Some(it.slot), key).await? {
                 return Ok(Some(it.slot));
             }

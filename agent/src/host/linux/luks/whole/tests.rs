@@ -110,11 +110,26 @@ async fn a_passphrase_whose_token_was_never_written_gets_it_and_recovery_keys_of
     let Some((_home, slots)) = disk() else { return };
     let (first, second) = (plain("what the TPM gave back"), plain("a passphrase in a secret"));
     slots.format(&first, Strength::Random, "pic-721c9525").await.unwrap();
+    // One that a person added stays his, also if it has the same value.
+    let theirs = slots.add_as(&first, &second, &Strength::Random.words()).await.unwrap();
+    slots
+        .import(&json!({ "type": INTENT, "keyslots": [], "before": ["0", theirs.to_string()] }).to_string())
+        .await
+        .unwrap();
     let slot = slots.add_as(&first, &second, &Strength::Random.words()).await.unwrap();
     let token = json!({ "type": PASSPHRASE, "secret": "disks/media" });
-    assert_eq!(slots.add_with(&first, &second, Strength::Chosen, token).await.unwrap(), slot);
-    let seen = slots.keys().await.unwrap();
-    assert_eq!((seen.len(), seen[1].secret.as_deref()), (2, Some("disks/media")));
+    assert_eq!(slots.add_with(&first, &second, Strength::Chosen, token.clone()).await.unwrap(), slot);
+    let told = async || {
+        let seen = slots.keys().await.unwrap();
+        seen.into_iter().filter_map(|it| it.secret.map(|_| it.slot)).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [slot]);
+    // Where nothing was about to be added, another one is.
+    slots.kill(slot, &first).await.unwrap();
+    let slot = slots.add_with(&first, &second, Strength::Chosen, token).await.unwrap();
+    assert!(slot != theirs && told().await == [slot]);
+    let header = slots.header().await.unwrap();
+    assert_eq!(header["tokens"].as_object().unwrap().len(), 1, "an intent was left: {header}");
 
     let ((one, old), (_, new)) = (slots.recovery_key(&first).await.unwrap(), slots.recovery_key(&first).await.unwrap());
     let now: jiff::Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
