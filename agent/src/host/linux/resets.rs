@@ -341,7 +341,7 @@ mod tests {
         // No header was understood, and the keys are there.
         assert!(disk.luks.is_empty());
         assert_eq!(encrypted(&disk), ["sda1"]);
-        assert!(meant(&erase, &[disk.clone()]).is_ok());
+        assert!(meant(&erase, std::slice::from_ref(&disk)).is_ok());
         // Half erased it is gone on with, under whatever name.
         let half = DiskSeen { partitions: vec![part("sdb2", on("ext4", "2"))], ..disk.clone() };
         assert!(meant(&erase, &[half]).is_ok());
