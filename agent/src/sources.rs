@@ -155,14 +155,15 @@ impl Puller {
     async fn forget(&self, source: &str, snapshot: &Snapshot) {
         let place = self.directory.join(source);
         let removed = spawn_blocking(move || {
-            for ending in ["git", "signers", "new"] {
-                match fs::remove_dir_all(place.with_extension(ending)) {
+            // What is secret goes first.
+            for ending in ["hosts", "ssh"] {
+                match fs::remove_file(place.with_extension(ending)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
             }
-            for ending in ["hosts", "ssh"] {
-                match fs::remove_file(place.with_extension(ending)) {
+            for ending in ["signers", "new", "git"] {
+                match fs::remove_dir_all(place.with_extension(ending)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }

@@ -116,7 +116,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PACKAGES: &[(&str, &str)] = &[
     ("bollard", "host/linux"),
     ("rtnetlink", "host/linux"),
-    ("rustix", "host/linux|cli/terminal|api/gate|manifests/swap"),
+    ("rustix", "host/linux|cli/terminal|api/gate|file|manifests/swap"),
     ("rustls", "access|api/serve|cli/tls"),
     ("tokio_rustls", "api/serve|cli/tls"),
     ("rcgen", "access|trust/makers"),
