@@ -1,7 +1,7 @@
 //! A real browser, in which somebody is known to the machine, shows pages of others that try everything on it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -230,6 +230,8 @@ async fn state(machine: &Machine, engine: &Engine) -> anyhow::Result<String> {
     }
     let web = engine.inspect("web").await.context("there is no container")?;
     let evil = super::updates::docker(&["exec", "web", "sh", "-c", "ls /evil 2>/dev/null || true"]).await?;
+    // Those of the same age come in any order.
     let images = super::updates::docker(&["images", "-q"]).await?;
-    Ok(format!("{}\n{tokens}\n{}\n{evil}\n{images}", all_files(&machine.path(""))?, web.id))
+    let images: BTreeSet<&str> = images.lines().collect();
+    Ok(format!("{}\n{tokens}\n{}\n{evil}\n{images:?}", all_files(&machine.path(""))?, web.id))
 }
