@@ -542,6 +542,30 @@ fn is_as_its_file_says(
     Ok(())
 }
 
+/// Whoever is declared on a volume while an update is tried on it starts once that is over: else its data could not be put
+/// back, and the update would stay half done.
+#[test]
+fn a_volume_on_trial_is_nobody_elses() {
+    let on_data = |update: bool| {
+        let mut spec = serde_json::json!({ "image": "app:1", "mounts": [{ "path": "/data", "volume": "data" }] });
+        if update {
+            spec["update"] = serde_json::json!({});
+        }
+        Box::new(serde_json::from_value::<ContainerSpec>(spec).unwrap())
+    };
+    for passes in 0..6 {
+        let mut scene = Scene::new(Files::default());
+        scene.happen(Happening::Write("job", on_data(true)));
+        scene.happen(Happening::WriteVolume("data", VolumeSpec::default()));
+        scene.happen(Happening::Pass);
+        scene.happen(Happening::Offer("job", BAD));
+        (0..passes).for_each(|_| scene.happen(Happening::Pass));
+        scene.happen(Happening::Write("cache", on_data(false)));
+        scene.settle().unwrap();
+        scene.is_as_the_files_say().unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -138,12 +138,25 @@ impl<'a> Machine<'a> {
 
     /// Returns a container of another subject that runs on this volume.
     pub(super) fn other_on(&self, volume: &str, subject: &str) -> Option<&'a ContainerSeen> {
-        let uses = |seen: &ContainerSeen| {
+        self.others_on(volume, subject).find(|seen| seen.state.is_live())
+    }
+
+    /// Returns a container of another subject whose update is open and has begun to write to this volume: what was there
+    /// before may have to be put back.
+    pub(super) fn trial_on(&self, volume: &str, subject: &str) -> Option<&'a ContainerSeen> {
+        let replaces = |seen: &ContainerSeen| seen.stamp.as_ref()?.rollout.as_ref()?.replaces.clone();
+        let is_open = |seen: &ContainerSeen| {
+            seen.state != State::Created && replaces(seen).is_some_and(|old| self.names.values().any(|it| it.id == old))
+        };
+        self.others_on(volume, subject).find(|seen| is_open(seen))
+    }
+
+    fn others_on(&self, volume: &str, subject: &str) -> impl Iterator<Item = &'a ContainerSeen> {
+        let uses = move |seen: &ContainerSeen| {
             let spec = seen.stamp.as_ref().and_then(|stamp| stamp.spec.as_deref());
             spec.is_some_and(|spec| spec.mounts.iter().any(|mount| mount.volume.as_deref() == Some(volume)))
         };
-        let others = self.names.values().copied().filter(|seen| seen.subject() != Some(subject));
-        others.into_iter().find(|seen| seen.state.is_live() && uses(seen))
+        self.names.values().copied().filter(move |seen| seen.subject() != Some(subject) && uses(seen))
     }
 
     /// Returns the disks that a container stands on.

@@ -100,7 +100,12 @@ pub(super) fn offer<'a>(subject: &str, spec: &ContainerSpec, runs: &ContainerSee
 }
 
 /// Says if somebody else is on a volume, whose data could then not be brought back.
-fn shared<'a>(subject: &str, spec: &ContainerSpec, digest: &'a str, machine: &Machine<'_>) -> Option<Offer<'a>> {
+pub(super) fn shared<'a>(
+    subject: &str,
+    spec: &ContainerSpec,
+    digest: &'a str,
+    machine: &Machine<'_>,
+) -> Option<Offer<'a>> {
     let shared = |volume| Some((volume, machine.other_on(volume, subject)?));
     let (volume, other) = snapshots_of(spec, machine).find_map(shared)?;
     let message = format!(

@@ -120,7 +120,9 @@ impl Subject<'_> {
         if open.new.state == State::Created && open.new.exit_code.is_none() {
             // A snapshot is taken while the old one is stopped. If it runs again the snapshot is of no use.
             let stale = open.old.state.is_live() && self.snapshots(open).next().is_some();
-            return if wanted && !stale { Next::Switch } else { Next::Abandon };
+            // Whoever came onto its volume meanwhile would lose what he writes if the data is put back.
+            let is_shared = offer::shared(self.name, self.spec, open.digest, self.machine).is_some();
+            return if wanted && !stale && !is_shared { Next::Switch } else { Next::Abandon };
         }
         if committed {
             return Next::Commit;

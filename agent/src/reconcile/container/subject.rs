@@ -325,13 +325,18 @@ impl<'a> Subject<'a> {
     pub(super) fn volumes_are_there(&self) -> Halt {
         self.is_on_firm_ground()?;
         let mut names = self.spec.mounts.iter().filter_map(Mount::declared);
-        match names.find(|name| !self.machine.has_volume(name)) {
-            Some(name) => {
-                let message = format!("The engine has no volume `{name}`; add a Volume manifest of this name");
-                Err(self.wait("VolumeMissing", message))
-            }
-            None => Ok(()),
+        if let Some(name) = names.find(|name| !self.machine.has_volume(name)) {
+            let message = format!("The engine has no volume `{name}`; add a Volume manifest of this name");
+            return Err(self.wait("VolumeMissing", message));
         }
+        let on_trial =
+            |mount: &Mount| Some((mount.volume.clone()?, self.machine.trial_on(mount.volume.as_deref()?, self.name)?));
+        let Some((volume, other)) = self.spec.mounts.iter().find_map(on_trial) else { return Ok(()) };
+        let message = format!(
+            "An update of `{}` is on trial, and its data on the volume `{volume}` may have to be put back; it starts after that",
+            other.name
+        );
+        Err(self.wait("VolumeOnTrial", message))
     }
 
     /// Writes the files of the secrets that the manifest names, if all of these are there.
