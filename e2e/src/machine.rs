@@ -3,6 +3,7 @@
 use std::{
     fs,
     future::Future,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -317,8 +318,16 @@ pub fn all_files(directory: &Path) -> anyhow::Result<String> {
     let mut all = String::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let part = if path.is_dir() { all_files(&path)? } else { String::from_utf8_lossy(&fs::read(&path)?).into() };
-        all.push_str(&part);
+        if path.is_dir() {
+            all.push_str(&all_files(&path)?);
+            continue;
+        }
+        match fs::read(&path) {
+            Ok(bytes) => all.push_str(&String::from_utf8_lossy(&bytes)),
+            // A daemon that runs writes and takes away meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(all)
 }
