@@ -1,6 +1,6 @@
 //! Disks with partitions of their own.
 
-use std::{fs, os::unix::fs::FileExt as _, path::Path, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::FileExt as _, path::Path};
 
 use piccolo_agent::{
     host::{Disks as _, parted::table_id},
@@ -12,7 +12,7 @@ use piccolo_schema::{
     quantity::Bytes,
 };
 
-use super::{Room, SIZE, can_not, done, exists, let_go, may, plan, run, settle, wanted};
+use crate::room::{Room, SIZE, broken_off, can_not, done, exists, may, plan, run, settle, wanted};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -194,19 +194,12 @@ async fn a_parting_that_is_broken_off_goes_on_or_is_refused() {
     for (number, milliseconds) in [0, 30, 60, 90, 120, 160, 200, 300].into_iter().enumerate() {
         let name = format!("disk-{number}");
         let device = room.plug(&name, |_| {});
-        let (drives, spec) = (room.drives(), spec(&room, &name));
+        let spec = spec(&room, &name);
         let desired = wanted(&[(&*manifest(&room), &spec)]);
-        let planned = plan(&drives, &desired).await;
-        let reconciler = Disks(Arc::clone(&drives));
-        drop(tokio::time::timeout(Duration::from_millis(milliseconds), reconciler.apply(&planned.steps[0])).await);
-        let_go(&device);
-        let drives = room.drives();
-        match settle(&drives, &desired).await.as_deref() {
-            None => gone_on += 1,
-            Some("HalfMade" | "DiskNotBlank") => refused += 1,
-            Some(other) => panic!("after {milliseconds} ms: {other}"),
+        match broken_off(&room, &desired, milliseconds, std::slice::from_ref(&device)).await {
+            true => gone_on += 1,
+            false => refused += 1,
         }
-        assert_eq!(settle(&drives, &wanted(&[])).await, None);
         assert_eq!(room.sum("neighbour"), neighbour);
         leave(&device);
         room.pull(&device);
