@@ -230,7 +230,7 @@ async fn a_making_that_is_broken_off_goes_on_or_is_refused() {
     for (number, milliseconds) in [0, 20, 40, 60, 80, 100, 120, 140, 170, 200, 250, 300].into_iter().enumerate() {
         for has_ticket in [false, true] {
             let name = format!("disk-{number}-{has_ticket}");
-            room.plug(&name, |it| {
+            let device = room.plug(&name, |it| {
                 if has_ticket {
                     done(&["mkfs.ext4", "-q", "-L", "old", it]);
                 }
@@ -240,11 +240,12 @@ async fn a_making_that_is_broken_off_goes_on_or_is_refused() {
             if has_ticket {
                 spec.wipe = Some(drives.wipe_ticket(&serial, &serial).await.unwrap().1.ticket);
             }
-            match broken_off(&room, &wanted(&[("it", &spec)]), milliseconds, &[]).await {
+            match broken_off(&room, &wanted(&[("it", &spec)]), milliseconds, std::slice::from_ref(&device)).await {
                 true => gone_on += 1,
                 false => refused += 1,
             }
             assert_eq!(room.sum("neighbour"), neighbour, "{name}");
+            room.pull(&device);
         }
     }
     eprintln!("{gone_on} makings went on, {refused} were refused");
