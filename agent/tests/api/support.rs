@@ -1,14 +1,14 @@
 //! A small house for the API: real manifests, a real store, and a registrar in place of the controller.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+mod runs;
+pub(crate) mod willing;
+
 use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,31 +17,17 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode},
 };
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use piccolo_agent::{
     access::{Access, Authority, Names, Scope, Shown, Wish},
-    api::{
-        self, Approvals, Archives, Arrival, DiskDoor, DiskShown, Gate, Gauges, Installer, Logs, Nets, Peer, Plate,
-        Preview, Pruned, Prunes, Resetter, Shells, State, Strangers, Trust, Unconfirmed, Wakes, WipeTicket,
-    },
-    archive::{Arrived, Outgoing},
+    api::{self, Gate, Peer, Plate, Preview, State, Strangers},
     audit::{Audit, Line},
-    capture::{self, Capture, Captured, Found},
-    console::{Excerpt, Input, Output, Program, Usage},
     history::{Digests, History, Hooks},
-    install::{Order, Told, UnderWay},
     manifests::{Manifests, Snapshot},
-    reset::{Asked, Data, Erase, ResetOrder},
     store::{self, Event, PlanView, StepView, Writer},
-    trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Pcrs, Quote, Rebinding, Standing, Verdict, Why,
-        Wish as SealWish,
-    },
 };
-use piccolo_schema::{ContainerSpec, DiskSpec, Kind, Mode, Role};
+use piccolo_schema::{Kind, Mode, Role};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -52,12 +38,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
-use zeroize::Zeroizing;
+
+use self::{
+    runs::{Greeting, Meter, Neighbour, Parrot, Shed, Wires},
+    willing::{Renewable, Willing},
+};
 
 pub(crate) const CONTAINERS: &str = "/apis/piccolo.os/v1alpha1/containers";
 
@@ -310,408 +300,6 @@ impl Preview for CreateAll {
 pub(crate) fn step(subject: &str, text: &str) -> StepView {
     let (subject, text, disruption) = (subject.into(), text.into(), "none".into());
     StepView { subject, text, disruption, removal: false, loses: None, observed: false, trial: false }
-}
-
-/// Printed one line at six and one at seven; with `follow` nothing more, forever. One called `brief-5` printed one line,
-/// at five minutes past eight, and has ended.
-struct Greeting;
-
-impl Logs for Greeting {
-    fn read(&self, container: &str, part: &Excerpt) -> BoxStream<'static, Result<Bytes, String>> {
-        if container == "mute" {
-            return stream::iter([Err("the engine has no log of it".to_owned())]).boxed();
-        }
-        let brief = container.strip_prefix("brief-").map(|minute| format!("2026-01-01T08:0{minute}:00.000000001Z"));
-        let lines = match &brief {
-            Some(time) => vec![(time.as_str(), "says so")],
-            None => vec![("2026-01-01T06:00:00Z", "starts"), ("2026-01-01T07:00:00Z", "is up")],
-        };
-        let within = |time: &str| {
-            let time = time.parse().unwrap();
-            part.since.is_none_or(|since| since <= time) && part.until.is_none_or(|until| time <= until)
-        };
-        let lines: Vec<_> = lines.into_iter().filter(|(time, _)| within(time)).collect();
-        let skip = lines.len().saturating_sub(part.tail.map_or(usize::MAX, |tail| tail as usize));
-        let time = |time| if part.timestamps { format!("{time} ") } else { String::new() };
-        let print = |(at, text)| Ok(Bytes::from(format!("{}{container} {text}\n", time(at))));
-        let printed: Vec<_> = lines.into_iter().skip(skip).map(print).collect();
-        let goes_on = part.follow && brief.is_none();
-        if goes_on { stream::iter(printed).chain(stream::pending()).boxed() } else { stream::iter(printed).boxed() }
-    }
-}
-
-/// Runs programs: `cat` says what is typed, `size` how large the terminal is, `fail` ends badly, `refused` is not run,
-/// `flood` prints without end, and `sleep` does nothing and reads nothing.
-#[derive(Default)]
-pub(crate) struct Parrot {
-    /// How often the flood was let through.
-    pub(crate) waves: Arc<AtomicU32>,
-    /// Told when a program is left before its end.
-    pub(crate) left: Arc<Notify>,
-}
-
-struct Leaving(Arc<Notify>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
-}
-
-impl Shells for Parrot {
-    fn run(
-        &self,
-        _: &str,
-        program: Program,
-        input: mpsc::Receiver<Input>,
-    ) -> BoxStream<'static, Result<Output, String>> {
-        let leaving = Leaving(Arc::clone(&self.left));
-        let waves = Arc::clone(&self.waves);
-        match program.words[0].as_str() {
-            "cat" => stream::unfold(Some(input), async |input| {
-                let mut input = input?;
-                match input.recv().await? {
-                    Input::Bytes(bytes) => Some((Ok(Output::Out(bytes)), Some(input))),
-                    _ => Some((Ok(Output::Ended(0)), None)),
-                }
-            })
-            .boxed(),
-            "size" => stream::unfold(Some(input), async |input| match input?.recv().await? {
-                Input::Size { columns, rows } => Some((Ok(Output::Out(format!("{columns}x{rows}").into())), None)),
-                other => panic!("{other:?}"),
-            })
-            .chain(stream::iter([Ok(Output::Ended(0))]))
-            .boxed(),
-            "fail" => {
-                let words = program.words[1..].join(" ");
-                stream::iter([Ok(Output::Err(words.into())), Ok(Output::Ended(3))]).boxed()
-            }
-            "refused" => stream::iter([Err("It is frozen".to_owned())]).boxed(),
-            "flood" => stream::repeat_with(move || {
-                waves.fetch_add(1, Ordering::Relaxed);
-                Ok(Output::Out(Bytes::from_static(&[7; 16 << 10])))
-            })
-            .boxed(),
-            _ => stream::pending()
-                .chain(stream::once(async move {
-                    drop((leaving, input));
-                    Ok(Output::Ended(0))
-                }))
-                .boxed(),
-        }
-    }
-}
-
-/// Counts on by a second, and a quarter of one that was spent, whenever it is asked.
-#[derive(Default)]
-struct Meter(AtomicU32);
-
-/// A machine with one link, on which nothing is tried.
-struct Wires;
-
-impl Nets for Wires {
-    fn show(&self) -> BoxFuture<'_, Result<Value, String>> {
-        let device = json!({
-            "name": "enp3s0", "declaredBy": "lan", "up": true, "carrier": true, "addresses": ["192.168.1.10/24"],
-            "routes": [{ "to": "0.0.0.0/0", "via": "192.168.1.1", "metric": 0 }],
-        });
-        Box::pin(async move { Ok(json!({ "items": [device] })) })
-    }
-
-    fn confirm<'a>(
-        &'a self,
-        _trial: Option<&'a str>,
-        _arrival: Option<Arrival>,
-    ) -> BoxFuture<'a, Result<(), Unconfirmed>> {
-        Box::pin(async { Err(Unconfirmed::Refused("No change of links waits to be confirmed".to_owned())) })
-    }
-
-    fn retry(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-impl Gauges for Meter {
-    fn usage<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
-        let seconds = self.0.fetch_add(1, Ordering::Relaxed);
-        let usage = Usage {
-            at: "2026-01-01T06:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(seconds.into()),
-            processor_nanoseconds: 250_000_000 * u64::from(seconds),
-            memory_bytes: 3 << 20,
-            memory_limit_bytes: 1 << 30,
-            received_bytes: 10,
-            sent_bytes: 20,
-            read_bytes: 30,
-            written_bytes: 40,
-            tasks: 5,
-        };
-        Box::pin(async move { if container == "mute" { Err("It does not run".to_owned()) } else { Ok(usage) } })
-    }
-}
-
-/// Has one image, and takes in what says that it is one.
-struct Shed;
-
-impl Archives for Shed {
-    fn export<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Outgoing>, String>> {
-        let bytes = stream::iter([Ok(Bytes::from_static(b"arch")), Ok(Bytes::from_static(b"ive"))]).boxed();
-        let outgoing = Outgoing { size: 7, digest: "sha256:a".to_owned(), bytes };
-        Box::pin(async move { Ok((reference == "app:1").then_some(outgoing)) })
-    }
-
-    fn import<'a>(
-        &'a self,
-        bytes: BoxStream<'a, io::Result<Bytes>>,
-        name: Option<String>,
-    ) -> BoxFuture<'a, Result<Vec<Arrived>, String>> {
-        Box::pin(async move {
-            let all = bytes.try_fold(Vec::new(), async |mut all, part| {
-                all.extend(part);
-                Ok(all)
-            });
-            match all.await {
-                Ok(all) if all.starts_with(b"archive") => {
-                    let name = name.unwrap_or_else(|| format!("app:{}", all.len()));
-                    Ok(vec![Arrived { name, image_id: "sha256:b".to_owned(), digest: None }])
-                }
-                _ => Err("The archive can't be used: it is no tar".to_owned()),
-            }
-        })
-    }
-}
-
-/// Approves one digest; what is called `updated` has been another image before.
-struct Willing;
-
-impl Approvals for Willing {
-    fn approve<'a>(&'a self, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
-        let known = digest == "sha256:new";
-        Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} is not offered")) } })
-    }
-
-    fn go_back<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<String, String>> {
-        let known = container == "updated";
-        Box::pin(async move { if known { Ok("sha256:old".to_owned()) } else { Err("nothing is kept".to_owned()) } })
-    }
-
-    fn return_to<'a>(&'a self, _: &'a str, _: &'a str, digest: &'a str) -> BoxFuture<'a, Result<(), String>> {
-        let known = digest == "sha256:old";
-        Box::pin(async move { if known { Ok(()) } else { Err(format!("{digest} was tried and failed")) } })
-    }
-}
-
-impl DiskDoor for Willing {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>> {
-        Box::pin(async move {
-            if disk != typed {
-                return Err(format!("`{typed}` is not the serial number of {disk}"));
-            }
-            Ok(WipeTicket { ticket: "wipe-0123456789abcdef01234567".to_owned(), ..WipeTicket::default() })
-        })
-    }
-
-    fn unlock<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a DiskSpec,
-        key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<(), String>> {
-        let known = **key == recovery_key();
-        Box::pin(async move { if known { Ok(()) } else { Err("The key does not open /dev/sdb".to_owned()) } })
-    }
-
-    fn recovery_key<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a DiskSpec,
-    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
-        Box::pin(async move { Ok((2, Zeroizing::new(recovery_key()))) })
-    }
-
-    fn prove_recovery<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a DiskSpec,
-        key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<u8, String>> {
-        let known = **key == recovery_key();
-        Box::pin(async move { if known { Ok(2) } else { Err("This is no recovery key of /dev/sdb".to_owned()) } })
-    }
-}
-
-/// The one recovery key that there is.
-pub(crate) fn recovery_key() -> String {
-    ["cbcbcbcb"; 8].join("-")
-}
-
-impl Installer for Willing {
-    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
-        let blank = json!({ "device": "vda", "name": "a disk, 8 GB", "serial": "S4EVNX0N123456", "model": "", "size": 8_000_000_000_u64,
-            "holds": "nothing", "ready": true, "why": "it is blank" });
-        Box::pin(async move { Ok(json!({ "items": [blank] })) })
-    }
-
-    fn ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<Value, String>> {
-        Box::pin(async move { self.wipe_ticket(disk, typed).await.map(|it| json!(it)) })
-    }
-
-    fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
-        Box::pin(async move {
-            let serial = order.select.serial.unwrap_or_default();
-            let at = UnderWay { step: 1, steps: 1, text: format!("marking {serial}"), ..UnderWay::default() };
-            let begun = Told { at, ..Told::default() };
-            let Some(ticket) = order.wipe else {
-                let refused = Told::refused(format!("{serial}: it is not blank"));
-                return Ok(stream::iter([json!(begun), json!(refused)]).boxed());
-            };
-            let key = Told { recovery_key: Some(format!("key-of-{ticket}").into()), ..begun.clone() };
-            let at = UnderWay { text: format!("{serial} holds the system"), ..begun.at.clone() };
-            let last = Told { complete: true, at, ..begun.clone() };
-            Ok(stream::iter([json!(begun), json!(key), json!(last)]).boxed())
-        })
-    }
-}
-
-/// A machine `attic` with one disk for data, which has the next start reset it for whoever types its name.
-#[derive(Default)]
-pub(crate) struct Renewable {
-    leave: Mutex<Option<ResetOrder>>,
-    pending: Mutex<Option<ResetOrder>>,
-}
-
-impl Resetter for Renewable {
-    fn look(&self) -> BoxFuture<'_, Result<Value, String>> {
-        let disk = json!({ "device": "sdb", "name": "WD-1", "serial": "WD-1", "holds": "ext4 \"photos\"" });
-        let all = json!({ "machine": "attic", "disks": [disk], "pending": self.pending() });
-        Box::pin(async move { Ok(all) })
-    }
-
-    fn ticket<'a>(&'a self, asked: &'a Asked) -> BoxFuture<'a, Result<Value, String>> {
-        Box::pin(async move {
-            if asked.machine != "attic" {
-                return Err(format!("`{}` is not the name of this machine, which is `attic`", asked.machine));
-            }
-            let erase = match &asked.data {
-                Data::Keep => Vec::new(),
-                Data::Erase(all) => all.iter().map(|it| Erase { name: it.disk.clone(), ..Erase::default() }).collect(),
-            };
-            let order = ResetOrder { ticket: "reset-1".to_owned(), erase, ..ResetOrder::default() };
-            *self.leave.lock().unwrap() = Some(order);
-            Ok(json!({ "ticket": "reset-1" }))
-        })
-    }
-
-    fn order<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Value, String>> {
-        Box::pin(async move {
-            let leave = self.leave.lock().unwrap().take_if(|it| it.ticket == ticket);
-            let leave = leave.ok_or_else(|| format!("there is no ticket `{ticket}`, or it was used up"))?;
-            *self.pending.lock().unwrap() = Some(leave);
-            Ok(json!({ "pending": self.pending() }))
-        })
-    }
-
-    fn restart(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Err("it goes on".to_owned()) })
-    }
-
-    fn cancel(&self) -> BoxFuture<'_, Result<bool, String>> {
-        Box::pin(async { Ok(self.pending.lock().unwrap().take().is_some()) })
-    }
-
-    fn pending(&self) -> Option<ResetOrder> {
-        self.pending.lock().unwrap().clone()
-    }
-}
-
-impl Prunes for Willing {
-    fn prune(&self, _: bool) -> BoxFuture<'_, Result<Vec<Pruned>, String>> {
-        let image =
-            Pruned { id: "sha256:0123456789abcdef".to_owned(), names: vec!["nginx:1.26".to_owned()], size: 2048 };
-        Box::pin(async move { Ok(vec![image]) })
-    }
-}
-
-impl Trust for Willing {
-    fn look(&self) -> BoxFuture<'_, Standing> {
-        Box::pin(async { Standing::new(Vec::new(), false) })
-    }
-
-    fn quote<'a>(&'a self, _: &'a [u8], _: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {
-        Box::pin(async { Err("this machine has no TPM".to_owned()) })
-    }
-
-    fn why(&self) -> BoxFuture<'_, Result<Why, String>> {
-        let message = "this machine has no TPM".to_owned();
-        Box::pin(async { Ok(Why::nothing(Verdict::NoLog, message, Pcrs::NONE)) })
-    }
-
-    fn seal(&self, _: SealWish) -> BoxFuture<'_, Result<Standing, String>> {
-        Box::pin(async { Err("this machine has no TPM".to_owned()) })
-    }
-
-    fn reseal(&self, _: Rebinding) -> BoxFuture<'_, Result<Standing, String>> {
-        Box::pin(async { Err("this machine has no TPM".to_owned()) })
-    }
-
-    fn rebind(&self, _: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>> {
-        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
-    }
-
-    fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>> {
-        Box::pin(async { Ok(Standing::new(Vec::new(), false)) })
-    }
-
-    fn enrol(&self, _: DiskWish) -> BoxFuture<'_, Result<u8, String>> {
-        Box::pin(async { Err("this machine has no TPM".to_owned()) })
-    }
-
-    fn recovery(&self, _: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>> {
-        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
-    }
-
-    fn forget(&self, _: DiskKey, _: u8) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Err("this is no encrypted disk".to_owned()) })
-    }
-}
-
-impl Wakes for Willing {
-    fn wake(&self, source: &str) -> bool {
-        source == "home"
-    }
-}
-
-/// Runs one container beside ours.
-struct Neighbour;
-
-fn their_web() -> Found {
-    let seen = json!({ "Id": "1f", "Name": "/their_web", "Image": "sha256:1", "State": { "Status": "running" },
-        "Config": { "Image": "nginx:1.27", "Env": ["ADMIN_PASSWORD=hunter2"], "Tty": true },
-        "HostConfig": { "NetworkMode": "bridge" } });
-    Found { containers: vec![seen], ..Found::default() }
-}
-
-impl Strangers for Neighbour {
-    fn capture(&self) -> BoxFuture<'_, Result<Capture, String>> {
-        Box::pin(async { Ok(capture::all(&their_web())) })
-    }
-
-    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Captured>, String>> {
-        let found = their_web();
-        let captured = capture::container(&found.containers[0], &found);
-        Box::pin(async move { Ok(Some(captured).filter(|it| it.called == name)) })
-    }
-
-    fn rename<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn adopt<'a>(&'a self, _: &'a str, _: &'a str, _: ContainerSpec) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
-    }
 }
 
 /// Makes an authority, and a way in that nobody uses yet.

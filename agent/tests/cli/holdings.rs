@@ -138,7 +138,7 @@ async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() 
     machine.write("papers.toml", &format!("{disk}encryption = {{ tpm2 = {{}} }}\n"));
     assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
 
-    let key = support::recovery_key();
+    let key = support::willing::recovery_key();
     let made = machine.run(&["disk", "recovery-key", "papers"]).await;
     assert_eq!((made.code, made.out.as_str()), (0, format!("{key}\n").as_str()), "{}", made.err);
     assert!(made.err.contains("piccolo disk recovery-key papers --check"), "{}", made.err);
