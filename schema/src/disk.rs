@@ -80,7 +80,8 @@ pub struct DiskSpec {
     /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With
     /// `encryption` it is that of the encrypted disk or partition, with `partitions` that of the table of partitions.
     ///
-    /// `piccolo disk list` shows it. Nothing is written to it but what those who use it write.
+    /// `piccolo disk list` shows it, and `sfdisk --disk-id DISK` that of a table. Nothing is written to it but what those who
+    /// use it write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^[0-9A-Fa-f]{4}[0-9A-Fa-f-]{4,32}$"),

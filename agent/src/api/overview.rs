@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{State, reset};
+use super::State;
 use crate::{
     access::Caller,
     clock,
@@ -103,7 +103,7 @@ impl Overview {
     fn reset(&mut self, order: Option<&ResetOrder>) {
         let Some(order) = order else { return };
         let help = Some("piccolo reset --cancel".to_owned());
-        self.waits.push(Line { help, ..line("machine", "ResetPending", &reset::words(order)) });
+        self.waits.push(Line { help, ..line("machine", "ResetPending", &order.words()) });
     }
 
     /// Takes in a kind: the plan says what is to come, the objects how they stand.

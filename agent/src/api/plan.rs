@@ -11,7 +11,7 @@ use piccolo_schema::{API_VERSION, Kind, Manifest};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{State, fault, reset, trial};
+use super::{State, fault, trial};
 use crate::{
     clock,
     manifests::{Declaration, Identity, Problem, Snapshot},
@@ -27,7 +27,7 @@ pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
         document["trial"] = trial::show(&pending);
     }
     if let Some(order) = state.resetter.pending() {
-        document["reset"] = json!({ "ordered": clock::text(order.ordered), "text": reset::words(&order) });
+        document["reset"] = json!({ "ordered": clock::text(order.ordered), "text": order.words() });
     }
     Json(document)
 }

@@ -28,7 +28,7 @@ pub trait Resetter: Send + Sync {
 pub(super) async fn show(Extract(state): Extract<State>) -> Result<Json<Value>, Fault> {
     let mut seen = state.resetter.look().await.map_err(refused)?;
     if let Some(order) = state.resetter.pending() {
-        seen["text"] = words(&order).into();
+        seen["text"] = order.words().into();
     }
     Ok(Json(seen))
 }
@@ -60,11 +60,6 @@ pub(super) async fn order(Extract(state): Extract<State>, bytes: Bytes) -> Resul
 pub(super) async fn cancel(Extract(state): Extract<State>) -> Result<Json<Value>, Fault> {
     let was_ordered = state.resetter.cancel().await.map_err(refused)?;
     Ok(Json(json!({ "cancelled": was_ordered })))
-}
-
-/// Says what the next start does.
-pub(super) fn words(order: &ResetOrder) -> String {
-    format!("The next start erases all that this machine knows, and {}", order.data())
 }
 
 fn refused(why: String) -> Fault {

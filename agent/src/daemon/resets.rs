@@ -117,8 +117,7 @@ impl Resetter for Door {
             let order = leave.order(&view, &machine, clock::now()).map_err(|why| why.to_string())?;
             let store = Arc::clone(&self.store);
             let tell = move |order: &ResetOrder| {
-                let message = format!("The next start erases the state of the machine, and {}", order.data());
-                store.event(Event::new("ResetOrdered", message).warning());
+                store.event(Event::new("ResetOrdered", order.words()).warning());
             };
             let order = self.pending.put(order, tell).await?;
             Ok(json!({ "pending": order }))

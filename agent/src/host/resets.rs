@@ -67,10 +67,15 @@ pub struct ResetOrder {
 }
 
 impl ResetOrder {
-    /// Says what becomes of disks for data: the names of those that are erased.
-    pub fn data(&self) -> String {
+    /// Says what the next start does.
+    pub fn words(&self) -> String {
         let names: Vec<&str> = self.erase.iter().map(|it| it.name.as_str()).collect();
-        if names.is_empty() { "no disk for data".to_owned() } else { names.join(", ") }
+        let data = if names.is_empty() {
+            "keeps all disks for data".to_owned()
+        } else {
+            format!("erases {}", names.join(", "))
+        };
+        format!("The next start forgets all that this machine knows, and {data}")
     }
 }
 

@@ -105,11 +105,10 @@ async fn a_machine_is_reset_by_whoever_types_its_name_and_not_by_default() {
     let ordered = machine.run(&["reset", "--erase-data", "WD-1", "--serial", "WD-1", "--name", "attic"]).await;
     assert_eq!((ordered.code, ordered.out.as_str()), (0, told), "{}", ordered.err);
     let shown = machine.run(&["reset"]).await;
-    let pending =
-        "! The next start erases all that this machine knows, and WD-1\n  if it is not meant: piccolo reset --cancel\n";
+    let pending = "! The next start forgets all that this machine knows, and erases WD-1\n  if it is not meant: piccolo reset --cancel\n";
     shown.is(0, &format!("{pending}{disks}"), "");
     let status = machine.run(&["status"]).await;
-    let line = "! The next start erases all that this machine knows, and WD-1 (ResetPending)\n  if it is not meant: piccolo reset --cancel\n";
+    let line = "! The next start forgets all that this machine knows, and erases WD-1 (ResetPending)\n  if it is not meant: piccolo reset --cancel\n";
     assert!(status.out.ends_with(line), "{}", status.out);
     let overview = machine.house.get("/overview").await.json();
     assert_eq!(overview["waits"][0]["reason"], "ResetPending", "{overview}");

@@ -4,7 +4,7 @@ use piccolo_schema::disk::Filesystem;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DiskSeen, MakeOrder, MountSeen, Partition, Signature, label};
+use super::{DiskSeen, MakeOrder, MountSeen, Partition, Signature};
 
 /// The GUID of a table whose partitions are being made and were not looked over yet.
 pub const HALF_TABLE: &str = "7069636f-6861-8c66-a10d-2f3b9d0c5e71";
@@ -98,13 +98,6 @@ impl MakeOrder {
             parts: Vec::new(),
             ..self.clone()
         }
-    }
-}
-
-impl PartOrder {
-    /// Returns the label of what a partition of a manifest holds.
-    pub fn label_of(key: &str) -> String {
-        label(key)
     }
 }
 

@@ -335,6 +335,11 @@ impl World {
     }
 
     fn mount_disk(&mut self, subject: &str, mount: &Mount) -> Result<(), HostError> {
+        let is_there =
+            |(other, own): (&String, &MountSeen)| other != subject && own.present && own.mount.at == mount.at;
+        if mount.at.is_some() && self.shelf.mounts.iter().any(is_there) {
+            return Err(HostError::new(Reason::InUse, "Something else is mounted there"));
+        }
         let found = |slot: &&mut Slot| slot.seen.device_of(&mount.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(found).ok_or_else(|| gone(&mount.uuid))?;
         let at = mount.at.clone().unwrap_or_else(|| "swap".to_owned());

@@ -13,7 +13,7 @@ use super::{
     step::{Act, DiskStep},
 };
 use crate::host::{
-    DiskSeen, MakeOrder, MountSeen, Partition, Signature, human,
+    DiskSeen, KeyAct, KeyOrder, MakeOrder, MountSeen, Partition, Signature, disk_label, human,
     parted::{PartOrder, table_id},
 };
 
@@ -28,8 +28,10 @@ pub(super) fn plan(case: Case<'_>, complete: bool) -> Result<Vec<DiskStep>, Refu
             let act = part(case, make(case.name, case.spec, case.disk, ticket, resumes))?;
             Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
         }
-        // What is encrypted has no partitions here.
-        Verdict::Close { .. } => Ok(Vec::new()),
+        Verdict::Close { device, uuid } => {
+            let act = Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, tang: None } };
+            Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
+        }
         Verdict::Use { .. } => put_all_in_place(case),
     }
 }
@@ -45,7 +47,7 @@ fn part(case: Case<'_>, act: Act) -> Result<Act, Refusal> {
         start: extent.start,
         size: extent.size,
         filesystem: part.filesystem.unwrap_or(spec.filesystem),
-        label: PartOrder::label_of(&part_key(name, &part.name)),
+        label: disk_label(&part_key(name, &part.name)),
         quotas: part.options.contains(&MountOption::ProjectQuota),
     };
     let parts = spec.partitions.iter().zip(extents).map(one).collect();
@@ -72,6 +74,8 @@ fn put_all_in_place(case: Case<'_>) -> Result<Vec<DiskStep>, Refusal> {
             Err(refusal) => drop(differs.get_or_insert(refusal)),
         }
     }
+    // Two may exchange their places.
+    steps.sort_by_key(|it| !matches!(it.act, Act::Unmount { .. }));
     match differs {
         Some(refusal) if steps.is_empty() => Err(refusal),
         _ => Ok(steps),
@@ -92,7 +96,7 @@ fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signat
     }
     let wanted = asked.filesystem.unwrap_or(case.spec.filesystem).as_str();
     let key = part_key(case.name, name);
-    let label = PartOrder::label_of(&key);
+    let label = disk_label(&key);
     let is_it = |it: &&Signature| {
         it.kind == wanted && it.uuid.is_some() && (case.spec.adopt.is_some() || it.label.as_ref() == Some(&label))
     };
@@ -107,7 +111,15 @@ fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signat
         case.view.mounts.iter().any(|it| it.present && it.subject == key && Some(&it.mount.uuid) == what.uuid.as_ref());
     let holds_it =
         |other: &&DiskSeen| other.seq != disk.seq && what.uuid.as_ref().is_some_and(|it| other.holds(it).is_some());
+    let copies = disk.partitions.iter().filter(|it| it.whole().is_some_and(|it| it.uuid == what.uuid)).count();
     match case.view.disks.iter().find(holds_it).filter(|_| !is_used) {
+        _ if copies > 1 => {
+            let message = format!(
+                "Another partition of {} holds what is in `{name}` too, as a copy does; erase one",
+                disk.name()
+            );
+            Err(("DuplicateUuid", message))
+        }
         Some(twin) => {
             let message =
                 format!("{} holds what is in partition `{name}` too, as a copy does; unplug one", twin.name());

@@ -91,12 +91,20 @@ const fn sector() -> u64 {
     512
 }
 
-/// Writes down the table of an order for `sfdisk`. All of it lies at whole mebibytes.
-fn script(parts: &[PartOrder]) -> String {
-    let mut lines = format!("label: gpt\nlabel-id: {HALF_TABLE}\n");
+/// Returns the size of a sector of a disk, in bytes.
+fn sector_of(disk: &str) -> u64 {
+    let text = fs::read_to_string(format!("/sys/class/block/{disk}/queue/logical_block_size"));
+    text.ok().and_then(|it| it.trim().parse().ok()).filter(|it| *it > 0).unwrap_or_else(sector)
+}
+
+/// Writes down the table of an order for `sfdisk`. All of it lies at whole mebibytes; it is told in sectors, as `sfdisk` moves
+/// what is told otherwise to where the disk says that it is fastest.
+fn script(parts: &[PartOrder], sector: u64) -> String {
+    let first = (1 << 20) / sector;
+    let mut lines = format!("label: gpt\nlabel-id: {HALF_TABLE}\nunit: sectors\nfirst-lba: {first}\n");
     for it in parts {
-        let (start, size) = (it.start >> 20, it.size >> 20);
-        lines += &format!("start={start}MiB, size={size}MiB, type={LINUX}, name=\"{}\"\n", it.name);
+        let (start, size) = (it.start / sector, it.size / sector);
+        lines += &format!("start={start}, size={size}, type={LINUX}, name=\"{}\"\n", it.name);
     }
     lines
 }
@@ -114,7 +122,7 @@ impl Hands {
         let path = format!("/dev/{}", order.device);
         let words =
             ["--quiet", "--wipe", "never", "--wipe-partitions", "never", "--no-reread", "--no-tell-kernel", &path];
-        fed("sfdisk", words, &script(&order.parts), PATIENCE).await?;
+        fed("sfdisk", words, &script(&order.parts, sector_of(&order.device)), PATIENCE).await?;
         // The table tells by now that it is half made. A mark that is taken away later would be written over what is there.
         clear(lock, later_marks(disk.identity.size)).await?;
         sync(lock).await?;
@@ -159,14 +167,14 @@ pub(super) async fn extend(subject: &str, mount: &Mount) -> Result<(), HostError
     let Some(place) = table.parts.get(&mount.device).filter(|it| it.name == part) else {
         return refuse("is not the partition that was meant; nothing was written");
     };
-    if table.parts.values().any(|it| it.start > place.start) {
-        return refuse("has another partition behind it, so it can't grow");
-    }
     if place.size < mount.disk_size {
+        if table.parts.values().any(|it| it.start > place.start) {
+            return refuse("has another partition behind it, so it can't grow");
+        }
         // The copy of the table lies where the disk ended before.
         let quietly = ["--quiet", "--no-reread", "--no-tell-kernel"];
         program::run("sfdisk", quietly.into_iter().chain(["--relocate", "gpt-bak-std", &path]), PATIENCE).await?;
-        let line = format!(", {}MiB\n", mount.disk_size >> 20);
+        let line = format!(", {}\n", mount.disk_size / sector_of(disk));
         fed("sfdisk", quietly.into_iter().chain(["-N", &number, &path]), &line, PATIENCE).await?;
     }
     program::run("partx", ["--update", "--nr", &number, &path], PATIENCE).await.map(drop)
@@ -199,11 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_written_in_mebibytes() {
+    fn a_table_is_written_in_sectors() {
         let part = PartOrder { name: "films".to_owned(), start: 1 << 20, size: 20 << 20, ..PartOrder::default() };
-        let lines = script(&[part]);
-        assert_eq!(lines.lines().last(), Some(&*format!("start=1MiB, size=20MiB, type={LINUX}, name=\"films\"")));
+        let lines = script(&[part], sector());
+        assert_eq!(lines.lines().last(), Some(&*format!("start=2048, size=40960, type={LINUX}, name=\"films\"")));
         assert!(lines.contains(HALF_TABLE), "{lines}");
+        let lines = script(&[], 8 * sector());
+        assert!(lines.contains("first-lba: 256\n"), "{lines}");
     }
 
     proptest! {

@@ -1,12 +1,6 @@
 //! Private keys of links: from the memory of secrets into a file that networkd, which is not root, can read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, fs, io,
-    num::NonZeroU32,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fmt, fs, io, num::NonZeroU32, os::unix::fs::MetadataExt, path::PathBuf};
 
 use piccolo_schema::link::{KeyFrom, Security};
 use ring::pbkdf2;
@@ -47,7 +41,6 @@ pub(super) struct KeyFiles(PathBuf);
 /// A key as it was.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptKey {
-    subject: String,
     key: Zeroizing<String>,
     digest: String,
     owner: (u32, u32),
@@ -55,7 +48,7 @@ pub(super) struct KeptKey {
 
 impl fmt::Debug for KeptKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptKey").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("KeptKey").finish_non_exhaustive()
     }
 }
 
@@ -74,23 +67,20 @@ impl KeyFiles {
         Ok(all.iter().filter_map(of).filter_map(|(subject, digest)| Some((subject, digest?))).collect())
     }
 
-    /// Returns all keys as they are.
-    pub(super) fn kept(&self) -> Result<Vec<KeptKey>, HostError> {
-        let kept = |(subject, digest): (String, String)| {
-            let path = self.key(&subject);
-            let about = fs::metadata(&path).map_err(|error| unwritable(&path, &error))?;
-            Ok(KeptKey { key: self.text(&subject)?, owner: (about.uid(), about.gid()), subject, digest })
-        };
-        self.given()?.into_iter().map(kept).collect()
+    /// Returns the key of a link as it is, if networkd has one.
+    pub(super) fn kept(&self, subject: &str) -> Result<Option<KeptKey>, HostError> {
+        let Some(digest) = self.given()?.remove(subject) else { return Ok(None) };
+        let path = self.key(subject);
+        let about = fs::metadata(&path).map_err(|error| unwritable(&path, &error))?;
+        Ok(Some(KeptKey { key: self.text(subject)?, owner: (about.uid(), about.gid()), digest }))
     }
 
     /// Puts back the keys of these links, and returns those of which one changed. One that had none has none again.
-    pub(super) fn put_back(&self, kept: &[KeptKey], touched: &BTreeSet<String>) -> Result<Vec<String>, HostError> {
+    pub(super) fn put_back(&self, kept: &BTreeMap<String, Option<KeptKey>>) -> Result<Vec<String>, HostError> {
         let mut changed = Vec::new();
-        for subject in touched {
+        for (subject, before) in kept {
             let failed = |error: io::Error| unwritable(&self.key(subject), &error);
-            let before = kept.iter().find(|it| it.subject == *subject);
-            let is_same = *self.text(subject)? == *before.map_or("", |it| it.key.as_str());
+            let is_same = *self.text(subject)? == *before.as_ref().map_or("", |it| it.key.as_str());
             // That nobody knows what it is made from comes first: an end in between must not leave a wrong word for it.
             gone(fs::remove_file(self.digest(subject))).map_err(failed)?;
             match before {

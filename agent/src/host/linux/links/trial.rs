@@ -85,18 +85,13 @@ struct Trial {
     until: String,
     tried: BTreeMap<String, String>,
     units: Vec<Unit>,
-    /// Our files of wpa_supplicant. The file of a trial is root's alone, as they are, and goes with it.
+    /// By port, our files of wpa_supplicant that were changed since, as they were. The file of a trial is root's alone, as
+    /// they are, and goes with it.
     #[serde(default)]
-    wifi: Vec<Kept>,
-    /// The ports of which such a file was changed since.
+    wifi_before: BTreeMap<String, Option<Kept>>,
+    /// By link, the keys of networkd that were changed since, as they were. They go with the file of the trial too.
     #[serde(default)]
-    radios: BTreeSet<String>,
-    /// The keys that networkd had, as they came from secrets, and go with the file of the trial too.
-    #[serde(default)]
-    keys: Vec<KeptKey>,
-    /// The links whose key was changed since.
-    #[serde(default)]
-    rekeyed: BTreeSet<String>,
+    keys_before: BTreeMap<String, Option<KeptKey>>,
     /// What worked before.
     #[serde(default)]
     before: BTreeSet<String>,
@@ -155,10 +150,8 @@ impl TrialBook {
                 until: clock::text(clock.checked_add(TIME).unwrap_or(clock)),
                 tried: BTreeMap::new(),
                 units: self.ours()?,
-                wifi: self.radios.kept()?,
-                radios: BTreeSet::new(),
-                keys: self.keys.kept()?,
-                rekeyed: BTreeSet::new(),
+                wifi_before: BTreeMap::new(),
+                keys_before: BTreeMap::new(),
                 before: before.clone(),
                 failed: None,
             },
@@ -194,21 +187,24 @@ impl TrialBook {
         if is_first { Ok(()) } else { self.allows(subject, digest, now) }
     }
 
-    /// Writes down that the file of wpa_supplicant for a port is about to change, if a trial runs: it is put back with it.
+    /// Writes down what the file of wpa_supplicant for a port says, which is about to change, if a trial runs: it is put back
+    /// with it.
     pub(super) fn touch(&self, device: &str) -> Result<(), HostError> {
         let Some(mut trial) = self.trial()? else { return Ok(()) };
-        if !trial.radios.insert(device.to_owned()) {
+        if trial.wifi_before.contains_key(device) {
             return Ok(());
         }
+        trial.wifi_before.insert(device.to_owned(), self.radios.kept(device)?);
         self.save("trial.json", &trial)
     }
 
-    /// Writes down that the key of a link is about to change, if a trial runs: it is put back with it.
+    /// Writes down the key of a link, which is about to change, if a trial runs: it is put back with it.
     pub(super) fn touch_key(&self, subject: &str) -> Result<(), HostError> {
         let Some(mut trial) = self.trial()? else { return Ok(()) };
-        if !trial.rekeyed.insert(subject.to_owned()) {
+        if trial.keys_before.contains_key(subject) {
             return Ok(());
         }
+        trial.keys_before.insert(subject.to_owned(), self.keys.kept(subject)?);
         self.save("trial.json", &trial)
     }
 
@@ -297,9 +293,9 @@ impl TrialBook {
         }
         let mut restored = Restored::default();
         // A key before the file that has networkd read it.
-        let keys = self.keys.put_back(&trial.keys, &trial.rekeyed)?;
+        let keys = self.keys.put_back(&trial.keys_before)?;
         restored.files.extend(keys.iter().map(|it| format!("{it}.key")));
-        restored.devices.extend(trial.rekeyed);
+        restored.devices.extend(trial.keys_before.into_keys());
         let there = self.ours()?;
         let changed = |unit: &&Unit| !trial.units.contains(unit);
         for unit in there.iter().filter(changed).filter(|unit| !trial.units.iter().any(|it| it.name == unit.name)) {
@@ -315,8 +311,8 @@ impl TrialBook {
         if let Ok(home) = File::open(&self.units) {
             home.sync_all().map_err(|error| unwritable(&self.units, &error))?;
         }
-        restored.files.extend(self.radios.put_back(&trial.wifi, &trial.radios)?);
-        restored.radios = trial.radios;
+        restored.files.extend(self.radios.put_back(&trial.wifi_before)?);
+        restored.radios = trial.wifi_before.into_keys().collect();
         Ok(Some(restored))
     }
 

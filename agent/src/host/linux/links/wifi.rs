@@ -8,7 +8,7 @@
 mod tests;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -49,14 +49,11 @@ pub struct Radios {
 
 /// A file of ours, as it was: with its password.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Kept {
-    device: String,
-    text: Zeroizing<String>,
-}
+pub(super) struct Kept(Zeroizing<String>);
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kept").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
@@ -155,24 +152,23 @@ impl Radios {
         .await
     }
 
-    /// Returns our files as they are, with their passwords.
-    pub(super) fn kept(&self) -> Result<Vec<Kept>, HostError> {
-        let ours = self.files()?.into_iter().filter(|it| it.subject.is_some());
-        ours.map(|it| Ok(Kept { text: self.text(&it.device)?, device: it.device })).collect()
+    /// Returns our file for a port as it is, with its password, if there is one.
+    pub(super) fn kept(&self, device: &str) -> Result<Option<Kept>, HostError> {
+        let text = self.text(device)?;
+        Ok((!text.is_empty() && !is_others(&text)).then_some(Kept(text)))
     }
 
     /// Puts back what was there of these ports. Whoever has written a file that is not ours meanwhile keeps it. Returns the
     /// names of the files that changed.
-    pub(super) fn put_back(&self, kept: &[Kept], touched: &BTreeSet<String>) -> Result<Vec<String>, HostError> {
+    pub(super) fn put_back(&self, kept: &BTreeMap<String, Option<Kept>>) -> Result<Vec<String>, HostError> {
         let mut changed = Vec::new();
-        for device in touched {
+        for (device, before) in kept {
             let there = self.text(device)?;
-            let before = kept.iter().find(|it| it.device == *device);
-            if is_others(&there) || there.as_str() == before.map_or("", |it| it.text.as_str()) {
+            if is_others(&there) || there.as_str() == before.as_ref().map_or("", |it| it.0.as_str()) {
                 continue;
             }
             match before {
-                Some(before) => self.put(device, &before.text)?,
+                Some(before) => self.put(device, &before.0)?,
                 None => self.clear(device)?,
             }
             changed.push(name(device));
