@@ -25,7 +25,7 @@ use piccolo_agent::{
         secret::Secrets, volume::Volumes,
     },
 };
-use piccolo_schema::{ContainerSpec, VolumeSpec};
+use piccolo_schema::{ContainerSpec, DiskSpec, VolumeSpec};
 use proptest::{collection::vec, prelude::*};
 use support::{
     containers,
@@ -228,6 +228,23 @@ fn a_volume_on_trial_is_nobody_elses() {
         scene.settle().unwrap();
         scene.is_as_the_files_say().unwrap();
     }
+}
+
+/// Of two disks that are declared at one place the first by name has it, but nothing is mounted over what is there.
+#[test]
+fn a_place_that_is_held_is_waited_for() {
+    let at_two = |serial: &str| {
+        let spec = serde_json::json!({ "select": { "serial": serial }, "filesystem": "ext4", "mount": "/srv/two" });
+        Box::new(serde_json::from_value::<DiskSpec>(spec).unwrap())
+    };
+    let mut scene = Scene::new(Files::default());
+    scene.happen(Happening::Plug(0));
+    scene.happen(Happening::WriteDisk("music", at_two("A1")));
+    (0..2).for_each(|_| scene.happen(Happening::Pass));
+    scene.happen(Happening::Plug(2));
+    scene.happen(Happening::WriteDisk("films", at_two("C3")));
+    scene.settle().unwrap();
+    scene.is_as_the_files_say().unwrap();
 }
 
 proptest! {

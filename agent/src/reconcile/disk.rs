@@ -27,6 +27,7 @@ mod keys;
 mod layout;
 mod pair;
 mod parted;
+mod places;
 mod plan;
 mod report;
 mod scrub;

@@ -9,7 +9,7 @@ use super::{
     guard::{Case, Verdict, guard},
     keys::{Inside, by_the_chip, inside, keys},
     pair::Pair,
-    parted, scrub,
+    parted, places, scrub,
     step::{Act, DiskStep},
 };
 use crate::{
@@ -46,6 +46,7 @@ pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskSt
             }
         }
     }
+    places::keep(&mut plan, observed);
     plan
 }
 
