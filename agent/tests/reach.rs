@@ -53,9 +53,10 @@ fn whoever_changes_the_way_confirms_it_by_being_answered() {
 #[test]
 fn a_link_that_is_cut_by_its_change_is_back_at_once() {
     within("a_link_that_is_cut_by_its_change_is_back_at_once", || {
-        let machine = Machine::start(&lan("10.9.0.1", ""));
+        // No way leads out, and nobody is connected: whoever is near may come by it.
+        let machine = Machine::start(&near("10.9.0.1", ""));
         let before = fs::read_to_string(UNIT).unwrap();
-        fs::write(machine.etc("lan.toml"), lan("10.9.0.3", "mtu = 1400")).unwrap();
+        fs::write(machine.etc("lan.toml"), near("10.9.0.3", "mtu = 1400")).unwrap();
         machine.until("the change", || fs::read_to_string(UNIT).is_ok_and(|it| it.contains("10.9.0.3")));
         machine.until("its being in force", || machine.piccolo(&["net"]).contains("10.9.0.3/24"));
         let begun = Instant::now();
@@ -104,6 +105,7 @@ fn a_repository_that_answers_again_confirms_what_came_from_it() {
         );
         fs::write(machine.etc("home.toml"), source).unwrap();
         machine.until("the first revision", || fs::read_to_string(UNIT).is_ok_and(|it| it.contains("10.9.0.1")));
+        machine.until("the first confirmation", || machine.piccolo(&["net", "-o", "json"]).contains("\"trial\": null"));
         machine.until("its way out", || machine.piccolo(&["net"]).contains("0.0.0.0/0 via 10.9.0.254"));
         save(&lan("10.9.0.4", ""));
         machine.piccolo(&["pull", "home"]);
@@ -118,11 +120,16 @@ fn a_repository_that_answers_again_confirms_what_came_from_it() {
     });
 }
 
+/// The link with a way to everywhere.
 fn lan(address: &str, more: &str) -> String {
+    near(address, &format!("routes = [{{ to = \"0.0.0.0/0\", via = \"10.9.0.254\" }}]\n{more}"))
+}
+
+/// The link without one.
+fn near(address: &str, more: &str) -> String {
     format!(
         "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Link\"\nmetadata.name = \"lan\"\n\n[spec]\n\
-         match = {{ mac = \"52:54:00:00:00:00\" }}\naddresses = [\"{address}/24\"]\nacceptRA = false\n\
-         routes = [{{ to = \"0.0.0.0/0\", via = \"10.9.0.254\" }}]\n{more}\n"
+         match = {{ mac = \"52:54:00:00:00:00\" }}\naddresses = [\"{address}/24\"]\nacceptRA = false\n{more}\n"
     )
 }
 
@@ -205,8 +212,11 @@ impl Machine {
         machine.beside(&["ip", "link", "set", "far0", "up"]);
         machine.until("the API", || machine.run(&["net"]).0.contains("lan0"));
         if !link.is_empty() {
-            machine.until("the link", || machine.piccolo(&["net"]).contains("0.0.0.0/0 via 10.9.0.254"));
+            let is_way_out = || machine.piccolo(&["net"]).contains("0.0.0.0/0 via 10.9.0.254");
+            machine.until("the link", || !link.contains("routes") || is_way_out());
             machine.until("the first look", || machine.piccolo(&["get", "link", "lan"]).contains("True"));
+            // It had an address from a hand before, so that its first Link is on trial.
+            assert_eq!(machine.piccolo(&["net", "confirm"]), "the links stay as they are now\n");
         }
         machine
     }

@@ -2,6 +2,8 @@
 //! answered is the proof that others reach it.
 
 mod changed;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeSet,
@@ -18,6 +20,7 @@ use tokio::time::sleep;
 pub(super) use self::changed::Changed;
 use super::{
     client::{Client, Host},
+    contexts::Contexts,
     failure::Failure,
     plan,
     screen::Screen,
@@ -179,7 +182,7 @@ impl<'a> Watch<'a> {
                 match self.found(&net, &at).await {
                     Found::Coming => {}
                     Found::Over(false) if !self.seen && !self.confirmed.is_empty() => {
-                        return self.stays(&at, line).map(|()| at);
+                        return self.stays(&at, line).await.map(|()| at);
                     }
                     Found::Over(back) => return self.over(back, line).map(|()| at),
                     Found::WithOthers(names) => {
@@ -191,7 +194,7 @@ impl<'a> Watch<'a> {
                         self.sees(left);
                         match confirm(&at, Some(&id)).await {
                             Ok(()) if self.has_more(&net, &at).await => {}
-                            Ok(()) => return self.stays(&at, line).map(|()| at),
+                            Ok(()) => return self.stays(&at, line).await.map(|()| at),
                             // By now another may be on trial, or none: only the second time it is this one.
                             Err(Failure::Refused(problem)) if !is_early(&problem) => {
                                 if self.denied.replace(id.clone()) == Some(id) {
@@ -305,14 +308,24 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn stays(&self, at: &Client, line: Line<'_>) -> Result<(), Failure> {
+    async fn stays(&self, at: &Client, line: Line<'_>) -> Result<(), Failure> {
         drop(line);
         let place = at.place().place();
         self.screen.line(format!("{} stays: the machine answers at {place}", self.names()))?;
-        if self.places.first().is_some_and(|first| first.place() != at.place()) {
-            self.screen
-                .note(format!("it is reached at {place} now; say so with `--host https://{place}`, or claim it there"));
+        match self.places.first().filter(|first| first.place() != at.place()) {
+            Some(first) if first.patient(PATIENCE).get("/net").await.is_err() => self.moved(first, &place),
+            _ => Ok(()),
         }
+    }
+
+    /// Takes down where the machine is from now on. That it is the same one is proved by its authority.
+    fn moved(&self, from: &Client, place: &str) -> Result<(), Failure> {
+        let (mut contexts, before) = (Contexts::read()?, from.place().place());
+        for context in contexts.contexts.values_mut().filter(|it| it.host == before) {
+            place.clone_into(&mut context.host);
+        }
+        contexts.write()?;
+        self.screen.note("it is reached there alone now, which is written down: `piccolo context list`");
         Ok(())
     }
 
@@ -349,17 +362,4 @@ impl<'a> Watch<'a> {
 fn others(trial: &Value, own: &BTreeSet<String>) -> Vec<String> {
     let tried = trial["tried"].as_object().into_iter().flatten();
     tried.filter(|(name, _)| !own.contains(*name)).map(|(name, _)| format!("link/{name}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_on_trial_of_others_is_told_apart() {
-        let trial = json!({ "tried": { "lan": "new", "mgmt": "new" } });
-        let own = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
-        assert_eq!(others(&trial, &own(&["lan"])), ["link/mgmt"]);
-        assert!(others(&trial, &own(&["lan", "mgmt", "more"])).is_empty());
-    }
 }

@@ -211,6 +211,9 @@ pub struct UnitSeen {
     pub subject: Option<String>,
     /// What is in it. Of others' files only what tells which links they are for.
     pub text: String,
+    /// Whether it is ours and networkd, which is not root, can't read it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 /// A link as the kernel and networkd show it.
@@ -323,7 +326,7 @@ impl UnitSeen {
         let stamp = text.lines().find_map(|line| line.strip_prefix(STAMP)).map(|it| it.trim().to_owned());
         let subject = stamp.filter(|_| name.starts_with(PREFIX));
         let text = if subject.is_some() { text } else { choice(&text) };
-        Self { directory: directory.to_owned(), name: name.to_owned(), subject, text }
+        Self { directory: directory.to_owned(), name: name.to_owned(), subject, text, closed: false }
     }
 
     /// Returns its path.

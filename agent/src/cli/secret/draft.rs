@@ -10,7 +10,14 @@ use piccolo_schema::{
 use serde_json::json;
 
 use crate::{
-    cli::{client::Client, failure::Failure, local, screen::Screen, subject},
+    cli::{
+        client::Client,
+        failure::Failure,
+        local,
+        reach::{Changed, Reach},
+        screen::Screen,
+        subject,
+    },
     manifests::save,
 };
 
@@ -32,17 +39,31 @@ pub(super) struct Draft {
 }
 
 impl Place {
-    /// Returns true if it is a file, and nothing is changed at the daemon.
-    pub(super) const fn is_file(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// Reads the manifest, or begins a new one.
     pub(super) async fn read(&self, name: &str, client: &Client, screen: &Screen) -> Result<Draft, Failure> {
         match &self.file {
             Some(path) => from_file(path, name, screen),
             None => from_daemon(name, client).await,
         }
+    }
+
+    /// Sees to it that the machine is still reached: a Link that stands on one of these values is set up anew with it. What was
+    /// written into a file has changed nothing yet.
+    pub(super) async fn reached(
+        &self,
+        reach: &Reach,
+        name: &str,
+        keys: &[&str],
+        client: &Client,
+        screen: &Screen,
+    ) -> Result<(), Failure> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let links = client.get(&subject::list_path(Kind::Link)).await.unwrap_or_default();
+        let mut changed = Changed::default();
+        keys.iter().for_each(|key| changed.secret(name, key, &links));
+        reach.confirm(&changed, client, screen).await.map(drop)
     }
 
     /// Writes the manifest where it was read. Comments stay.

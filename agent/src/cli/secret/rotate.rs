@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{draft::Place, recipient};
 use crate::{
-    cli::{client::Client, failure::Failure, screen::Screen},
+    cli::{client::Client, failure::Failure, reach::Reach, screen::Screen},
     secrets::{Identity, Recipient, seal},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Args {
     /// Encrypts for this machine instead of the one that answers; may be given several times.
     #[arg(long, value_name = "AGE1…")]
     recipient: Vec<Recipient>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -37,10 +39,13 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let recipients = recipient::all(&args.recipient, spec, client).await?;
     // All or none: half of a secret that is readable for others than the rest helps nobody.
     spec.data = anew(&spec.data, &identity, &recipients)?;
-    let values = spec.data.len();
+    let keys: Vec<String> = spec.data.keys().cloned().collect();
     args.place.write(draft, client).await?;
-    let (name, readers) = (&args.name, recipients.len());
-    screen.line(format!("secret/{name} changed: {values} value(s) encrypted for {readers} recipient(s)"))
+    let (name, values, readers) = (&args.name, keys.len(), recipients.len());
+    screen.line(format!("secret/{name} changed: {values} value(s) encrypted for {readers} recipient(s)"))?;
+    // A value that the machine could not read before is another one for it now.
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    args.place.reached(&args.reach, name, &keys, client, screen).await
 }
 
 fn anew(

@@ -3,21 +3,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use piccolo_schema::{Kind, secret::is_key};
+use piccolo_schema::secret::is_key;
 
 use super::{
     draft::{Draft, Place},
     recipient,
 };
 use crate::{
-    cli::{
-        ask,
-        client::Client,
-        failure::Failure,
-        reach::{Changed, Reach},
-        screen::Screen,
-        subject,
-    },
+    cli::{ask, client::Client, failure::Failure, reach::Reach, screen::Screen},
     secrets::{Plain, Recipient, seal},
 };
 
@@ -61,13 +54,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let word = if draft.is_new { "created" } else { "changed" };
     args.place.write(draft, client).await?;
     screen.line(format!("secret/{} {word}: {}", args.name, args.key))?;
-    if args.place.is_file() {
-        return Ok(());
-    }
-    // A Link that stands on the value is set up anew with it, and may be how the machine is reached.
-    let mut changed = Changed::default();
-    changed.secret(&args.name, &args.key, &client.get(&subject::list_path(Kind::Link)).await.unwrap_or_default());
-    args.reach.confirm(&changed, client, screen).await.map(drop)
+    args.place.reached(&args.reach, &args.name, &[&args.key], client, screen).await
 }
 
 fn put(draft: &mut Draft, key: &str, value: &Plain, recipients: &[Recipient]) -> Result<(), Failure> {

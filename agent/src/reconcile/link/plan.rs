@@ -145,7 +145,7 @@ impl<'a> Subject<'a> {
         let mut radio = radio.map_err(|(reason, message)| self.wait(reason, message))?;
         let units = units(self.name, self.spec, self.able);
         let seen = of(self.name, self.view);
-        let differs = |file: &str, text: &str| !seen.iter().any(|it| it.name == file && it.text == text);
+        let differs = |file: &str, text: &str| !seen.iter().any(|it| it.name == file && it.text == text && !it.closed);
         let mut names: Vec<String> =
             units.iter().filter(|it| differs(&it.name, &it.text)).map(|it| it.name.clone()).collect();
         let stale = seen.iter().filter(|it| !units.iter().any(|unit| unit.name == it.name));
@@ -197,8 +197,9 @@ impl<'a> Subject<'a> {
         }
         if self.spec.makes().is_some() && !devices.is_empty() && !self.has_device_of_ours(devices) {
             let message = format!(
-                "The machine has a link `{}` that is not Piccolo's; give this manifest another name, or remove the link",
-                self.name
+                "The machine has a link `{name}` that is not Piccolo's; take it out of what makes it, then `ip link delete {name}`, \
+                 and it is made anew as the manifest says; or give this manifest another name",
+                name = self.name
             );
             return Err(self.wait("NameTaken", message));
         }

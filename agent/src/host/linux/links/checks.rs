@@ -92,12 +92,13 @@ impl Judge {
     }
 }
 
-fn is_outer(device: &DeviceSeen) -> bool {
+/// Returns true for a link that is not between containers and the machine.
+pub(super) fn is_outer(device: &DeviceSeen) -> bool {
     device.name != "lo" && !INNER.iter().any(|start| device.name.starts_with(start))
 }
 
 /// An address that every link with IPv6 has leads nobody here from elsewhere.
-fn is_reachable(address: &str) -> bool {
+pub(super) fn is_reachable(address: &str) -> bool {
     !address.starts_with("fe80:") && !address.starts_with("169.254.")
 }
 

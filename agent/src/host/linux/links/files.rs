@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -32,6 +32,8 @@ pub(super) const UNHEARD: &str = "pending";
 const LARGEST: u64 = 64 << 10;
 /// Who may read a file of ours: everybody.
 const READABLE: u32 = 0o644;
+/// The user that networkd runs as, and its group.
+const READER: &str = "systemd-network";
 /// The most files that are looked at.
 const MOST: usize = 1000;
 
@@ -75,7 +77,8 @@ impl Places {
                 if is_one && all.len() < MOST && !all.contains_key(&name) {
                     let path = directory.join(&name);
                     let text = read(&path).map_err(|error| unreadable(&path, &error))?;
-                    let unit = UnitSeen::of(&directory.display().to_string(), &name, text);
+                    let mut unit = UnitSeen::of(&directory.display().to_string(), &name, text);
+                    unit.closed = unit.subject.is_some() && !(is_open(directory) && is_open(&path));
                     all.insert(name, unit);
                 }
             }
@@ -105,6 +108,10 @@ impl Places {
             }
         }
         file::make_open(&home).map_err(failed)?;
+        // An earlier daemon may have made it for itself alone.
+        if !is_open(&home) {
+            file::set_open(&home).map_err(failed)?;
+        }
         for unit in units {
             put(&path(&unit.name), &unit.text).map_err(failed)?;
         }
@@ -177,6 +184,28 @@ impl Places {
 pub(super) fn prepare(memory: &Path) -> io::Result<()> {
     file::make_open(memory)?;
     file::set_open(memory)
+}
+
+/// Returns true unless networkd is kept from reading a file, or from entering a directory.
+pub(super) fn is_open(path: &Path) -> bool {
+    // What is gone keeps nobody out.
+    let Ok(about) = fs::metadata(path) else { return true };
+    let needs = if about.is_dir() { 0o5 } else { 0o4 };
+    let has = |bits: u32| bits & needs == needs;
+    has(about.mode()) || (has(about.mode() >> 3) && group().is_ok_and(|it| it == about.gid()))
+}
+
+/// Returns the number of networkd's group.
+pub(super) fn group() -> Result<u32, HostError> {
+    let unreadable = |error: io::Error| HostError::new(Reason::Failed, format!("`/etc/group` can't be read ({error})"));
+    let text = fs::read_to_string("/etc/group").map_err(unreadable)?;
+    let number = text.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        (parts.next() == Some(READER)).then(|| parts.nth(1)?.parse().ok()).flatten()
+    });
+    number.ok_or_else(|| {
+        HostError::new(Reason::Refused, format!("There is no group `{READER}`, so networkd is not here"))
+    })
 }
 
 /// Puts a file in place of what is there, for everybody to read: networkd is not root.
@@ -258,6 +287,28 @@ mod tests {
         assert_eq!(mode(&memory), 0o750);
         places.note_loaded("lan", "digest").unwrap();
         assert_eq!((mode(&memory), mode(&memory.join("lan.loaded"))), (0o755, 0o644));
+    }
+
+    /// As a daemon of before left them under that umask.
+    #[test]
+    fn a_file_of_ours_that_networkd_is_kept_from_is_seen_and_written_so_that_it_is_not() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let home = dir.path().join("network");
+        let places = Places { read: vec![home.clone()], state: dir.path().into(), loaded: dir.path().join("loaded") };
+        let unit = Unit { name: format!("{PREFIX}lan.network"), text: format!("{STAMP}lan\n") };
+        let path = home.join(&unit.name);
+        let write = || places.write("lan", std::slice::from_ref(&unit)).unwrap();
+        write();
+        put(&home.join("20-mine.network"), "[Match]\nName=x\n").unwrap();
+        let closed = || places.units().unwrap().into_iter().filter(|it| it.closed).count();
+        assert_eq!(closed(), 0);
+        for (place, bits, open) in [(&home, 0o750, 0o755), (&path, 0o640, 0o644)] {
+            fs::set_permissions(place, Permissions::from_mode(bits)).unwrap();
+            // A person's own is a person's business.
+            assert_eq!(closed(), 1, "{}", place.display());
+            write();
+            assert_eq!((closed(), mode(place)), (0, open), "{}", place.display());
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use rtnetlink::{
     },
 };
 
+use super::checks;
 use crate::host::{DeviceSeen, HostError, MadeSeen, Reason, RouteSeen};
 
 /// Whose connections show by which links the machine is reached: ssh and the API.
@@ -236,16 +237,25 @@ fn plain(address: &RouteAddress) -> Option<IpAddr> {
 
 impl Devices {
     /// Returns the links by which others reach the machine: those of the ways to everywhere, those that connections of
-    /// clients come in by, and all that carry one of these.
+    /// clients come in by, and all that carry one of these. Where there is neither, whoever is near may come by any link
+    /// that has an address for it.
     pub(super) fn reached(&self) -> BTreeSet<String> {
-        let callers = called_addresses();
+        self.reached_from(&called_addresses())
+    }
+
+    fn reached_from(&self, callers: &BTreeSet<IpAddr>) -> BTreeSet<String> {
         let is_called = |device: &Device| {
             let ips = device.seen.addresses.iter().filter_map(|it| it.split('/').next()?.parse::<IpAddr>().ok());
             ips.into_iter().any(|ip| callers.contains(&ip))
         };
         let leads_out = |device: &Device| device.seen.routes.iter().any(|it| it.to == "0.0.0.0/0" || it.to == "::/0");
-        let first = self.all.iter().filter(|it| it.seen.name != "lo" && (is_called(it) || leads_out(it)));
-        let mut reached: BTreeSet<u32> = first.map(|it| it.index).collect();
+        let those = |is: &dyn Fn(&Device) -> bool| -> BTreeSet<u32> {
+            self.all.iter().filter(|it| it.seen.name != "lo" && is(it)).map(|it| it.index).collect()
+        };
+        let mut reached = those(&|it| is_called(it) || leads_out(it));
+        if reached.is_empty() {
+            reached = those(&is_near);
+        }
         // A link is carried by its members and the one below it; there are no more rounds than links.
         for _ in &self.all {
             let below = self.all.iter().filter(|it| reached.contains(&it.index)).filter_map(|it| it.below);
@@ -277,6 +287,13 @@ impl Devices {
     }
 }
 
+/// Returns true for a link by which somebody near the machine may come. An address that each link gives itself does not count,
+/// or the first Link of a machine that has no other would be on trial; who does come by one is connected.
+fn is_near(device: &Device) -> bool {
+    let is_made_here = device.seen.kind.as_deref() == Some("dummy");
+    checks::is_outer(&device.seen) && !is_made_here && device.seen.addresses.iter().any(|it| checks::is_reachable(it))
+}
+
 /// Returns the addresses of this machine that clients are connected to.
 fn called_addresses() -> BTreeSet<IpAddr> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
@@ -302,7 +319,58 @@ fn called(line: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::called;
+    use super::*;
+
+    fn link(index: u32, name: &str, kind: Option<&str>, addresses: &[&str]) -> Device {
+        let seen = DeviceSeen {
+            name: name.to_owned(),
+            kind: kind.map(str::to_owned),
+            addresses: addresses.iter().map(|it| (*it).to_owned()).collect(),
+            ..DeviceSeen::default()
+        };
+        Device { index, seen, master: None, below: None }
+    }
+
+    fn reached(all: Vec<Device>, callers: &[&str]) -> Vec<String> {
+        let callers = callers.iter().map(|it| it.parse().unwrap()).collect();
+        Devices { all }.reached_from(&callers).into_iter().collect()
+    }
+
+    #[test]
+    fn where_nothing_tells_by_which_link_the_machine_is_reached_it_may_be_any_with_an_address() {
+        let all = || {
+            let port = Device { master: Some(6), ..link(5, "lan3", None, &[]) };
+            vec![
+                link(1, "lo", None, &["127.0.0.1/8"]),
+                link(2, "lan0", None, &["10.0.0.2/24"]),
+                link(3, "lan1", None, &["fe80::1/64", "169.254.1.2/16"]),
+                link(4, "lan2", None, &["fd00::2/64"]),
+                port,
+                link(6, "front", Some("bridge"), &["10.3.0.1/24"]),
+                link(7, "inner", Some("dummy"), &["10.4.0.1/24"]),
+                link(8, "docker0", Some("bridge"), &["172.17.0.1/16"]),
+            ]
+        };
+        assert_eq!(reached(all(), &[]), ["front", "lan0", "lan2", "lan3"]);
+        // Who is connected comes by one of them, also by an address that each link has.
+        assert_eq!(reached(all(), &["fd00::2"]), ["lan2"]);
+        assert_eq!(reached(all(), &["fe80::1"]), ["lan1"]);
+        let mut with_a_way_out = all();
+        let way = RouteSeen { to: "0.0.0.0/0".to_owned(), via: None, metric: 0, leased: false };
+        with_a_way_out[2].seen.routes.push(way);
+        assert_eq!(reached(with_a_way_out, &[]), ["lan1"]);
+    }
+
+    #[test]
+    fn a_machine_that_has_no_address_yet_is_reached_by_none() {
+        let all = vec![
+            link(1, "lo", None, &["127.0.0.1/8", "::1/128"]),
+            link(2, "lan0", None, &["fe80::1/64"]),
+            link(3, "lan1", None, &[]),
+            link(4, "docker0", Some("bridge"), &["172.17.0.1/16"]),
+        ];
+        assert_eq!(reached(all, &[]), Vec::<String>::new());
+    }
 
     #[test]
     fn a_client_of_the_api_is_seen_and_others_are_not() {

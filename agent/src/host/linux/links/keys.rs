@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     blocking,
-    files::{gone, names, prepare, read, unwritable},
+    files::{gone, group, is_open, names, prepare, read, unwritable},
 };
 use crate::{
     file,
@@ -20,8 +20,6 @@ use crate::{
     secrets::Plain,
 };
 
-/// The user that networkd runs as.
-const READER: &str = "systemd-network";
 /// Who may read a key: root, and the group of networkd.
 const MODE: u32 = 0o640;
 /// How long a key of WPA2 is, and how often it is turned over, as IEEE 802.11 has it.
@@ -65,6 +63,12 @@ impl KeyFiles {
             self.key(subject).is_file().then(|| (subject.to_owned(), read(&self.0.join(name)).ok()))
         };
         Ok(all.iter().filter_map(of).filter_map(|(subject, digest)| Some((subject, digest?))).collect())
+    }
+
+    /// Returns those of them that networkd can get at. An earlier daemon made their directory for itself alone, and what lies
+    /// in such a one is written anew.
+    fn in_reach(&self) -> Result<BTreeMap<String, String>, HostError> {
+        if is_open(&self.0) { self.given() } else { Ok(BTreeMap::new()) }
     }
 
     /// Returns the key of a link as it is, if networkd has one.
@@ -124,7 +128,7 @@ impl Keys {
     pub(super) async fn seen(&self) -> Result<(Digests, BTreeMap<String, String>), HostError> {
         let (digests, _) = self.vault.given().await?;
         let files = KeyFiles::new(self.home.clone());
-        Ok((digests, blocking(move || files.given()).await?))
+        Ok((digests, blocking(move || files.in_reach()).await?))
     }
 
     /// Writes a key, then what it was made from.
@@ -189,19 +193,6 @@ pub fn filled(text: &str, ssid: &str, password: &[u8]) -> Zeroizing<String> {
         _ => pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA1, ROUNDS, ssid.as_bytes(), password, &mut *key),
     }
     Zeroizing::new(text.replacen(KEY, &hex(&*key), 1))
-}
-
-/// Returns the number of networkd's group.
-fn group() -> Result<u32, HostError> {
-    let unreadable = |error: io::Error| HostError::new(Reason::Failed, format!("`/etc/group` can't be read ({error})"));
-    let text = fs::read_to_string("/etc/group").map_err(unreadable)?;
-    let number = text.lines().find_map(|line| {
-        let mut parts = line.split(':');
-        (parts.next() == Some(READER)).then(|| parts.nth(1)?.parse().ok()).flatten()
-    });
-    number.ok_or_else(|| {
-        HostError::new(Reason::Refused, format!("There is no group `{READER}`, so networkd is not here"))
-    })
 }
 
 #[cfg(test)]
