@@ -9,6 +9,9 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "disks_encrypted/mirrored.rs"]
+mod mirrored;
+
 use std::{
     cell::RefCell,
     fs,
@@ -44,6 +47,8 @@ fn run(words: &[&str]) -> Output {
 struct Room {
     dir: TempDir,
     device: String,
+    /// Further ones.
+    others: Vec<String>,
 }
 
 impl Room {
@@ -55,19 +60,33 @@ impl Room {
             return None;
         }
         let dir = TempDir::with_prefix("piccolo-encrypted-").unwrap();
-        let file = dir.path().canonicalize().unwrap().join("disk");
-        fs::File::create(&file).unwrap().set_len(96 << 20).unwrap();
+        let mut room = Self { dir, device: String::new(), others: Vec::new() };
+        room.device = room.plug("disk", 96)?;
+        Some(room)
+    }
+
+    /// Plugs a disk of so many mebibytes in.
+    fn plug(&self, name: &str, size: u64) -> Option<String> {
+        let file = self.path(name);
+        fs::File::create(&file).unwrap().set_len(size << 20).unwrap();
         let output = run(&["losetup", "--find", "--show", file.to_str().unwrap()]);
         if !output.status.success() {
             eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
             return None;
         }
-        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        Some(Self { dir, device })
+        Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    /// Returns the disks as a daemon sees them, and the secret that opens them once it is told.
+    fn drives(&self) -> (Arc<Drives>, Hidden) {
+        let identity = Identity::generate();
+        let vault = Vault::new(self.path("secrets"), Ok(identity.clone()));
+        let drives = Drives::open_with(&self.path("state"), Keyring::new(Chip::new(Some("none")), vault.clone()));
+        (drives, Hidden { identity, vault })
     }
 
     fn wanted(&self) -> (DiskSpec, Desired<Disk>) {
@@ -83,10 +102,26 @@ impl Room {
     }
 }
 
+/// A secret that nobody has told yet.
+struct Hidden {
+    identity: Identity,
+    vault: Vault,
+}
+
+impl Hidden {
+    async fn tell(&self) {
+        let sealed = seal(&Plain::new(SECRET.into()), &[self.identity.recipient()]).unwrap();
+        let secret = SecretSpec { data: [("films".to_owned(), sealed)].into(), recipients: Vec::new() };
+        self.vault.write_secret("disks", &secret).await.unwrap();
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         run(&["umount", self.path("mnt").to_str().unwrap_or_default()]);
-        run(&["losetup", "--detach", &self.device]);
+        for device in self.others.iter().chain([&self.device]) {
+            run(&["losetup", "--detach", device]);
+        }
         run(&["chattr", "-i", self.path("mnt").to_str().unwrap_or_default()]);
     }
 }
@@ -98,10 +133,7 @@ async fn plan(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Plan<DiskStep> {
 #[tokio::test]
 async fn an_encrypted_disk_is_half_made_until_its_last_step() {
     let Some(room) = Room::open() else { return };
-    let identity = Identity::generate();
-    let vault = Vault::new(room.path("secrets"), Ok(identity.clone()));
-    let keyring = Keyring::new(Chip::new(Some("none")), vault.clone());
-    let drives = Drives::open_with(&room.path("state"), keyring);
+    let (drives, secret) = room.drives();
     let reconciler = Disks(Arc::clone(&drives));
     let (spec, desired) = room.wanted();
 
@@ -112,9 +144,7 @@ async fn an_encrypted_disk_is_half_made_until_its_last_step() {
     assert!(refused.message.contains("holds no `films`"), "{refused}");
     assert!(fs::read(room.path("disk")).unwrap().iter().all(|byte| *byte == 0), "something was written");
 
-    let sealed = seal(&Plain::new(SECRET.into()), &[identity.recipient()]).unwrap();
-    let secret = SecretSpec { data: [("films".to_owned(), sealed)].into(), recipients: Vec::new() };
-    vault.write_secret("disks", &secret).await.unwrap();
+    secret.tell().await;
     let made = reconciler.apply(&first.steps[0]).await;
     let next = plan(&drives, &desired).await;
     match made {

@@ -16,13 +16,13 @@ use piccolo_agent::{
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
-    disk::{Filesystem, Mirror, Selector},
+    disk::{Encryption, Filesystem, Mirror, Selector, Tpm2},
 };
 use proptest::{collection::vec, option, prelude::*};
 
 const SERIALS: [&str; 3] = ["A1", "B2", "C3"];
 /// Passes after which everything has to be in place.
-const PATIENCE: usize = 12;
+const PATIENCE: usize = 16;
 
 #[derive(Clone, Debug)]
 enum Happening {
@@ -33,6 +33,8 @@ enum Happening {
     Store,
     /// Another machine stores something on one half.
     StoreElsewhere(u64),
+    /// The TPM is another one, or the right one again.
+    Jam(bool),
     /// The manifest asks for other disks, or for one alone to be used.
     Ask(usize, usize, bool),
     BreakMakings(Option<u8>),
@@ -49,6 +51,7 @@ fn happening(elsewhere: bool) -> impl Strategy<Value = Happening> {
         4 => Just(Happening::Store),
         u32::from(elsewhere) => disk().prop_map(Happening::StoreElsewhere),
         2 => (0..3_usize, 0..3_usize, any::<bool>()).prop_map(|(one, other, alone)| Happening::Ask(one, other, alone)),
+        1 => any::<bool>().prop_map(Happening::Jam),
         1 => option::of(1..6_u8).prop_map(Happening::BreakMakings),
         1 => (0..3_u32, any::<bool>()).prop_map(|(nth, after)| Happening::Fail(nth, after)),
         6 => Just(Happening::Pass),
@@ -61,13 +64,15 @@ struct House {
     drawer: BTreeMap<u64, (DiskSeen, String)>,
     asked: (usize, usize, bool),
     stored: String,
+    /// Each half is encrypted for itself.
+    encrypted: bool,
 }
 
 impl House {
-    fn new() -> Self {
+    fn new(encrypted: bool) -> Self {
         let drawer = (0..3).map(|number| (number, (blank(number), String::new()))).collect();
-        let mut house =
-            Self { engine: Arc::new(FakeEngine::new()), drawer, asked: (0, 1, true), stored: String::new() };
+        let (engine, stored) = (Arc::new(FakeEngine::new()), String::new());
+        let mut house = Self { engine, drawer, asked: (0, 1, true), stored, encrypted };
         (0..2).for_each(|disk| house.plug(disk));
         house
     }
@@ -90,6 +95,11 @@ impl House {
             mirror: Some(Mirror { select: select(other), degraded, wipe: None }),
             filesystem: Filesystem::Btrfs,
             mount: Some("/srv/album".to_owned()),
+            encryption: self.encrypted.then(|| Encryption {
+                tpm2: Some(Tpm2::default()),
+                recovery: false,
+                ..Encryption::default()
+            }),
             ..DiskSpec::default()
         };
         Desired::complete(vec![Disk::new("album", spec)])
@@ -113,6 +123,7 @@ impl House {
             Happening::StoreElsewhere(disk) => self.engine.store_elsewhere(disk, "y"),
             Happening::Ask(one, other, degraded) if one != other => self.asked = (one, other, degraded),
             Happening::Ask(..) => {}
+            Happening::Jam(jammed) => self.engine.jam_locks(jammed),
             Happening::BreakMakings(at) => self.engine.break_makings_off(at),
             Happening::Fail(nth, after) => {
                 let when = if after { When::After } else { When::Before };
@@ -133,6 +144,7 @@ impl House {
     fn settles(&mut self) -> Result<(), TestCaseError> {
         self.engine.calm();
         self.engine.break_makings_off(None);
+        self.engine.jam_locks(false);
         (0..3).for_each(|disk| self.plug(disk));
         for _ in 0..PATIENCE {
             if self.pass() {
@@ -160,8 +172,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_half_is_taken_for_what_it_is_not(days in vec(happening(true), 1..40)) {
-        let mut house = House::new();
+    fn no_half_is_taken_for_what_it_is_not(days in vec(happening(true), 1..40), encrypted in any::<bool>()) {
+        let mut house = House::new(encrypted);
         for happening in &days {
             house.happen(happening);
             prop_assert_eq!(house.engine.trespasses(), Vec::<String>::new());
@@ -171,8 +183,8 @@ proptest! {
     }
 
     #[test]
-    fn what_was_stored_is_there_or_waited_for(days in vec(happening(false), 1..40)) {
-        let mut house = House::new();
+    fn what_was_stored_is_there_or_waited_for(days in vec(happening(false), 1..40), encrypted in any::<bool>()) {
+        let mut house = House::new(encrypted);
         for happening in &days {
             house.happen(happening);
             if house.is_mounted() {
@@ -193,14 +205,60 @@ proptest! {
     }
 }
 
+fn words(house: &House) -> Vec<String> {
+    let plan = support::plan(&Disks(Arc::clone(&house.engine)), &house.desired()).unwrap();
+    let waiting = plan.waiting.iter().map(|it| it.reason.clone());
+    plan.steps.iter().map(ToString::to_string).chain(waiting).collect()
+}
+
+#[test]
+fn two_encrypted_halves_are_each_locked_and_a_lost_one_is_filled_anew() {
+    let mut house = House::new(true);
+    let made = ["A1, 4 GB", "B2, 4 GB"].map(|it| format!("encrypt a half of disk album ({it}, with nothing)"));
+    assert_eq!(words(&house), made);
+    house.pass();
+    assert_eq!(words(&house), ["open disk album (A1, 4 GB)", "open disk album (B2, 4 GB)"]);
+    house.pass();
+    assert_eq!(words(&house), ["format disk album as btrfs on its two encrypted halves"]);
+    house.pass();
+    assert_eq!(words(&house), ["mount disk album at /srv/album (nodev,nosuid)"]);
+    house.settles().unwrap();
+    house.happen(&Happening::Store);
+    // Nothing opens either after a start, and then both are opened again.
+    house.happen(&Happening::Reboot);
+    house.happen(&Happening::Jam(true));
+    house.pass();
+    house.pass();
+    assert_eq!(words(&house), ["DiskLocked"]);
+    house.happen(&Happening::Jam(false));
+    house.settles().unwrap();
+    assert!(house.is_mounted());
+    // Another disk takes the place of one that is lost: first it is encrypted too.
+    house.happen(&Happening::PullOut(0));
+    house.happen(&Happening::Store);
+    house.happen(&Happening::Plug(2));
+    house.happen(&Happening::Ask(2, 1, false));
+    assert_eq!(words(&house), ["encrypt a half of disk album (C3, 4 GB, with nothing)"]);
+    house.pass();
+    assert_eq!(words(&house), ["open disk album (C3, 4 GB)"]);
+    house.pass();
+    assert_eq!(words(&house), ["fill a half of disk album anew (C3, 4 GB, with nothing yet)"]);
+    house.settles().unwrap();
+    assert_eq!(house.engine.on_disks()[&2], "xx");
+    let seen = house.engine.disks().now_or_never().unwrap().unwrap();
+    assert_eq!(Disks::<FakeEngine>::notes(&house.desired().manifests, &seen), [Vec::new()]);
+    // When it is let go, both are closed.
+    let none = Desired::complete(Vec::new());
+    for _ in 0..3 {
+        let _ = support::pass(&Disks(Arc::clone(&house.engine)), &none);
+    }
+    let seen = house.engine.disks().now_or_never().unwrap().unwrap();
+    assert!(seen.unlocked.is_empty() && seen.disks.iter().flat_map(|it| &it.luks).all(|it| it.opened.is_none()));
+}
+
 #[test]
 fn two_blank_disks_become_one_and_a_lost_half_is_filled_anew() {
-    let mut house = House::new();
-    let words = |house: &House| -> Vec<String> {
-        let plan = support::plan(&Disks(Arc::clone(&house.engine)), &house.desired()).unwrap();
-        let waiting = plan.waiting.iter().map(|it| it.reason.clone());
-        plan.steps.iter().map(ToString::to_string).chain(waiting).collect()
-    };
+    let mut house = House::new(false);
     assert_eq!(words(&house), ["format disk album as btrfs (A1, 4 GB and B2, 4 GB, with nothing and nothing)"]);
     house.settles().unwrap();
     house.happen(&Happening::Store);

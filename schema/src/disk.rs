@@ -167,14 +167,14 @@ pub struct DiskStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EncryptionStatus {
-    /// The UUID of the encrypted disk or partition.
+    /// The UUID of the encrypted disk or partition; of two disks, that of the first.
     pub uuid: String,
-    /// Whether it is open.
+    /// Whether it is open; of two disks, whether each that is there is.
     pub open: bool,
-    /// What opens it, by the numbers of its key slots.
+    /// What opens it, by the numbers of its key slots; of two disks, with the device of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// When its recovery key was last proved to open it.
+    /// When its recovery key was last proved to open it, and the other one of two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_proved: Option<String>,
 }

@@ -20,12 +20,12 @@ use super::HostError;
 
 pub use ground::{Ground, Grounds, Places as GroundPlaces};
 pub use luks::{
-    Bound, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Shut, Unlocked, bound, mapped,
-    mapped_name,
+    Bound, HalfKey, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Shut, Unlocked, bound,
+    mapped, mapped_name,
 };
 pub use mount::{Mount, MountSeen};
 pub use names::{human, label};
-pub use pair::{Alone, Half, HalfOrder, Mirrored, PairSeen, RebuildOrder};
+pub use pair::{Alone, Half, HalfOrder, JoinOrder, Mirrored, OpenHalf, PairSeen, RebuildOrder};
 use parted::PartOrder;
 pub use scrub::ScrubSeen;
 pub use ticket::{Standing, Ticket, named};
@@ -58,6 +58,8 @@ pub trait Disks: Send + Sync + 'static {
     /// Begins to fill a disk in the place of the lost half of a mounted file system. A ticket is used up before the first
     /// write. It goes on by itself.
     fn rebuild_disk(&self, subject: &str, order: &RebuildOrder) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes one file system on two encrypted disks that are open and hold nothing yet, and refuses any others.
+    fn join_disk(&self, subject: &str, order: &JoinOrder) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Begins to keep everything twice again that was written while a half was missing. It goes on by itself.
     fn even_disk(&self, subject: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Takes a mount of ours away, closes what was opened for it, and forgets both. What is on the disk stays.
@@ -281,6 +283,9 @@ pub struct MakeOrder {
     /// The second disk, if it is made on two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second: Option<Box<HalfOrder>>,
+    /// The name under which it is made, if it is encrypted to be one of two; it is filled once it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half: Option<String>,
     /// The partitions, if it gets some; the label is then the GUID of their table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartOrder>,

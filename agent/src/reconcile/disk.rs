@@ -65,7 +65,7 @@ impl<D: host::Disks> Reconciler for Disks<D> {
     async fn apply(&self, step: &DiskStep) -> Result<(), HostError> {
         let key = &*step.key();
         match &step.act {
-            Act::Make { order, .. } => self.0.make(key, order).await,
+            Act::Make { order, .. } => self.0.make(order.half.as_deref().unwrap_or(key), order).await,
             Act::Key { order } => self.0.turn_key(key, order).await,
             Act::Mount { mount } => self.0.mount_disk(key, mount).await,
             Act::Remount { mount } => self.0.remount_disk(key, mount).await,
@@ -73,6 +73,7 @@ impl<D: host::Disks> Reconciler for Disks<D> {
             Act::Trim { .. } => self.0.trim_disk(key).await,
             Act::Scrub { resumes, .. } => self.0.scrub_disk(key, *resumes).await,
             Act::Rebuild { order, .. } => self.0.rebuild_disk(key, order).await,
+            Act::Join { order } => self.0.join_disk(key, order).await,
             Act::Even { .. } => self.0.even_disk(key).await,
             Act::Unmount { .. } => self.0.unmount_disk(key).await,
         }

@@ -130,7 +130,8 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
                 return parted(one, place, options);
             }
             if let Some((degraded, second)) = mirror {
-                return on_two(place, options, wipe, degraded, second.filter(|it| wipe != Some(it)));
+                let on_two = on_two(place, options, wipe, degraded, second.filter(|it| wipe != Some(it)));
+                return DiskSpec { encryption, ..on_two };
             }
             let is_swap = filesystem == Filesystem::Swap;
             DiskSpec {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 /// How a disk is encrypted (LUKS2), and what opens it when the machine starts: its TPM, a server in the network, a passphrase, or
 /// several of these.
 ///
+/// Of two disks that hold the same (`mirror`) each is encrypted for itself, and all that is said here holds for both.
+///
 /// Whether a disk is encrypted is decided when it is made, and never changes while its data stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

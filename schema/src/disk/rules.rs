@@ -50,10 +50,6 @@ impl Disk {
             let reason = format!("{} is not kept on two disks; btrfs is, by itself", self.spec.filesystem.as_str());
             note(out, Code::Conflict, at(), reason, "write `filesystem = \"btrfs\"`, or take out `mirror`");
         }
-        if self.spec.encryption.is_some() {
-            let reason = "what is kept on two disks is not encrypted here yet".to_owned();
-            note(out, Code::Conflict, at(), reason, "take out `mirror` or `encryption`");
-        }
         if mirror.select == self.spec.select {
             let reason = "it chooses the very disk that `select` does".to_owned();
             note(out, Code::Conflict, at().key("select"), reason, "choose another disk");

@@ -3,7 +3,7 @@ use std::fmt;
 use piccolo_schema::disk::{Encryption, Passphrase, Tang};
 use serde::{Deserialize, Serialize};
 
-use super::{DiskSeen, Signature, label};
+use super::{DiskSeen, Half, Signature, label};
 use crate::host::{HostError, Pcrs, Reason};
 
 /// What an encrypted disk is, in the word of util-linux.
@@ -86,6 +86,9 @@ pub struct Opened {
     /// What is found there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<Signature>,
+    /// What the half of a file system that is there says of itself, where that is on several disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half: Option<Half>,
 }
 
 /// An encrypted disk that was opened for a manifest.
@@ -134,8 +137,21 @@ pub struct KeyOrder {
     /// The server that the manifest names, if it names one. No other one is asked because the header says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tang: Option<Tang>,
+    /// Which half it is, where the manifest asks for two disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half: Option<HalfKey>,
     /// What is done.
     pub act: KeyAct,
+}
+
+/// One of two encrypted disks of a manifest. Each is opened under a name of its own: a third one may be filled beside them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HalfKey {
+    /// The name under which it is remembered that it is open. No manifest has it.
+    pub under: String,
+    /// The disk, for people.
+    pub what: String,
 }
 
 /// One turn of a key.
@@ -206,6 +222,13 @@ impl fmt::Display for Bound {
     }
 }
 
+impl KeyOrder {
+    /// Returns the name under which the disk of a manifest is opened by it.
+    pub fn under<'a>(&'a self, subject: &'a str) -> &'a str {
+        self.half.as_ref().map_or(subject, |it| &it.under)
+    }
+}
+
 impl Default for KeyAct {
     fn default() -> Self {
         Self::Open { passphrase: None, others: Vec::new(), discard: false }
@@ -243,6 +266,19 @@ impl Opened {
     /// Returns what the kernel's tree of devices calls it.
     pub fn name(&self) -> &str {
         mapped_name(&self.device).unwrap_or(&self.device)
+    }
+}
+
+impl LuksSeen {
+    /// Returns what an encryption asks for and does not open it yet.
+    pub fn lacks(&self, encryption: &Encryption, bound: Option<&Bound>) -> Vec<NewKey> {
+        let has = |is_it: &dyn Fn(&KeySeen) -> bool| self.keys.iter().any(is_it);
+        let chip = bound.filter(|it| !has(&|key| key.by == OpenedBy::Tpm2 && key.bound().as_ref() == Some(it)));
+        let server = encryption.tang.as_ref().filter(|it| !has(&|key| key.tang.as_ref() == Some(it)));
+        let opens = |key: &KeySeen, secret: &str| key.secret.as_deref() == Some(secret) && !key.outdated;
+        let secret = encryption.passphrase.as_ref().filter(|it| !has(&|key| opens(key, &it.to_string())));
+        let chip = chip.cloned().map(NewKey::Tpm2).into_iter();
+        chip.chain(server.cloned().map(NewKey::Tang)).chain(secret.cloned().map(NewKey::Passphrase)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DisksView, Identity, MakeOrder};
+use super::{DiskSeen, DisksView, HalfKey, Identity, MakeOrder};
 
 /// What a half says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,31 @@ pub struct HalfOrder {
     /// What is in our marks, if this goes on with what was begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
+    /// What is filled in the place of the disk itself, where that is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenHalf>,
+}
+
+/// The inside of an encrypted half that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OpenHalf {
+    /// What the kernel calls the disk now.
+    pub disk: String,
+    /// The UUID of its header.
+    pub header: String,
+    /// What is inside, below `/dev`.
+    pub device: String,
+}
+
+/// How one file system is made on two encrypted disks that are open and hold nothing yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JoinOrder {
+    /// The label that it gets at last.
+    pub label: String,
+    /// The two.
+    pub halves: [OpenHalf; 2],
 }
 
 /// How the lost half of a mounted file system is filled anew on another disk.
@@ -117,7 +142,7 @@ impl MakeOrder {
 
     /// Returns the order for one disk, as it would be for that alone.
     pub fn of_half(&self, half: &HalfOrder) -> Self {
-        let HalfOrder { device, seq, identity, digest, ticket, resumes } = half.clone();
+        let HalfOrder { device, seq, identity, digest, ticket, resumes, .. } = half.clone();
         Self { device, seq, identity, digest, ticket, resumes, second: None, ..self.clone() }
     }
 }
@@ -126,5 +151,13 @@ impl DisksView {
     /// Returns the name under which a making on the second disk of a manifest is remembered. No manifest has it.
     pub fn second(subject: &str) -> String {
         format!("{subject}/mirror")
+    }
+}
+
+impl DiskSeen {
+    /// Returns by what one of two encrypted disks is known that is opened for a manifest. One that was pulled out and came back
+    /// has another name, for what was inside before may still be held.
+    pub fn half_key(&self, subject: &str) -> HalfKey {
+        HalfKey { under: format!("{subject}/{}", self.seq), what: self.name() }
     }
 }

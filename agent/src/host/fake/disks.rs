@@ -9,8 +9,8 @@ use super::{
     world::{World, gone},
 };
 use crate::host::{
-    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HostError, KeyOrder, MakeOrder,
-    Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
+    DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HostError, JoinOrder, KeyOrder,
+    MakeOrder, Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
     parted::manifest_of,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Shelf {
     /// What is mounted of two disks, by its UUID.
     pub(super) pairs: BTreeMap<String, Live>,
     pub(super) making: BTreeMap<String, Making>,
+    /// What is inside of encrypted disks that were pulled out, by their UUID.
+    insides: BTreeMap<String, Vec<Signature>>,
     /// When disks were mounted.
     since: BTreeMap<String, jiff::Timestamp>,
     /// After how many steps makings break off.
@@ -110,6 +112,10 @@ impl Disks for FakeEngine {
         self.verb(Verb::MakeDisk, |world| world.rebuild(order)).await
     }
 
+    async fn join_disk(&self, _subject: &str, order: &JoinOrder) -> Result<(), HostError> {
+        self.verb(Verb::MakeDisk, |world| world.join(order)).await
+    }
+
     async fn even_disk(&self, subject: &str) -> Result<(), HostError> {
         self.verb(Verb::MountDisk, |world| world.even(subject)).await
     }
@@ -140,7 +146,10 @@ impl FakeEngine {
     /// Plugs a disk in, on which this is stored.
     pub fn plug_in(&self, seen: DiskSeen, data: &str) {
         self.by_hand(|world| {
-            drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside: Vec::new() }));
+            // What is inside of one that was pulled out is there when it comes back.
+            let inside =
+                seen.luks.first().and_then(|it| world.shelf.insides.get(&it.uuid).cloned()).unwrap_or_default();
+            drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside }));
         });
     }
 
@@ -155,6 +164,9 @@ impl FakeEngine {
             }
             slot.seen.mounted.clear();
             slot.shut();
+            if let Some(luks) = slot.seen.luks.first() {
+                world.shelf.insides.insert(luks.uuid.clone(), slot.inside.clone());
+            }
             pulled = Some((slot.seen, slot.data));
         });
         pulled
@@ -232,7 +244,7 @@ impl World {
         let mounts = self.shelf.mounts.values();
         let mounts = mounts.map(|own| MountSeen { pair: self.pair_seen(&own.mount), ..own.clone() });
         DisksView {
-            disks: self.shelf.disks.values().map(|slot| slot.seen.clone()).collect(),
+            disks: self.shelf.disks.values().map(Slot::shown).collect(),
             mounts: mounts.collect(),
             tickets: self.shelf.tickets.values().cloned().collect(),
             making: self.shelf.making.values().cloned().collect(),
@@ -284,7 +296,9 @@ impl World {
     fn advance(&mut self, subject: &str, order: &MakeOrder, nonce: &str, stage: u8) {
         if stage == STAGES {
             self.shelf.making.remove(subject);
-            self.shelf.making.remove(&DisksView::second(subject));
+            if order.second.is_some() {
+                self.shelf.making.remove(&DisksView::second(subject));
+            }
             return;
         }
         if let Some(half) = &order.second {
@@ -322,7 +336,8 @@ impl World {
             }
             _ if !order.parts.is_empty() => slot.part(order, stage == 4),
             _ if order.encryption.is_some() => {
-                slot.encrypt(subject, (order, signer.as_deref()), stage == 4, made(&order.label));
+                let label = if order.half.is_some() { HALF_MADE } else { &order.label };
+                slot.encrypt(subject, (order, signer.as_deref()), stage == 4, made(label));
             }
             4 => {
                 seen.marker = None;
@@ -364,7 +379,9 @@ impl World {
         self.shelf.mounts.insert(subject.to_owned(), own);
         // What is mounted was made to its end.
         self.shelf.making.remove(manifest_of(subject));
-        self.shelf.making.remove(&DisksView::second(subject));
+        if mount.mirror.as_ref().is_none_or(|it| it.device.is_some()) {
+            self.shelf.making.remove(&DisksView::second(subject));
+        }
         self.count(None);
         Ok(())
     }

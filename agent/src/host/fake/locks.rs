@@ -8,8 +8,8 @@ use super::{
     world::{World, gone},
 };
 use crate::host::{
-    Bound, Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey, Opened,
-    OpenedBy, Reason, Signature, Unlocked, bound, mapped,
+    Bound, DiskSeen, Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey,
+    Opened, OpenedBy, Reason, Signature, Unlocked, bound, mapped,
 };
 
 /// What opens encrypted disks, and what was opened.
@@ -73,7 +73,7 @@ impl FakeEngine {
             if let Some(slot) = world.shelf.disks.get_mut(&seq) {
                 slot.open(subject);
                 world.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
-                world.shelf.locks.locked.remove(subject);
+                world.shelf.locks.locked.retain(|_, it| slot.seen.luks(&it.uuid).is_none());
             }
         });
     }
@@ -106,11 +106,21 @@ impl Slot {
     }
 
     pub(super) fn open(&mut self, subject: &str) {
-        let opened = Opened { device: mapped(subject), signatures: self.inside.clone() };
+        let opened = Opened { device: mapped(subject), signatures: self.inside.clone(), half: None };
         if let Some(luks) = self.seen.luks.first_mut() {
             self.seen.holders = vec![opened.name().to_owned()];
             luks.opened = Some(opened);
         }
+    }
+
+    /// Returns the disk as it is seen: of a half that is encrypted, what is inside tells.
+    pub(super) fn shown(&self) -> DiskSeen {
+        let mut seen = self.seen.clone();
+        if !seen.luks.is_empty() {
+            let half = seen.half.take();
+            seen.luks.iter_mut().filter_map(|it| it.opened.as_mut()).for_each(|it| it.half.clone_from(&half));
+        }
+        seen
     }
 
     /// Closes all that is encrypted.
@@ -124,6 +134,7 @@ impl Slot {
 impl World {
     pub(super) fn turn_key(&mut self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
         self.count(None);
+        let (manifest, subject) = (subject, order.under(subject));
         if order.act == KeyAct::Close {
             self.close(subject);
             return Ok(());
@@ -146,13 +157,13 @@ impl World {
             }
             KeyAct::Open { .. } => {
                 let why = "the TPM is another one".to_owned();
-                let locked = Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
+                let locked = Locked { subject: manifest.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
                 self.shelf.locks.locked.insert(subject.to_owned(), locked);
                 return Err(HostError::new(Reason::Undecryptable, why));
             }
             KeyAct::Add { .. } | KeyAct::Remove { .. } if !is_open => {
                 let why = "no key of this machine opens it".to_owned();
-                let locked = Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
+                let locked = Locked { subject: manifest.to_owned(), uuid: order.uuid.clone(), why: why.clone() };
                 self.shelf.locks.locked.insert(subject.to_owned(), locked);
                 return Err(HostError::new(Reason::Undecryptable, why));
             }

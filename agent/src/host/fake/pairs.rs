@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use super::{
     FakeEngine,
+    disks::Slot,
     world::{World, gone},
 };
 use crate::host::{
-    DisksView, Ends, Half, HostError, MakeOrder, Making, Mount, PairSeen, Reason, RebuildOrder, Standing,
+    DisksView, Ends, HALF_MADE, Half, HostError, JoinOrder, MakeOrder, Making, Mount, PairSeen, Reason, RebuildOrder,
+    Signature, Standing,
 };
 
 /// A mounted file system on two disks.
@@ -107,13 +109,12 @@ impl World {
             return;
         }
         let wanted = [Some(&mount.device), mirror.device.as_ref()];
-        let is_it = |device: &String| wanted.into_iter().flatten().any(|it| it == device);
+        let is_named = |device: &String| wanted.into_iter().flatten().any(|it| it == device);
+        let is_it = |slot: &Slot| slot.seen.device_of(&mount.uuid).is_some_and(|it| is_named(&it.to_owned()));
         let mut live = Live { uneven: mirror.device.is_none(), ..Live::default() };
         let mut stored: Vec<String> = Vec::new();
-        for slot in self.shelf.disks.values_mut().filter(|slot| is_it(&slot.seen.device)) {
-            let Some(half) = slot.seen.half.as_ref().filter(|_| slot.seen.holds(&mount.uuid).is_some()) else {
-                continue;
-            };
+        for slot in self.shelf.disks.values_mut().filter(|slot| is_it(slot)) {
+            let Some(half) = slot.seen.half.as_ref() else { continue };
             live.members.insert(half.number, slot.seen.seq);
             live.uuids.insert(half.number, half.uuid.clone());
             live.generation = live.generation.max(half.generation);
@@ -146,8 +147,8 @@ impl World {
         let now = self.now();
         let live = self.shelf.pairs.get(&order.uuid).ok_or_else(|| gone(&order.uuid))?;
         let other = live.members.values().next().and_then(|seq| self.shelf.disks.get(seq));
-        let (signatures, data, ends) = other
-            .map(|it| (it.seen.signatures.clone(), it.data.clone(), it.seen.ends))
+        let (signatures, inside, data, ends) = other
+            .map(|it| (it.seen.signatures.clone(), it.inside.clone(), it.data.clone(), it.seen.ends))
             .ok_or_else(|| gone(&order.uuid))?;
         let slot = self.shelf.disks.get_mut(&order.onto.seq).ok_or_else(|| gone(&order.onto.device))?;
         if slot.seen.identity != order.onto.identity || slot.seen.digest() != order.onto.digest {
@@ -156,7 +157,7 @@ impl World {
         let ticket = order.onto.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
         let leave = ticket.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
         let is_stale = order.stale.is_some() && slot.seen.half == order.stale && data.starts_with(&slot.data);
-        if !slot.seen.mounted.is_empty() || !(leave || is_stale || slot.seen.is_blank()) {
+        if !slot.seen.mounted.is_empty() || !(leave || is_stale || slot.seen.is_blank() || slot.is_empty_half(order)) {
             self.trespasses.push(format!("fill {} which holds {:?}", order.onto.device, slot.data));
         }
         if let Some(ticket) = ticket {
@@ -165,9 +166,13 @@ impl World {
         let uuid = order.stale.as_ref().map(|it| it.uuid.clone()).or_else(|| live.uuids.get(&order.lost).cloned());
         let uuid = uuid.unwrap_or_else(|| format!("lost-{}", order.lost));
         slot.seen.half = Some(Half { uuid, number: order.lost, of: 2, generation: live.generation });
-        (slot.seen.signatures, slot.seen.partitions) = (signatures, Vec::new());
-        (slot.seen.ends, slot.seen.marker, slot.data) =
-            (if ends == Ends::Zero { Ends::Data } else { ends }, None, data);
+        slot.data = data;
+        if order.onto.open.is_some() {
+            slot.hold(inside);
+        } else {
+            (slot.seen.signatures, slot.seen.partitions, slot.seen.marker) = (signatures, Vec::new(), None);
+            slot.seen.ends = if ends == Ends::Zero { Ends::Data } else { ends };
+        }
         slot.seen.mounted.push(order.at.clone());
         let seq = order.onto.seq;
         let before = self.shelf.pairs.get_mut(&order.uuid).and_then(|live| {
@@ -176,8 +181,36 @@ impl World {
         });
         // The one whose place it takes is no half any more, and the kernel says so on it.
         if let Some(slot) = before.and_then(|seq| self.shelf.disks.get_mut(&seq)) {
-            (slot.seen.signatures, slot.seen.half, slot.data) = (Vec::new(), None, String::new());
+            (slot.seen.half, slot.data) = (None, String::new());
             slot.seen.mounted.clear();
+            if slot.seen.luks.is_empty() {
+                slot.seen.signatures.clear();
+            } else {
+                slot.hold(Vec::new());
+            }
+        }
+        self.count(None);
+        Ok(())
+    }
+
+    /// Makes one file system on two encrypted halves.
+    pub(super) fn join(&mut self, order: &JoinOrder) -> Result<(), HostError> {
+        let mut name = None;
+        for (number, half) in (1..).zip(&order.halves) {
+            let slot = self.shelf.disks.values_mut().find(|slot| slot.seen.device == half.disk);
+            let slot = slot.ok_or_else(|| gone(&half.disk))?;
+            let opened = slot.seen.luks(&half.header).and_then(|it| it.opened.as_ref());
+            if opened.is_none_or(|it| it.device != half.device) {
+                return Err(gone(&half.device));
+            }
+            if !slot.is_to_be_filled() || !slot.seen.mounted.is_empty() {
+                self.trespasses.push(format!("join {} which holds {:?}", half.disk, slot.inside));
+            }
+            let uuid = name.get_or_insert_with(|| format!("2222{:04x}-{}", slot.seen.seq, half.header)).clone();
+            let kind = "btrfs".to_owned();
+            let made = Signature { offset: 65600, kind, uuid: Some(uuid), label: Some(order.label.clone()) };
+            slot.seen.half = Some(Half { uuid: format!("half-{}", half.header), number, of: 2, generation: 1 });
+            slot.hold(vec![made]);
         }
         self.count(None);
         Ok(())
@@ -188,5 +221,23 @@ impl World {
         self.shelf.pairs.get_mut(&uuid).ok_or_else(|| gone(subject))?.uneven = false;
         self.count(None);
         Ok(())
+    }
+}
+
+impl Slot {
+    /// Puts something inside of what is encrypted and open.
+    fn hold(&mut self, inside: Vec<Signature>) {
+        let opened = self.seen.luks.iter_mut().filter_map(|it| it.opened.as_mut());
+        opened.for_each(|it| it.signatures.clone_from(&inside));
+        self.inside = inside;
+    }
+
+    fn is_to_be_filled(&self) -> bool {
+        self.data.is_empty() && self.inside.iter().all(|it| it.label.as_deref() == Some(HALF_MADE))
+    }
+
+    fn is_empty_half(&self, order: &RebuildOrder) -> bool {
+        let open = order.onto.open.as_ref().and_then(|it| self.seen.luks(&it.header));
+        open.is_some_and(|it| it.opened.is_some()) && !self.inside.is_empty() && self.is_to_be_filled()
     }
 }

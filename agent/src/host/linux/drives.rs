@@ -8,15 +8,18 @@ mod encrypt;
 mod footing;
 mod halves;
 mod hands;
+mod joined;
 mod key;
 mod keyring;
 mod lend;
 mod locks;
 mod make;
 mod outside;
+mod owner;
 mod parted;
 mod place;
 mod proofs;
+mod refused;
 mod reset;
 mod scrub;
 mod table;
@@ -38,11 +41,13 @@ use tokio::sync::Notify;
 
 use self::{
     hands::{Answer, Hands, Known, Request},
-    locks::Refused,
     proofs::Proofs,
+    refused::Refused,
 };
 use super::{program, volumes::blocking};
-use crate::host::{DiskSeen, Disks, DisksView, HostError, KeyOrder, MakeOrder, Mount, Reason, RebuildOrder, Ticket};
+use crate::host::{
+    DiskSeen, Disks, DisksView, HostError, JoinOrder, KeyOrder, MakeOrder, Mount, Reason, RebuildOrder, Ticket,
+};
 
 pub use footing::Footing;
 pub use hands::nonce;
@@ -186,8 +191,9 @@ impl Disks for Drives {
     }
 
     async fn make(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
-        let _turn = self.turn.lock().await;
+        // A server may be asked for them, for which nobody else waits.
         let keys = self.first_keys(order).await?.map(Box::new);
+        let _turn = self.turn.lock().await;
         let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()), keys };
         let made = self.ask(request).await;
         self.forget(&order.device);
@@ -223,7 +229,6 @@ impl Disks for Drives {
     }
 
     async fn turn_key(&self, subject: &str, order: &KeyOrder) -> Result<(), HostError> {
-        let _turn = self.turn.lock().await;
         let turned = self.turn(subject, order).await;
         self.forget(&order.device);
         self.hint.notify_one();
@@ -242,8 +247,17 @@ impl Disks for Drives {
         let request = Request::Rebuild { subject: subject.to_owned(), order: Box::new(order.clone()) };
         let begun = self.ask(request).await;
         self.forget(&order.onto.device);
+        order.onto.open.iter().for_each(|it| self.forget(&it.device));
         self.hint.notify_one();
         begun.map(drop)
+    }
+
+    async fn join_disk(&self, _subject: &str, order: &JoinOrder) -> Result<(), HostError> {
+        let _turn = self.turn.lock().await;
+        let joined = self.ask(Request::Join { order: Box::new(order.clone()) }).await;
+        order.halves.iter().for_each(|it| self.forget(&it.device));
+        self.hint.notify_one();
+        joined.map(drop)
     }
 
     async fn even_disk(&self, subject: &str) -> Result<(), HostError> {

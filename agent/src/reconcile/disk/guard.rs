@@ -1,6 +1,7 @@
 //! The guard: whether a disk is used as it is, is given a file system, or is left alone. Pure, and all of it.
 
 mod leave;
+mod own;
 mod parted;
 
 use piccolo_schema::{
@@ -8,7 +9,7 @@ use piccolo_schema::{
     disk::{Filesystem, MountOption},
 };
 
-use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Opened, Signature, disk_label, human, mapped};
+use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Signature, disk_label, human};
 
 pub(super) use parted::is_its_table;
 
@@ -107,10 +108,9 @@ impl<'a> Case<'a> {
 
     /// Returns the making that is to be gone on with, if its marks and its record fit each other.
     fn goes_on(self) -> Result<Option<String>, (&'static str, String)> {
-        let (disk, name) = (self.disk, self.name);
+        let disk = self.disk;
         let half = disk.whole().is_some_and(|it| it.label.as_deref() == Some(HALF_MADE)) || disk.is_half_parted();
-        let second = self.pair.is_some_and(|(_, second)| second).then(|| DisksView::second(name));
-        let subject = second.as_deref().unwrap_or(name);
+        let subject = self.making();
         let record = self.view.making.iter().find(|it| it.subject == subject && it.identity == disk.identity);
         let Some(record) = record else {
             return if half || disk.marker.is_some() {
@@ -137,22 +137,6 @@ impl<'a> Case<'a> {
             return Err(self.half_made(&format!("this manifest began it {with}, and as that it can go on")));
         }
         Ok(Some(record.nonce.clone()))
-    }
-
-    /// Returns where what the manifest means is, if it is there.
-    fn its_own(self) -> Option<(&'a str, &'a Signature)> {
-        if !self.spec.partitions.is_empty() {
-            return None;
-        }
-        match &self.spec.adopt {
-            Some(uuid) => self.disk.holds(uuid).filter(|(_, it)| it.kind == self.kind()),
-            None => {
-                let label = disk_label(self.name);
-                let is_ours =
-                    |it: &&Signature| it.kind == self.kind() && it.uuid.is_some() && it.label.as_ref() == Some(&label);
-                self.disk.whole().filter(is_ours).map(|it| (self.disk.device.as_str(), it))
-            }
-        }
     }
 
     fn use_as_it_is(self, device: &str, found: &Signature, leave: Leave<'_>) -> Decision {
@@ -331,22 +315,6 @@ impl<'a> Case<'a> {
     /// Returns what the disk, or a partition of it, has to be to be used.
     fn kind(self) -> &'static str {
         if self.spec.encryption.is_some() { LUKS } else { self.spec.filesystem.as_str() }
-    }
-
-    /// Returns what the kernel's tree calls the inside of what this manifest means, while it is open.
-    fn opened(self) -> Option<&'a str> {
-        let (_, found) = self.its_own().filter(|(_, it)| it.kind == LUKS)?;
-        self.disk.luks(found.uuid.as_deref()?)?.opened.as_ref().map(Opened::name)
-    }
-
-    /// Closes what was half made and is open, if that alone stands on the disk.
-    fn closes_first(self) -> Option<Verdict> {
-        let (disk, inside) = (self.disk, mapped(self.name));
-        let half = disk.whole().filter(|it| it.label.as_deref() == Some(HALF_MADE))?;
-        let luks = disk.luks(half.uuid.as_deref()?)?;
-        let name = luks.opened.as_ref().filter(|it| it.device == inside)?.name();
-        let alone = disk.holders.iter().all(|it| it == name) && disk.mounted.is_empty() && !disk.system;
-        alone.then(|| Verdict::Close { device: luks.device.clone(), uuid: luks.uuid.clone() })
     }
 
     /// Returns an error if the disk was made for this manifest, but encrypted and it no longer asks for that, or the other

@@ -7,7 +7,8 @@ use piccolo_schema::{
 
 use super::step::Act;
 use crate::host::{
-    Bound, DiskSeen, DisksView, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, OpenedBy, bound, disk_label,
+    Bound, DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, Opened, OpenedBy, bound,
+    disk_label,
 };
 
 type Refusal = (&'static str, String);
@@ -20,6 +21,37 @@ pub(super) enum Inside {
     There(String, String),
 }
 
+/// An encrypted disk that can be read.
+pub(super) enum Door<'a> {
+    /// It is open.
+    Open(&'a LuksSeen, &'a Opened),
+    /// This opens it.
+    Shut(Act),
+}
+
+/// Looks whether an encrypted disk is open, and if not whether it may be.
+pub(super) fn door<'a>(
+    name: &str,
+    spec: &DiskSpec,
+    (disk, uuid): (&'a DiskSeen, &str),
+    half: Option<HalfKey>,
+    view: &DisksView,
+) -> Result<Door<'a>, Refusal> {
+    let Some(luks) = disk.luks(uuid) else {
+        let message = format!("{} is encrypted, and its header can't be read; keep it as it is", disk.name());
+        return Err(("HeaderUnreadable", message));
+    };
+    if let Some(opened) = &luks.opened {
+        return Ok(Door::Open(luks, opened));
+    }
+    if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
+        return Err(("DiskLocked", told(name, disk, &locked.why)));
+    }
+    let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
+    let others = named(luks).filter(|it| passphrase.as_ref() != Some(it)).collect();
+    Ok(Door::Shut(act(spec, (luks, half), KeyAct::Open { passphrase, others, discard: spec.trim })))
+}
+
 /// Looks into an encrypted disk.
 pub(super) fn inside(
     name: &str,
@@ -27,28 +59,30 @@ pub(super) fn inside(
     (disk, uuid): (&DiskSeen, &str),
     view: &DisksView,
 ) -> Result<Inside, Refusal> {
-    let Some(luks) = disk.luks(uuid) else {
-        let message = format!("{} is encrypted, and its header can't be read; keep it as it is", disk.name());
-        return Err(("HeaderUnreadable", message));
-    };
-    let Some(opened) = &luks.opened else {
-        if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
-            return Err(("DiskLocked", told(name, disk, &locked.why)));
+    match door(name, spec, (disk, uuid), None, view)? {
+        Door::Shut(act) => Ok(Inside::First(act)),
+        Door::Open(_, opened) => {
+            let found = what_is_inside(name, spec, (disk, uuid), opened)?;
+            Ok(Inside::There(found.to_owned(), opened.device.clone()))
         }
-        let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
-        let others = named(luks).filter(|it| passphrase.as_ref() != Some(it)).collect();
-        return Ok(Inside::First(act(spec, luks, KeyAct::Open { passphrase, others, discard: spec.trim })));
-    };
-    let whole = opened.whole().and_then(|it| Some((it, it.uuid.clone()?)));
+    }
+}
+
+/// Returns the UUID of what is inside of an open disk, if that is what the manifest means.
+pub(super) fn what_is_inside<'a>(
+    name: &str,
+    spec: &DiskSpec,
+    (disk, header): (&DiskSeen, &str),
+    opened: &'a Opened,
+) -> Result<&'a str, Refusal> {
+    let whole = opened.whole().and_then(|it| Some((it, it.uuid.as_deref()?)));
     let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
     match whole {
-        Some((found, uuid)) if found.kind == spec.filesystem.as_str() && is_it(&found.label) => {
-            Ok(Inside::There(uuid, opened.device.clone()))
-        }
+        Some((found, uuid)) if found.kind == spec.filesystem.as_str() && is_it(&found.label) => Ok(uuid),
         found => {
             let holds = found.as_ref().map_or("nothing that is known", |(it, _)| it.kind.as_str());
             let help = if holds == spec.filesystem.as_str() {
-                format!("that was not made for this manifest; to use it as it is, write `adopt = \"{uuid}\"`")
+                format!("that was not made for this manifest; to use it as it is, write `adopt = \"{header}\"`")
             } else {
                 "correct `filesystem`".to_owned()
             };
@@ -63,15 +97,20 @@ fn told(name: &str, disk: &DiskSeen, why: &str) -> String {
 
 /// Plans how the keys of a disk come to be as its manifest asks: first what is new, then what is asked for no more. The keys
 /// of an adopted disk are its owner's.
-pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksView) -> Result<Vec<Act>, Refusal> {
+pub(super) fn keys(
+    name: &str,
+    spec: &DiskSpec,
+    (luks, half): (&LuksSeen, Option<HalfKey>),
+    view: &DisksView,
+) -> Result<Vec<Act>, Refusal> {
     let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(Vec::new()) };
     let bound = by_the_chip(encryption, view)?;
-    if let Some(key) = missing(encryption, bound.as_ref(), luks) {
+    if let Some(key) = luks.lacks(encryption, bound.as_ref()).into_iter().next() {
         if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
             return Err(not_added(name, &key, &locked.why));
         }
         let passphrase = named(luks).next().or_else(|| encryption.passphrase.clone());
-        return Ok(vec![act(spec, luks, KeyAct::Add { key, passphrase })]);
+        return Ok(vec![act(spec, (luks, half), KeyAct::Add { key, passphrase })]);
     }
     let Some(key) = luks.keys.iter().find(|it| is_left(encryption, bound.as_ref(), it)) else { return Ok(Vec::new()) };
     // Where the secret that is asked for has another value since, there are as many ways in as before.
@@ -89,7 +128,7 @@ pub(super) fn keys(name: &str, spec: &DiskSpec, luks: &LuksSeen, view: &DisksVie
         return Err(not_removed(key, &locked.why));
     }
     let passphrase = encryption.passphrase.clone();
-    Ok(vec![act(spec, luks, KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
+    Ok(vec![act(spec, (luks, half), KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
 }
 
 /// Says what a person can do where nothing of this machine opens a disk so that a key could be added.
@@ -132,23 +171,6 @@ pub(super) fn by_the_chip(encryption: &Encryption, view: &DisksView) -> Result<O
     bound(encryption, view.signer.as_deref()).map_err(|error| ("SignerMissing", error.message))
 }
 
-fn missing(encryption: &Encryption, bound: Option<&Bound>, luks: &LuksSeen) -> Option<NewKey> {
-    if let Some(bound) = bound
-        && !luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2 && it.bound().as_ref() == Some(bound))
-    {
-        return Some(NewKey::Tpm2(bound.clone()));
-    }
-    if let Some(tang) = &encryption.tang
-        && !luks.keys.iter().any(|it| it.tang.as_ref() == Some(tang))
-    {
-        return Some(NewKey::Tang(tang.clone()));
-    }
-    let wanted = encryption.passphrase.clone()?;
-    let secret = wanted.to_string();
-    let opens = |it: &KeySeen| it.secret.as_ref() == Some(&secret) && !it.outdated;
-    (!luks.keys.iter().any(opens)).then_some(NewKey::Passphrase(wanted))
-}
-
 /// Returns true for a key of ours that the manifest asks for no more.
 fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> bool {
     match key.by {
@@ -160,9 +182,9 @@ fn is_left(encryption: &Encryption, bound: Option<&Bound>, key: &KeySeen) -> boo
     }
 }
 
-fn act(spec: &DiskSpec, luks: &LuksSeen, act: KeyAct) -> Act {
+fn act(spec: &DiskSpec, (luks, half): (&LuksSeen, Option<HalfKey>), act: KeyAct) -> Act {
     let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
-    Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), tang, act } }
+    Act::Key { order: KeyOrder { device: luks.device.clone(), uuid: luks.uuid.clone(), tang, half, act } }
 }
 
 #[cfg(test)]

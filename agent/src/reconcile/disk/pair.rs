@@ -6,13 +6,14 @@
 //! another truth. So it is remembered which half is used alone, and from which generation on. What comes back with a later
 //! generation was written to without us, and neither is taken for the other: a person has to give one away by a ticket.
 
+mod locked;
 mod side;
 
 use std::cmp::Ordering;
 
 use piccolo_schema::DiskSpec;
 
-use self::side::{Side, Used, half_order, of_the_mirror, order_of, seqs, ways, written_apart};
+use self::side::{Side, Used, half_order, of_the_mirror, seqs, ways, written_apart};
 
 use super::{
     choose::choose,
@@ -45,7 +46,7 @@ impl<'a> Pair<'a> {
         let side = |disk: Result<&'a DiskSeen, Refusal>, spec: &DiskSpec, number: usize| {
             let judged = |disk| guard(Case { name, spec, disk, view, pair: Some((seqs[1 - number], number == 1)) });
             let verdict = disk.clone().map(judged);
-            Side { select: selects[number], disk, verdict }
+            Side { select: selects[number], disk, verdict, lock: None }.unlocked(name, spec, view)
         };
         Some(Self { name, spec, view, sides: [side(one, spec, 0), side(other, &second, 1)] })
     }
@@ -74,12 +75,18 @@ impl<'a> Pair<'a> {
             let message = format!("`select` and `mirror.select` both choose {}; correct one of them", one.name());
             return Err(("AmbiguousDisk", message));
         }
-        match (self.sides[0].used()?, self.sides[1].used()?) {
-            (Some(one), Some(other)) => self.both(one, other),
-            (Some(one), None) => self.one(one, &self.sides[1], complete),
-            (None, Some(one)) => self.one(one, &self.sides[0], complete),
-            (None, None) => self.neither(complete),
+        let first = self.comes_first();
+        if !first.is_empty() {
+            return Ok(first);
         }
+        let acts = match (self.sides[0].used()?, self.sides[1].used()?) {
+            (Some(one), Some(other)) => self.both(one, other),
+            (Some(one), None) => self.one(one, 1, complete),
+            (None, Some(one)) => self.one(one, 0, complete),
+            (None, None) if self.spec.encryption.is_some() => return self.make_locked(complete),
+            (None, None) => return self.neither(complete),
+        }?;
+        if acts.is_empty() { self.keys() } else { Ok(acts) }
     }
 
     /// Plans for a mounted pair of which a half was lost just now, whether the manifest means the other one or not: that is
@@ -88,7 +95,7 @@ impl<'a> Pair<'a> {
         let own = self.view.mounts.iter().find(|it| it.present && it.subject == self.name)?;
         let pair = own.pair.as_ref().filter(|it| it.lacks.is_some() && it.rebuilt.is_none())?;
         let disk = self.view.disks.iter().find(|it| pair.devices.contains(&it.device))?;
-        let one = Used { disk, half: disk.half.as_ref()?, uuid: &own.mount.uuid, device: &disk.device };
+        let one = Used::of(disk, &own.mount.uuid)?;
         if self.alone().is_some_and(|it| it.half == one.half.uuid) {
             return None;
         }
@@ -161,8 +168,7 @@ impl<'a> Pair<'a> {
                 // First it is written down from when on it is alone.
                 (None, _) | (_, None) => Ok(self.settle(has, None, Some(has.alone(pair.generation)))),
                 (Some(alone), Some(number)) if lost.half.generation <= alone.from => {
-                    let onto = HalfOrder { ticket: None, resumes: None, ..order_of(lost.disk) };
-                    Ok(vec![self.rebuild(own, number, onto, lost.disk, Some(lost.half.clone()))])
+                    Ok(vec![self.rebuild(own, number, lost.anew(), lost.disk, Some(lost.half.clone()))])
                 }
                 _ => Err(written_apart(has, lost)),
             };
@@ -197,11 +203,9 @@ impl<'a> Pair<'a> {
     }
 
     /// Plans for one half whose other one is missing, or is to be filled.
-    fn one(&self, one: Used<'_>, other: &Side<'_>, complete: bool) -> Acts {
-        let new = match &other.verdict {
-            Ok(verdict @ Verdict::Make { .. }) => other.disk.as_ref().ok().zip(Some(verdict)),
-            _ => None,
-        };
+    fn one(&self, one: Used<'_>, which: usize, complete: bool) -> Acts {
+        let other = &self.sides[which];
+        let new = other.new();
         let alone = self.alone().cloned();
         if let Some(own) = self.own(one.uuid).filter(|it| it.present) {
             let pair = own.pair.clone().unwrap_or_default();
@@ -215,8 +219,11 @@ impl<'a> Pair<'a> {
             return match new {
                 Some(_) if !complete => Err(incomplete()),
                 // A new disk takes the place of the other half, whether that is gone or is asked for no longer.
-                Some((disk, verdict)) if known => {
-                    let onto = half_order(disk, verdict).unwrap_or_default();
+                Some((disk, verdict, onto)) if known => {
+                    if let Some(act) = self.lock_first(disk, verdict, which)? {
+                        return Ok(vec![act]);
+                    }
+                    let onto = onto.unwrap_or_default();
                     let lost = pair.lacks.unwrap_or_else(|| 3_u64.saturating_sub(one.half.number));
                     Ok(vec![self.rebuild(own, lost, onto, disk, None)])
                 }
@@ -233,6 +240,10 @@ impl<'a> Pair<'a> {
         if new.is_some() || (asked && is_known) {
             let alone = alone.unwrap_or_else(|| one.alone(one.half.generation));
             return Ok(self.settle(one, None, Some(alone)));
+        }
+        if let Ok(Verdict::Leave(reason @ "DiskLocked", message)) = &other.verdict {
+            let help = if asked { "" } else { "; `degraded = true` in `mirror` uses the other half alone meanwhile" };
+            return Err((reason, format!("{message}{help}")));
         }
         let help = if asked {
             "whether this half is the newer one is not known here; if it is, write `adopt` with the UUID that `piccolo disk \
@@ -257,7 +268,7 @@ impl<'a> Pair<'a> {
     fn stranger<'b>(&'b self, one: Used<'b>, pair: &PairSeen) -> Option<Used<'b>> {
         let is_it = |it: &&DiskSeen| it.seq != one.disk.seq && pair.devices.contains(&it.device);
         let disk = self.view.disks.iter().find(is_it)?;
-        Some(Used { disk, half: disk.half.as_ref()?, uuid: one.uuid, device: &disk.device })
+        Used::of(disk, one.uuid)
     }
 
     /// Says what is wrong with a mounted pair, if anything is.
@@ -306,8 +317,10 @@ impl<'a> Pair<'a> {
 
     fn rebuild(&self, own: &MountSeen, lost: u64, onto: HalfOrder, disk: &DiskSeen, stale: Option<Half>) -> Act {
         let (uuid, at) = (own.mount.uuid.clone(), own.mount.at.clone().unwrap_or_default());
+        let is_new = onto.open.is_some() && stale.is_none();
+        let content = if is_new { "nothing yet".to_owned() } else { disk.content() };
         let order = RebuildOrder { uuid, at, lost, stale, onto };
-        Act::Rebuild { order: Box::new(order), what: disk.name(), content: disk.content() }
+        Act::Rebuild { order: Box::new(order), what: disk.name(), content }
     }
 
     /// Returns what is remembered of this file system by this manifest.

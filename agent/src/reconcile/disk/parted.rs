@@ -29,7 +29,7 @@ pub(super) fn plan(case: Case<'_>, complete: bool) -> Result<Vec<DiskStep>, Refu
             Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
         }
         Verdict::Close { device, uuid } => {
-            let act = Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, tang: None } };
+            let act = Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, ..KeyOrder::default() } };
             Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
         }
         Verdict::Use { .. } => put_all_in_place(case),

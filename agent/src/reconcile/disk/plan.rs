@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     host::{
-        DiskSeen, DisksView, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, disk_label, mapped_name,
+        DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, disk_label, mapped_name,
         parted::{manifest_of, part_of},
     },
     reconcile::{Plan, Waiting},
@@ -32,9 +32,14 @@ pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskSt
         plan.steps.push(DiskStep { removal: true, ..unmount(it) });
     }
     let is_mounted = |name: &str| observed.mounts.iter().any(|it| it.subject == name);
-    for it in observed.unlocked.iter().filter(|it| goes(&it.subject) && !is_mounted(&it.subject)) {
-        let order = KeyOrder { device: it.device.clone(), act: KeyAct::Close, ..KeyOrder::default() };
-        let (subject, act) = (it.subject.clone(), Act::Key { order });
+    for it in
+        observed.unlocked.iter().filter(|it| goes(manifest_of(&it.subject)) && !is_mounted(manifest_of(&it.subject)))
+    {
+        let manifest = manifest_of(&it.subject);
+        let half = HalfKey { under: it.subject.clone(), what: it.device.clone() };
+        let half = (manifest != it.subject).then_some(half);
+        let order = KeyOrder { device: it.device.clone(), half, act: KeyAct::Close, ..KeyOrder::default() };
+        let (subject, act) = (manifest.to_owned(), Act::Key { order });
         plan.steps.push(DiskStep { subject, part: None, removal: true, act });
     }
     let mut taken = Taken::default();
@@ -103,7 +108,7 @@ fn of_whole<'a>(
             Ok(vec![make(name, spec, disk, ticket, resumes)])
         }
         Verdict::Close { device, uuid } => {
-            Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, tang: None } }])
+            Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, ..KeyOrder::default() } }])
         }
         Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
         Verdict::Use { uuid, device, .. } => {
@@ -136,7 +141,7 @@ fn encrypted(
     };
     let acts = put_in_place(name, spec, disk, found, view);
     match disk.luks(uuid) {
-        Some(luks) if acts.is_empty() => keys(name, spec, luks, view),
+        Some(luks) if acts.is_empty() => keys(name, spec, (luks, None), view),
         _ => Ok(acts),
     }
 }
@@ -175,6 +180,7 @@ pub(super) fn make(
         ticket,
         resumes,
         second: None,
+        half: None,
         parts: Vec::new(),
     };
     Act::Make { order: Box::new(order), what: disk.name(), content: disk.content() }

@@ -13,7 +13,7 @@ use super::{
     scrub,
 };
 use crate::{
-    host::{DiskSeen, DisksView, LuksSeen, MountSeen, OpenedBy, disk_label, human},
+    host::{DiskSeen, DisksView, KeySeen, LuksSeen, MountSeen, OpenedBy, disk_label, human},
     reconcile::{Note, Report},
 };
 
@@ -40,7 +40,7 @@ fn one(manifest: &Disk, view: &DisksView) -> Report {
         Some(own) => (true, if own.mount.at.is_some() { "Mounted" } else { "Used" }, stands(own)),
         None => (false, "NotMounted", "It is not mounted".to_owned()),
     };
-    let encryption = disk.and_then(|disk| encryption(luks(manifest, disk)?));
+    let encryption = encryption(manifest, disk, view);
     let fields = serde_json::to_value(DiskStatus { encryption, ..status(disk, own) }).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
@@ -74,12 +74,17 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
         notes.extend(pair.disks().filter_map(failing));
         let spent = pair.spent().map(str::to_owned);
         notes.extend(spent.map(|message| Note { name: "TicketWorthless", reason: "Spent", message }).take(1));
+        // What is to be done about one of two comes first, then what about the other.
+        for note in pair.disks().flat_map(|disk| locks(manifest, disk, view)) {
+            if !notes.iter().any(|it| it.name == note.name) {
+                notes.push(note);
+            }
+        }
         return notes;
     }
     let Ok(disk) = choose(name, spec, view) else { return notes };
     notes.extend(failing(disk));
-    notes.extend(luks(manifest, disk).and_then(|luks| recovery(manifest, luks, view.now)));
-    notes.extend(luks(manifest, disk).and_then(|luks| shut(manifest.name(), disk, luks, view)));
+    notes.extend(locks(manifest, disk, view));
     if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view, pair: None }) {
         notes.push(Note { name: "TicketWorthless", reason: "Spent", message });
     }
@@ -90,10 +95,17 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
 fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
     manifest.spec.encryption.as_ref()?;
     let label = disk_label(manifest.name());
+    let labelled = || disk.luks(disk.whole().filter(|it| it.label.as_ref() == Some(&label))?.uuid.as_deref()?);
     match &manifest.spec.adopt {
-        Some(uuid) => disk.luks(uuid),
-        None => disk.luks(disk.whole().filter(|it| it.label.as_ref() == Some(&label))?.uuid.as_deref()?),
+        Some(uuid) => disk.luks(uuid).or_else(|| labelled().filter(|_| manifest.spec.mirror.is_some())),
+        None => labelled(),
     }
+}
+
+/// Says what there is to know of the keys of a disk.
+fn locks(manifest: &Disk, disk: &DiskSeen, view: &DisksView) -> Vec<Note> {
+    let Some(luks) = luks(manifest, disk) else { return Vec::new() };
+    recovery(manifest, (disk, luks), view.now).into_iter().chain(shut(manifest.name(), disk, luks, view)).collect()
 }
 
 /// Says that the TPM does not open a disk as the machine started this time, and what to do about it.
@@ -117,11 +129,14 @@ fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Optio
 }
 
 /// Says what there is to do about the recovery key of a disk, if there is anything.
-fn recovery(manifest: &Disk, luks: &LuksSeen, now: Timestamp) -> Option<Note> {
+fn recovery(manifest: &Disk, (disk, luks): (&DiskSeen, &LuksSeen), now: Timestamp) -> Option<Note> {
     // The keys of an adopted disk are its owner's, who alone knows them.
     manifest.spec.encryption.as_ref().filter(|it| it.recovery && manifest.spec.adopt.is_none())?;
     let name = manifest.name();
-    let note = |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message });
+    // One key opens both, and each says for itself whether it does.
+    let half = manifest.spec.mirror.as_ref().map(|_| format!("{}: ", disk.name())).unwrap_or_default();
+    let note =
+        |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message: format!("{half}{message}") });
     let keys = || luks.keys.iter().filter(|it| it.by == OpenedBy::Recovery);
     match keys().filter_map(|it| it.proved).max() {
         None if keys().next().is_none() => {
@@ -147,13 +162,24 @@ fn recovery(manifest: &Disk, luks: &LuksSeen, now: Timestamp) -> Option<Note> {
     }
 }
 
-fn encryption(luks: &LuksSeen) -> Option<EncryptionStatus> {
-    let proved = luks.keys.iter().filter_map(|it| it.proved).max().filter(|_| is_retrieved(luks));
+fn encryption(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView) -> Option<EncryptionStatus> {
+    let halves = Pair::find(manifest.name(), &manifest.spec, view).map(|it| it.disks().collect::<Vec<_>>());
+    let of_two = halves.is_some();
+    let disks = halves.unwrap_or_else(|| disk.into_iter().collect());
+    let all: Vec<&LuksSeen> = disks.iter().filter_map(|disk| luks(manifest, disk)).collect();
+    // What opens one of two does not open both.
+    let which = |luks: &LuksSeen| if of_two { format!("{} ", luks.device) } else { String::new() };
+    let keys = |luks: &&LuksSeen| {
+        let key = |it: &KeySeen| format!("{}{}: {}", which(luks), it.slot, it.words());
+        luks.keys.iter().map(key).collect::<Vec<_>>()
+    };
+    let proved = |luks: &&LuksSeen| luks.keys.iter().filter_map(|it| it.proved).max().filter(|_| is_retrieved(luks));
+    let proved: Option<Vec<Timestamp>> = all.iter().map(proved).collect();
     Some(EncryptionStatus {
-        uuid: luks.uuid.clone(),
-        open: luks.opened.is_some(),
-        keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
-        recovery_proved: proved.map(|it| it.to_string()),
+        uuid: all.first()?.uuid.clone(),
+        open: all.iter().all(|it| it.opened.is_some()),
+        keys: all.iter().flat_map(keys).collect(),
+        recovery_proved: proved.and_then(|it| it.into_iter().min()).map(|it| it.to_string()),
     })
 }
 

@@ -4,7 +4,7 @@ use piccolo_schema::disk::part_key;
 use serde::Serialize;
 
 use crate::{
-    host::{KeyAct, KeyOrder, MakeOrder, Mount, NewKey, RebuildOrder, human, parted::PartOrder},
+    host::{JoinOrder, KeyAct, KeyOrder, MakeOrder, Mount, NewKey, RebuildOrder, human, parted::PartOrder},
     reconcile::{Disruption, Step},
 };
 
@@ -77,6 +77,11 @@ pub enum Act {
         /// What is on it, for people.
         content: String,
     },
+    /// Makes one file system on two encrypted disks that hold nothing yet.
+    Join {
+        /// Which.
+        order: Box<JoinOrder>,
+    },
     /// Begins to keep everything twice again.
     Even {
         /// Where it is mounted.
@@ -137,7 +142,7 @@ impl Step for DiskStep {
     }
 
     fn is_transfer(&self) -> bool {
-        matches!(self.act, Act::Make { .. })
+        matches!(self.act, Act::Make { .. } | Act::Join { .. })
     }
 }
 
@@ -152,6 +157,11 @@ impl Display for DiskStep {
                 write!(f, "{begin} disk {name} into {} ({what}, with {content})", parts.join(", "))?;
                 by(f, order.tickets())
             }
+            Act::Make { order, what, content } if order.half.is_some() => {
+                let go_on = if order.resumes.is_some() { "go on to " } else { "" };
+                write!(f, "{go_on}encrypt a half of disk {name} ({what}, with {content})")?;
+                by(f, order.tickets())
+            }
             Act::Make { order, what, content } => {
                 let go_on = if order.resumes.is_some() { "go on to " } else { "" };
                 let as_what = if order.encryption.is_some() { "encrypted " } else { "" };
@@ -159,7 +169,10 @@ impl Display for DiskStep {
                 write!(f, "{go_on}format disk {name} as {as_what}{filesystem} ({what}, with {content})")?;
                 by(f, order.tickets())
             }
-            Act::Key { order } => turned(f, name, &order.act),
+            Act::Key { order } => {
+                let half = order.half.as_ref().map(|it| format!(" ({})", it.what)).unwrap_or_default();
+                turned(f, &format!("{name}{half}"), &order.act)
+            }
             Act::Mount { mount } => match &mount.at {
                 Some(at) => {
                     let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
@@ -179,6 +192,7 @@ impl Display for DiskStep {
                 write!(f, "fill a half of disk {name} anew ({what}, with {content})")?;
                 by(f, order.onto.ticket.iter())
             }
+            Act::Join { .. } => write!(f, "format disk {name} as btrfs on its two encrypted halves"),
             Act::Even { at } => write!(f, "keep all of disk {name} at {at} twice again"),
             Act::Unmount { at: Some(at) } => write!(f, "unmount disk {name} from {at}; its data stays on it"),
             Act::Unmount { at: None } => write!(f, "use disk {name} as swap no longer"),

@@ -66,7 +66,9 @@ impl Book {
             page.scrubbed.entry(subject.to_owned()).or_insert_with(clock::now);
             // What is mounted was made to its end.
             let (second, manifest) = (DisksView::second(subject), manifest_of(subject));
-            page.making.retain(|it| it.subject != manifest && it.subject != second);
+            // One that is made for the place of a lost half is not.
+            let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
+            page.making.retain(|it| it.subject != manifest && (lacks || it.subject != second));
             Ok(())
         })
     }

@@ -55,9 +55,7 @@ struct Found {
 /// Looks at a disk. The ends of one in use are left alone.
 pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bool) -> Result<Content, HostError> {
     let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
-    if content.signatures.iter().any(|it| it.kind == "btrfs") {
-        content.half = halves::half(name).await.filter(|it| it.of > 1);
-    }
+    content.half = halves::half_of(name, &content.signatures).await;
     if content.signatures.iter().any(|it| it.kind == "gpt") {
         content.table = parted::read(name).await;
     }

@@ -11,9 +11,11 @@ use serde_json::Value;
 use super::{
     blocking,
     content::{later_marks, signatures},
+    halves,
     hands::{Hands, KeyWork},
     key::{FirstKeys, Key},
     make::{clear, flush, make, run, verify},
+    table::Table,
 };
 use crate::host::{
     HALF_MADE, HostError, KeySeen, LUKS, LuksSeen, MakeOrder, Opened, OpenedBy, Reason, disk_label,
@@ -53,14 +55,22 @@ pub(super) async fn look(device: &str, uuid: &str) -> Option<LuksSeen> {
 }
 
 /// Looks whether it is open, and what is inside.
-pub(super) async fn look_inside(luks: &mut LuksSeen, before: Option<Opened>) {
+pub(super) async fn look_inside(luks: &mut LuksSeen, before: Option<Opened>, table: &Table) {
     let Some(name) = whole::opened(&luks.uuid, &luks.device) else { return };
     let device = format!("mapper/{name}");
-    let signatures = match before.filter(|it| it.device == device) {
-        Some(before) => before.signatures,
-        None => signatures(&device).await.unwrap_or_default(),
+    // What is inside of one that stays open does not change, but for a half, which is filled and mounted with others.
+    let stays = |it: &Opened| match &it.half {
+        Some(half) => half.number > 0 && table.is_half(&device),
+        None => it.whole().is_none_or(|it| it.label.as_deref() != Some(HALF_MADE)),
     };
-    luks.opened = Some(Opened { device, signatures });
+    luks.opened = Some(match before.filter(|it| it.device == device && stays(it)) {
+        Some(before) => before,
+        None => {
+            let signatures = signatures(&device).await.unwrap_or_default();
+            let half = halves::half_of(&device, &signatures).await;
+            Opened { device, signatures, half }
+        }
+    });
 }
 
 impl Hands {
@@ -102,9 +112,10 @@ impl Hands {
 
     async fn fill(&self, order: &MakeOrder, inside: &str) -> Result<(), HostError> {
         let path = format!("/dev/{inside}");
-        // What is inside is reached by the header alone, whose label is the one that counts.
-        run(make(order, std::slice::from_ref(&path), &order.label)).await?;
-        verify(order, inside, &order.label).await
+        // What is inside is reached by the header alone, whose label is the one that counts. A half says that it is to be filled.
+        let label = if order.half.is_some() { HALF_MADE } else { &order.label };
+        run(make(order, std::slice::from_ref(&path), label)).await?;
+        verify(order, inside, label).await
     }
 
     /// Says that an encrypted disk was made to its end.
@@ -135,10 +146,7 @@ impl Hands {
                 slots.kill(slot, &with.plain()).await?;
                 Worked::Slot(slot)
             }
-            KeyWork::Recovery { with } => {
-                let (slot, made) = slots.recovery_key(&with.plain()).await?;
-                Worked::Recovery(slot, Key::text(&made.text(), "The recovery key")?)
-            }
+            KeyWork::Recovery { with, made } => Worked::Slot(slots.recovery_slot(&with.plain(), &made.plain()).await?),
             KeyWork::Prove { key, now, kept } => Worked::Slot(slots.prove(&key.plain(), now, kept).await?),
         })
     }
@@ -205,8 +213,6 @@ pub(super) enum Worked {
     Opens(bool),
     /// The tokens of a TPM and of servers.
     Tokens(Vec<String>),
-    /// A recovery key, with its slot.
-    Recovery(u8, Key),
 }
 
 /// A token that names the secret of a passphrase.

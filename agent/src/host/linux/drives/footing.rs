@@ -38,13 +38,8 @@ impl Grounds for Footing {
         let mut grounds = places.grounds(|disk, at| {
             let is_ours = mounts.get(disk).filter(|mount| mount.at.as_deref() == Some(at));
             is_ours.is_some_and(|mount| {
-                // A disk that was pulled out leaves its mount behind, and one that is encrypted what was inside, which then
-                // stands on nothing.
-                let device = Path::new("/sys/class/block").join(kernel_name(&mount.device));
-                let is_there = mapped_name(&mount.device).is_none() || has_entries(&device.join("slaves"));
                 let other = mount.mirror.as_ref().and_then(|it| it.device.as_ref());
-                let other = other.is_some_and(|name| Path::new("/sys/class/block").join(name).exists());
-                halves::is_at(mount, &table) && (device.exists() || other) && is_there
+                halves::is_at(mount, &table) && (is_there(&mount.device) || other.is_some_and(|it| is_there(it)))
             })
         });
         for ground in grounds.iter_mut().filter(|it| it.mounted) {
@@ -52,6 +47,13 @@ impl Grounds for Footing {
         }
         grounds
     }
+}
+
+/// Returns true if a device is there. A disk that was pulled out leaves its mount behind, and one that is encrypted what was
+/// inside, which then stands on nothing.
+fn is_there(device: &str) -> bool {
+    let path = Path::new("/sys/class/block").join(kernel_name(device));
+    path.exists() && (mapped_name(device).is_none() || has_entries(&path.join("slaves")))
 }
 
 fn has_entries(directory: &Path) -> bool {

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use piccolo_schema::disk::Filesystem;
+
 use super::{
     LOOK, blocking,
     content::{clear_mark, later_marks},
@@ -10,11 +12,14 @@ use super::{
     make::{erase, failed, mark, take},
     place::mounted_of,
     program,
-    table::Table,
+    table::{Table, inside_of, kernel_name},
 };
 use crate::{
     clock,
-    host::{DiskSeen, DisksView, Half, HalfOrder, HostError, MakeOrder, Making, Mount, PairSeen, Reason, RebuildOrder},
+    host::{
+        DiskSeen, DisksView, Half, HalfOrder, HostError, MakeOrder, Making, Mount, PairSeen, Reason, RebuildOrder,
+        Signature,
+    },
 };
 
 /// Where the kernel tells of mounted file systems.
@@ -27,6 +32,12 @@ pub(super) async fn half(name: &str) -> Option<Half> {
     let path = format!("/dev/{name}");
     let text = program::run("btrfs", ["inspect-internal", "dump-super", &path], LOOK).await.ok()?;
     parse_half(&text)
+}
+
+/// Does so where a device holds one of several.
+pub(super) async fn half_of(name: &str, signatures: &[Signature]) -> Option<Half> {
+    let holds = signatures.iter().any(|it| it.kind == Filesystem::Btrfs.as_str());
+    if holds { half(name).await.filter(|it| it.of > 1) } else { None }
 }
 
 fn parse_half(text: &str) -> Option<Half> {
@@ -50,12 +61,14 @@ pub(super) fn mounted() -> BTreeMap<String, Vec<String>> {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
     };
     let all = names(Path::new(MOUNTED)).into_iter().filter(|it| it.len() == 36);
-    all.map(|uuid| (uuid.clone(), names(&Path::new(MOUNTED).join(uuid).join("devices")))).collect()
+    let called = |name: String| inside_of(&name).unwrap_or(name);
+    let devices = |uuid: &str| names(&Path::new(MOUNTED).join(uuid).join("devices")).into_iter().map(called).collect();
+    all.map(|uuid| (uuid.clone(), devices(&uuid))).collect()
 }
 
 /// Returns true if a device is a part of a mounted btrfs.
 fn carries(uuid: &str, name: &str) -> bool {
-    Path::new(MOUNTED).join(uuid).join("devices").join(name).symlink_metadata().is_ok()
+    Path::new(MOUNTED).join(uuid).join("devices").join(kernel_name(name)).symlink_metadata().is_ok()
 }
 
 /// Returns true if what is mounted at the place of a mount is what it should be. The kernel calls one on two disks by
@@ -76,7 +89,10 @@ pub(super) async fn seen(mount: &Mount, disks: &[DiskSeen]) -> Option<PairSeen> 
     let once = |kind: &str, way: &str| {
         told(&format!("allocation/{kind}/{way}/total_bytes")).parse::<u64>().is_ok_and(|bytes| bytes > 0)
     };
-    let members = parse_members(&text);
+    let members: BTreeMap<u64, Option<String>> = parse_members(&text)
+        .into_iter()
+        .map(|(number, name)| (number, name.map(|it| disk_below(&it, disks))))
+        .collect();
     // One that was pulled out may be back under its name, but is no part of it any more.
     let joined = |disk: &DiskSeen| mirror.seqs.is_empty() || mirror.seqs.contains(&disk.seq);
     let is_here = |name: &Option<String>| {
@@ -92,6 +108,13 @@ pub(super) async fn seen(mount: &Mount, disks: &[DiskSeen]) -> Option<PairSeen> 
         uneven: ["data", "metadata", "system"].iter().any(|kind| once(kind, "single") || once(kind, "dup")),
         moves: !matches!(told("exclusive_operation").as_str(), "" | "none"),
     })
+}
+
+/// Returns what the kernel calls the disk that a member is on: it may be what is inside of an encrypted one.
+fn disk_below(member: &str, disks: &[DiskSeen]) -> String {
+    let inside = inside_of(member).unwrap_or_else(|| member.to_owned());
+    let is_it = |disk: &&DiskSeen| disk.luks.iter().any(|it| it.opened.as_ref().is_some_and(|it| it.device == inside));
+    disks.iter().find(is_it).map_or(inside, |it| it.device.clone())
 }
 
 /// Reads which device has which number; none where it is missing.
@@ -137,6 +160,12 @@ pub(super) async fn is_alone(mount: &Mount) -> Result<(), HostError> {
     }
     program::run("umount", [at], PATIENCE).await?;
     Err(HostError::new(Reason::Refused, "The kernel took in a half that is out of date; it was unmounted again"))
+}
+
+/// Begins to fill a device in the place of a lost half. It goes on by itself.
+pub(super) async fn replace(lost: u64, path: &str, at: &str) -> Result<(), HostError> {
+    let lost = lost.to_string();
+    program::begun("btrfs", ["replace", "start", "-r", "-f", &lost, path, at], PATIENCE).await
 }
 
 /// Begins to keep everything twice again. Dropped before its end, it began or did not.
@@ -190,6 +219,9 @@ impl Hands {
         if mount.uuid != order.uuid || at != order.at {
             return Err(HostError::new(Reason::Gone, format!("Another file system is mounted at `{at}` by now")));
         }
+        if let Some(open) = &order.onto.open {
+            return self.rebuild_inside(subject, (order, open), &at).await;
+        }
         let path = format!("/dev/{}", order.onto.device);
         let lock = blocking({
             let path = path.clone();
@@ -209,9 +241,8 @@ impl Hands {
         self.write_down(&second, &nonce, order.onto.ticket.as_deref(), &disk)?;
         mark(&lock, vec![0], &nonce).await?;
         erase(&disk, &path).await?;
-        let lost = order.lost.to_string();
         self.book.joined(subject, order.onto.seq)?;
-        program::begun("btrfs", ["replace", "start", "-r", "-f", &lost, &path, &at], PATIENCE).await?;
+        replace(order.lost, &path, &at).await?;
         blocking(move || {
             let mut lock = lock;
             clear_mark(&mut lock, 0).and_then(|()| lock.sync_all()).map_err(|error| failed(&error))

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     clock,
     host::{
-        DiskSeen, DisksView, Ends, HostError, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition, Reason,
-        RebuildOrder, ResetView, Ticket, Unlocked, named,
+        DiskSeen, DisksView, Ends, HostError, JoinOrder, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition,
+        Reason, RebuildOrder, ResetView, Ticket, Unlocked, named,
     },
 };
 
@@ -57,6 +57,8 @@ pub(super) enum Request {
     Scrub { subject: String, resumes: bool },
     /// To begin to fill a disk in the place of a lost half.
     Rebuild { subject: String, order: Box<RebuildOrder> },
+    /// To make one file system on two encrypted halves.
+    Join { order: Box<JoinOrder> },
     /// To begin to keep everything twice again.
     Even { subject: String },
     /// To take a mount away.
@@ -87,8 +89,8 @@ pub(super) enum KeyWork {
     /// Takes a slot away by a key that opens another one, if it is still opened by this, and a recovery key was proved where
     /// one has to be.
     Remove { with: Key, slot: u8, what: String, proved: bool },
-    /// Makes a recovery key.
-    Recovery { with: Key },
+    /// Adds a recovery key that was made for it.
+    Recovery { with: Key, made: Key },
     /// Takes down that somebody typed its recovery key. Others go with that, unless they are to be kept.
     Prove { key: Key, now: jiff::Timestamp, kept: bool },
 }
@@ -140,6 +142,7 @@ impl Known {
     /// Forgets what was found on a device.
     pub(super) fn forget(&mut self, device: &str) {
         self.found.retain(|name, it| name != device && !it.content.luks.iter().any(|luks| luks.device == device));
+        self.inside.retain(|_, it| it.device != device);
     }
 }
 
@@ -182,6 +185,7 @@ impl Hands {
             Request::Trim { subject } => place::trim(&self.book, &subject).await?,
             Request::Scrub { subject, resumes } => scrub::scrub(&self.book, &subject, resumes).await?,
             Request::Rebuild { subject, order } => self.rebuild(&subject, &order).await?,
+            Request::Join { order } => self.join(&order).await?,
             Request::Even { subject } => halves::even(self, &subject).await?,
             Request::Unmount { subject } => self.take_away(&subject).await?,
             Request::Reset(work) => return self.reset(*work).await,
@@ -261,8 +265,11 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     disk.holders = drive.holders();
     let numbers: Vec<&str> = drive.numbers();
     disk.mounted = numbers.iter().flat_map(|number| table.places(number)).collect();
-    disk.mounted.extend(table.places_of_its_other_half(&name));
-    let paths: Vec<String> = drive.nodes().iter().map(|node| format!("/dev/{}", node.name)).collect();
+    // What is inside of what is encrypted has its name in a directory of its own.
+    let names: Vec<String> =
+        drive.nodes().iter().flat_map(|node| [node.name.clone(), format!("mapper/{}", node.name)]).collect();
+    disk.mounted.extend(names.iter().flat_map(|it| table.places_of_its_other_half(it)));
+    let paths: Vec<String> = names.iter().map(|it| format!("/dev/{it}")).collect();
     disk.mounted.extend(paths.iter().any(|path| table.swaps(path)).then(|| "swap".to_owned()));
     disk.system = disk.mounted.iter().any(|at| SYSTEM.contains(&at.as_str()));
     disk.mounted.sort();
@@ -298,7 +305,7 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
             disk.marker.clone_from(&content.marker);
             disk.half.clone_from(&content.half);
             disk.ends = content.ends;
-            disk.luks = look_inside(&content.luks, known).await;
+            disk.luks = look_inside(&content.luks, known, table).await;
             let (seq, size) = (disk.seq, disk.identity.size);
             if content.ends != Ends::Unknown || in_use {
                 known.found.insert(name, Found { seq, size, written, content });
@@ -316,11 +323,11 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
 }
 
 /// Looks which encrypted disks are open. What is inside of one that stays open does not change, and asking would wake it.
-async fn look_inside(closed: &[LuksSeen], known: &mut Known) -> Vec<LuksSeen> {
+async fn look_inside(closed: &[LuksSeen], known: &mut Known, table: &Table) -> Vec<LuksSeen> {
     let mut all = closed.to_vec();
     for luks in &mut all {
         let before = known.inside.remove(&luks.uuid);
-        encrypt::look_inside(luks, before).await;
+        encrypt::look_inside(luks, before, table).await;
         if let Some(opened) = luks.opened.clone().filter(|it| !it.signatures.is_empty()) {
             known.inside.insert(luks.uuid.clone(), opened);
         }

@@ -98,7 +98,8 @@ pub(super) async fn grow(book: &Book, subject: &str, mount: &Mount) -> Result<()
     let Some(at) = mount.at.as_ref().filter(|_| Table::read().is_ok_and(|table| halves::is_at(mount, &table))) else {
         return Err(HostError::new(Reason::Gone, format!("`{path}` is not mounted where it was")));
     };
-    if let Some(name) = mapped_name(&mount.device) {
+    let other = mount.mirror.as_ref().and_then(|it| it.device.as_ref());
+    for name in other.into_iter().chain([&mount.device]).filter_map(|it| mapped_name(it)) {
         whole::resize(name).await?;
     }
     match mount.filesystem {

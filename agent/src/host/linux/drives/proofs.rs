@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::{Drives, encrypt::Worked, hands::KeyWork, key::Key, keyring::Keyring, locks::of};
-use crate::host::{DisksView, HostError, KeySeen, LuksSeen, OpenedBy, Pcrs, Reason, Shut, tpm::token::Token};
+use crate::host::{DisksView, HostError, KeySeen, LuksSeen, Mount, OpenedBy, Pcrs, Reason, Shut, tpm::token::Token};
 
 /// How long a look waits for the TPM. One that is slower is asked again when keys changed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,11 +59,13 @@ impl Drives {
     /// nothing waits for it.
     pub(super) async fn prove(&self, view: &mut DisksView) {
         let Some(ring) = &self.keyring else { return };
-        let mounted: Vec<&str> =
-            view.mounts.iter().filter(|it| it.present).map(|it| it.mount.device.as_str()).collect();
+        let other = |it: &Mount| it.mirror.as_ref().and_then(|it| it.device.clone());
+        let present = view.mounts.iter().filter(|it| it.present);
+        let mounted: Vec<String> =
+            present.flat_map(|it| [Some(it.mount.device.clone()), other(&it.mount)]).flatten().collect();
         let locked: Vec<&str> = view.locked.iter().map(|it| it.uuid.as_str()).collect();
         let is_due = |luks: &&mut LuksSeen| match &luks.opened {
-            Some(opened) => mounted.contains(&opened.device.as_str()),
+            Some(opened) => mounted.contains(&opened.device),
             None => locked.contains(&luks.uuid.as_str()),
         };
         let mut shut = Vec::new();

@@ -36,14 +36,15 @@ impl Table {
             let (left, right) = line.split_once(" - ")?;
             let left: Vec<&str> = left.split(' ').collect();
             let device = right.split(' ').nth(1)?;
-            Some(Entry { number: (*left.get(2)?).to_owned(), at: unescape(left.get(4)?), device: unescape(device) })
+            let device = name_of_people(unescape(device));
+            Some(Entry { number: (*left.get(2)?).to_owned(), at: unescape(left.get(4)?), device })
         };
         // A daemon with mounts of its own hears of those of the machine, and tells it nothing.
         let is_slave = |line: &str| {
             let mut words = line.split(" - ").next().unwrap_or_default().split(' ').skip(4);
             words.next() == Some("/") && words.any(|it| it.starts_with("master:"))
         };
-        let swap = |line: &str| line.split_whitespace().next().map(unescape);
+        let swap = |line: &str| line.split_whitespace().next().map(|it| name_of_people(unescape(it)));
         Self {
             mounts: mounts.lines().filter_map(entry).collect(),
             swaps: swaps.lines().skip(1).filter_map(swap).collect(),
@@ -102,6 +103,23 @@ pub(super) fn kernel_name(device: &str) -> String {
     let real = std::fs::canonicalize(std::path::Path::new("/dev").join(device)).ok();
     let name = real.as_ref().and_then(|it| it.file_name()?.to_str()).filter(|it| it.starts_with("dm-"));
     name.unwrap_or(device).to_owned()
+}
+
+/// Returns the path of a device as it is called here: what is inside of an encrypted disk the kernel calls by a number or not,
+/// as it was told of it.
+fn name_of_people(path: String) -> String {
+    match path.strip_prefix("/dev/").and_then(inside_of) {
+        Some(inside) => format!("/dev/{inside}"),
+        None => path,
+    }
+}
+
+/// Returns what is inside of an encrypted disk as it is called below `/dev` here, by its name of the kernel.
+pub(super) fn inside_of(kernel: &str) -> Option<String> {
+    let number = kernel.strip_prefix("dm-")?;
+    number.bytes().all(|it| it.is_ascii_digit()).then_some(())?;
+    let name = read_to_string(format!("/sys/class/block/{kernel}/dm/name")).ok()?;
+    Some(format!("mapper/{}", name.trim()))
 }
 
 /// The kernel writes blanks as numbers.

@@ -145,8 +145,12 @@ impl Slots {
     /// When `key` opens nothing, or `cryptsetup` fails.
     pub async fn recovery_key(&self, key: &Plain) -> Result<(u8, RecoveryKey), HostError> {
         let made = RecoveryKey::of(&super::random()?);
-        let slot = self.add_with(key, &made.text(), Strength::Random, json!({ "type": RECOVERY })).await?;
-        Ok((slot, made))
+        Ok((self.recovery_slot(key, &made.text()).await?, made))
+    }
+
+    /// Does so with one that was made already.
+    pub(in crate::host::linux) async fn recovery_slot(&self, key: &Plain, made: &Plain) -> Result<u8, HostError> {
+        self.add_with(key, made, Strength::Random, json!({ "type": RECOVERY })).await
     }
 
     /// Takes all other recovery keys away, for they were made before, unless they are `kept` as their owner's; then takes down

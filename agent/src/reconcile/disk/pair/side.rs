@@ -2,14 +2,16 @@
 
 use piccolo_schema::disk::Selector;
 
-use super::{Refusal, Verdict};
-use crate::host::{Alone, DiskSeen, Half, HalfOrder, PairSeen};
+use super::{Refusal, Verdict, locked::Lock};
+use crate::host::{Alone, DiskSeen, Half, HalfOrder, LuksSeen, OpenHalf, PairSeen};
 
 /// One of the two disks and what is done with it, or why there is none.
 pub(super) struct Side<'a> {
     pub(super) select: &'a Selector,
     pub(super) disk: Result<&'a DiskSeen, Refusal>,
     pub(super) verdict: Result<Verdict, Refusal>,
+    /// What is behind its encryption, if it is encrypted.
+    pub(super) lock: Option<Lock<'a>>,
 }
 
 /// A disk that is a half of what the manifest means.
@@ -25,8 +27,13 @@ impl<'a> Side<'a> {
     /// Returns the half that it is; none if there is no disk, or it is none yet.
     pub(super) fn used(&self) -> Result<Option<Used<'_>>, Refusal> {
         let (Ok(disk), Ok(Verdict::Use { uuid, device, .. })) = (&self.disk, &self.verdict) else { return Ok(None) };
-        match disk.half.as_ref().filter(|it| it.of == 2) {
-            Some(half) => Ok(Some(Used { disk, half, uuid, device })),
+        let (uuid, device) = match &self.lock {
+            None => (uuid.as_str(), device.as_str()),
+            Some(Lock::Holds(found, opened)) => (found.clone()?, opened.device.as_str()),
+            Some(Lock::Empty(_) | Lock::Shut(_)) => return Ok(None),
+        };
+        match Used::of(disk, uuid).filter(|it| it.half.of == 2) {
+            Some(used) => Ok(Some(Used { uuid, device, ..used })),
             None => {
                 let message = format!(
                     "{} holds a file system for itself, which does not become a half of two; give it away (`piccolo disk \
@@ -36,6 +43,19 @@ impl<'a> Side<'a> {
                 );
                 Err(("NotMirrored", message))
             }
+        }
+    }
+
+    /// Returns the disk that may be filled in the place of a lost half, and how that is ordered; not yet where it has to be
+    /// encrypted first.
+    pub(super) fn new(&self) -> Option<(&'a DiskSeen, &Verdict, Option<HalfOrder>)> {
+        let (Ok(disk), Ok(verdict)) = (&self.disk, &self.verdict) else { return None };
+        match (verdict, &self.lock) {
+            (Verdict::Make { .. }, _) => Some((disk, verdict, half_order(disk, verdict))),
+            (_, Some(Lock::Empty(open))) => {
+                Some((disk, verdict, Some(HalfOrder { open: Some(open.clone()), ..order_of(disk) })))
+            }
+            _ => None,
         }
     }
 
@@ -59,9 +79,28 @@ impl<'a> Side<'a> {
     }
 }
 
+impl<'a> Used<'a> {
+    /// Returns the half that is on a disk, or inside of it where that is encrypted and open.
+    pub(super) fn of(disk: &'a DiskSeen, uuid: &'a str) -> Option<Self> {
+        let plain = disk.half.as_ref().map(|half| Self { disk, half, uuid, device: &disk.device });
+        let mut opened = disk.luks.iter().filter_map(|it| it.opened.as_ref());
+        plain.or_else(|| opened.find_map(|it| Some(Self { disk, half: it.half.as_ref()?, uuid, device: &it.device })))
+    }
+
+    /// Returns how it is ordered that it is filled anew itself.
+    pub(super) fn anew(self) -> HalfOrder {
+        let open = |luks: &LuksSeen| {
+            let opened = luks.opened.as_ref().filter(|it| it.device == self.device)?;
+            let (disk, header) = (luks.device.clone(), luks.uuid.clone());
+            Some(OpenHalf { disk, header, device: opened.device.clone() })
+        };
+        HalfOrder { open: self.disk.luks.iter().find_map(open), ..order_of(self.disk) }
+    }
+}
+
 impl Used<'_> {
     pub(super) fn is_in(self, pair: &PairSeen) -> bool {
-        pair.devices.iter().any(|it| it == self.device)
+        pair.devices.contains(&self.disk.device)
     }
 
     pub(super) fn newest(self, other: Option<Self>) -> u64 {

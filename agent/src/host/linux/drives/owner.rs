@@ -1,0 +1,214 @@
+//! What people do with the keys of a disk that a manifest means, or of two that hold the same.
+
+use piccolo_schema::{DiskSpec, disk::Passphrase};
+use zeroize::Zeroizing;
+
+use super::{
+    Drives, beside_the_point,
+    encrypt::Worked,
+    hands::{Answer, KeyWork, Request},
+    key::Key,
+    locks::of,
+};
+use crate::{
+    clock,
+    host::{HostError, KeyAct, KeyOrder, LuksSeen, NewKey, Reason, bound, disk_label, linux::luks},
+    secrets::{Plain, RecoveryKey},
+};
+
+/// An encrypted disk of a manifest.
+struct Locked {
+    luks: LuksSeen,
+    /// Which one, and the server that may be asked.
+    order: KeyOrder,
+}
+
+impl Drives {
+    /// Opens a disk by a key that a person typed: its recovery key or a passphrase. Of two it opens each that it can.
+    ///
+    /// # Errors
+    /// When there is no such disk, or the key does not open it.
+    pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
+        let (all, key) = (self.encrypted(name, spec).await?, typed_key(typed)?);
+        let (mut opened, mut failed) = (0, None);
+        for it in &all {
+            match self.unlock_one((name, spec), it, &key).await {
+                Ok(()) => opened += 1,
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        match failed {
+            Some(error) if opened > 0 => {
+                let message = format!("The other half is open, and this one is not as it should be: {}", error.message);
+                Err(HostError::new(error.reason, message))
+            }
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Result<(), HostError> {
+        if it.luks.opened.is_some() && !self.does_open(it, key).await? {
+            let message = format!("The key does not open /dev/{}, which is open already", it.luks.device);
+            return Err(HostError::new(Reason::PermissionDenied, message));
+        }
+        let subject = it.order.under(name).to_owned();
+        self.work(&it.order, KeyWork::Open { subject, key: key.clone(), discard: spec.trim }).await?;
+        let renewed = self.renew(it, spec, key).await;
+        // It is open, whatever became of that.
+        self.opened_by_hand(&it.luks.uuid);
+        self.keys_changed(&it.order);
+        renewed.map_err(|error| {
+            let message =
+                format!("The disk is open, and a key that its manifest asks for was not added: {}", error.message);
+            HostError::new(error.reason, message)
+        })
+    }
+
+    /// Adds what the manifest asks for and does not open the disk yet, by the key that a person has typed: nothing else of this
+    /// machine may open it, as where a secret has another value since.
+    async fn renew(&self, it: &Locked, spec: &DiskSpec, typed: &Key) -> Result<(), HostError> {
+        let Some(encryption) = spec.encryption.as_ref().filter(|_| spec.adopt.is_none()) else { return Ok(()) };
+        let bound = bound(encryption, self.keyring()?.signer().as_deref());
+        let mut lacking = it.luks.lacks(encryption, bound.as_ref().ok().and_then(Option::as_ref));
+        // Whether its secret has another value since the header does not tell.
+        lacking.retain(|it| !matches!(it, NewKey::Passphrase(_)));
+        lacking.extend(encryption.passphrase.clone().map(NewKey::Passphrase));
+        // What one of them is refused by is no reason to leave the others out.
+        let mut renewed = bound.map(drop);
+        for key in &lacking {
+            renewed = renewed.and(self.renew_one(it, key, typed).await);
+        }
+        renewed
+    }
+
+    async fn renew_one(&self, it: &Locked, key: &NewKey, typed: &Key) -> Result<(), HostError> {
+        let (new, token, is_chosen) = self.new_key(key).await?;
+        if is_chosen && self.does_open(it, &new).await? {
+            return Ok(());
+        }
+        self.work(&it.order, KeyWork::Add { with: typed.clone(), new, is_chosen, token }).await.map(drop)
+    }
+
+    /// Makes a recovery key of a disk, or one for both of two. It is told this once, and counts for nothing before somebody has
+    /// proved to have it.
+    ///
+    /// # Errors
+    /// When there is no such disk, or one of two is missing, or nothing of this machine opens it.
+    pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
+        let all = self.encrypted(name, spec).await?;
+        if all.len() < spec.selectors().count() {
+            let message =
+                "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one";
+            return Err(HostError::new(Reason::Gone, message));
+        }
+        let made = Key::text(&RecoveryKey::of(&luks::random()?).text(), "The recovery key")?;
+        let mut slots: Vec<(&Locked, u8)> = Vec::new();
+        for it in &all {
+            let add = |with| KeyWork::Recovery { with, made: made.clone() };
+            match self.with_own_key(&it.order, &passphrases(spec), &add).await {
+                Ok(Worked::Slot(slot)) => slots.push((it, slot)),
+                other => {
+                    // One that does not open both is worth nothing. The first error is the one to tell.
+                    for (it, slot) in slots {
+                        self.take_back(it, slot, spec).await;
+                    }
+                    return Err(other.err().unwrap_or_else(beside_the_point));
+                }
+            }
+            self.keys_changed(&it.order);
+        }
+        let (_, slot) = slots.first().ok_or_else(beside_the_point)?;
+        Ok((*slot, Zeroizing::new(String::from_utf8_lossy(made.plain().expose()).into_owned())))
+    }
+
+    async fn take_back(&self, it: &Locked, slot: u8, spec: &DiskSpec) {
+        let what = "a recovery key".to_owned();
+        let act = KeyAct::Remove { slot, what: what.clone(), proved: false, passphrase: None };
+        let remove = |with| KeyWork::Remove { with, slot, what: what.clone(), proved: false };
+        drop(self.with_own_key(&KeyOrder { act, ..it.order.clone() }, &passphrases(spec), &remove).await);
+    }
+
+    /// Takes down that somebody has the recovery key of a disk, or of each of two that is there, and takes those away that were
+    /// made before.
+    ///
+    /// # Errors
+    /// When there is no such disk, or this is no recovery key of it.
+    pub async fn prove_recovery(
+        &self,
+        name: &str,
+        spec: &DiskSpec,
+        typed: &Zeroizing<String>,
+    ) -> Result<u8, HostError> {
+        let (all, key) = (self.encrypted(name, spec).await?, typed_key(typed)?);
+        for it in all.iter().filter(|_| all.len() > 1) {
+            if !self.does_open(it, &key).await? {
+                let message = format!("This is no recovery key of /dev/{}, or it was mistyped", it.luks.device);
+                return Err(HostError::new(Reason::PermissionDenied, message));
+            }
+        }
+        // Those of a disk that was adopted are its owner's.
+        let (kept, mut first) = (spec.adopt.is_some(), None);
+        for it in &all {
+            let proved = self.work(&it.order, KeyWork::Prove { key: key.clone(), now: clock::now(), kept }).await;
+            self.keys_changed(&it.order);
+            let Worked::Slot(slot) = proved? else { return Err(beside_the_point()) };
+            first.get_or_insert(slot);
+        }
+        first.ok_or_else(beside_the_point)
+    }
+
+    async fn does_open(&self, it: &Locked, key: &Key) -> Result<bool, HostError> {
+        let work = KeyWork::Try { key: key.clone(), slot: None };
+        Ok(!matches!(self.work(&it.order, work).await?, Worked::Opens(false)))
+    }
+
+    fn keys_changed(&self, order: &KeyOrder) {
+        self.forget(&order.device);
+        self.hint.notify_one();
+    }
+
+    /// Finds the encrypted disk of a manifest, or those two that it means.
+    async fn encrypted(&self, name: &str, spec: &DiskSpec) -> Result<Vec<Locked>, HostError> {
+        let known = self.known().clone();
+        let Answer::Seen(view, _) = self.ask(Request::Look(known)).await? else {
+            return Err(beside_the_point());
+        };
+        let (label, of_two) = (disk_label(name), spec.mirror.is_some());
+        let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
+        let mut found = Vec::new();
+        for disk in &view.disks {
+            let whole = disk.whole().filter(|it| it.label.as_ref() == Some(&label)).and_then(|it| it.uuid.as_ref());
+            let is_meant = !of_two || spec.selectors().any(|it| disk.fits(it));
+            let is_it = |luks: &&LuksSeen| match &spec.adopt {
+                Some(uuid) if luks.uuid.eq_ignore_ascii_case(uuid) => true,
+                Some(_) if !of_two => false,
+                _ => whole == Some(&luks.uuid) && is_meant,
+            };
+            let half = of_two.then(|| disk.half_key(name));
+            let order = |luks: &LuksSeen| KeyOrder { tang: tang.clone(), half: half.clone(), ..of(luks) };
+            found.extend(disk.luks.iter().filter(is_it).map(|it| Locked { luks: it.clone(), order: order(it) }));
+        }
+        match found.len() {
+            0 => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
+            many if many <= spec.selectors().count() => Ok(found),
+            _ => {
+                let message = format!("Several disks say that they are `{name}`; unplug what is too many");
+                Err(HostError::new(Reason::Refused, message))
+            }
+        }
+    }
+}
+
+fn passphrases(spec: &DiskSpec) -> Vec<Passphrase> {
+    spec.encryption.iter().filter_map(|it| it.passphrase.clone()).collect()
+}
+
+/// A recovery key may be typed with blanks and capital letters.
+fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
+    let plain = match RecoveryKey::parse(typed) {
+        Some(key) => key.text(),
+        None => Plain::new(typed.as_bytes().to_vec()),
+    };
+    Key::text(&plain, "What was typed")
+}
