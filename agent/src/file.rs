@@ -35,12 +35,27 @@ pub(crate) fn set_open(path: &Path) -> io::Result<()> {
     Ok(fchmod(open(path, how, Mode::empty())?, OPEN)?)
 }
 
-/// Removes what a writing of this file left that was broken off: it may hold what is to be nowhere any more.
-pub(crate) fn sweep(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path.with_extension(TEMPORARY)) {
+/// Takes what is gone already as removed.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// Removes a file if it is there, and returns when that will survive a loss of power. Blocks.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let home = path.parent().unwrap_or(Path::new("."));
+    match fs::remove_file(path) {
+        // Without it there may be no directory either.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| File::open(home)?.sync_all()),
+    }
+}
+
+/// Removes what a writing of this file left that was broken off: it may hold what is to be nowhere any more.
+pub(crate) fn sweep(path: &Path) -> io::Result<()> {
+    gone(fs::remove_file(path.with_extension(TEMPORARY)))
 }
 
 /// Puts these bytes in place of the file, or makes it and its directory, and returns when they will survive a loss of

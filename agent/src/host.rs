@@ -53,7 +53,7 @@ pub use self::{
         Unit, UnitSeen, Way, WifiFile, WifiSeen,
     },
     networks::{NetworkSeen, NetworkView, Networks},
-    resets::{Erase, ResetDone, ResetOrder, ResetProgress, ResetView, Resets},
+    resets::{Erase, ResetDone, ResetOrder, ResetProgress, ResetView, Resets, Voucher},
     secrets::{Digests, FileSeen, Places, SecretSeen, Secrets, SecretsView, ValueSeen, place},
     settings::{FileThere, OURS, OwnFile, Service, Settings, SettingsView},
     shells::Shells,

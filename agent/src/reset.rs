@@ -6,7 +6,7 @@ mod engine;
 mod leave;
 mod plan;
 
-pub use crate::host::{Erase, ResetDone, ResetOrder, ResetView};
+pub use crate::host::{Erase, ResetDone, ResetOrder, ResetProgress, ResetView};
 
 pub use self::{
     engine::{Ended, reset},

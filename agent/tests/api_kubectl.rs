@@ -74,6 +74,27 @@ async fn clients_find_the_kinds() {
     assert_eq!(house.send("POST", path, &[], review).await.json()["status"]["allowed"], true);
 }
 
+#[tokio::test]
+async fn programs_are_told_what_to_say_where_something_is_erased() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json").await.json();
+    for (path, needed) in [
+        ("/disks/tickets", json!(["disk", "serial"])),
+        ("/install", json!(["select"])),
+        ("/install/tickets", json!(["disk", "serial"])),
+        ("/reset", json!(["ticket"])),
+        ("/reset/tickets", json!(["machine", "data"])),
+    ] {
+        let post = &document["paths"][path]["post"];
+        let schema = &post["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!((&schema["required"], &post["x-piccolo-role"]), (&needed, &json!("admin")), "{path}");
+    }
+    let data = &document["paths"]["/reset/tickets"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        ["data"]["oneOf"];
+    assert_eq!(data[0]["enum"], json!(["keep"]));
+    assert_eq!(data[1]["properties"]["erase"]["items"]["required"], json!(["disk", "serial"]));
+}
+
 struct Kubectl {
     house: House,
     access: [String; 3],

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use piccolo_agent::{
     host::{DiskSeen, Identity, Signature, fake::FakeRenewal},
-    reset::{Asked, Data, Ended, Erase, Leave, Refusal, ResetOrder, ResetView, Typed, plan, reset},
+    reset::{Asked, Data, Ended, Erase, Leave, Refusal, ResetOrder, ResetProgress, ResetView, Typed, plan, reset},
 };
 
 const STATE: &str = "4f68bce3";
@@ -119,7 +119,7 @@ async fn whenever_the_power_fails_it_comes_to_the_same_end() {
         let mut moments = 0;
         loop {
             let machine = FakeRenewal::used(STATE, &["A", "B"]);
-            machine.order_it(Some(order(erased)));
+            machine.order_it(order(erased));
             machine.cut_at(Some(moments));
             let first = reset(&machine, Timestamp::UNIX_EPOCH).await;
             // The power may fail again, at the same moment.
@@ -149,7 +149,7 @@ async fn whenever_the_power_fails_it_comes_to_the_same_end() {
 #[tokio::test]
 async fn what_was_known_is_gone_before_anything_new_is_made() {
     let machine = FakeRenewal::used(STATE, &[]);
-    machine.order_it(Some(order(&[])));
+    machine.order_it(order(&[]));
     // Before the first step nothing is gone.
     machine.cut_at(Some(6));
     assert!(reset(&machine, Timestamp::UNIX_EPOCH).await.unwrap_err().0.contains("destroying the keys"));
@@ -164,13 +164,13 @@ async fn what_was_known_is_gone_before_anything_new_is_made() {
 async fn without_an_order_for_it_nothing_is_touched() {
     let machine = FakeRenewal::used("another", &["A"]);
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
-    machine.order_it(Some(order(&["A"])));
+    machine.order_it(order(&["A"]));
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert!(machine.shown().iter().any(|it| it.contains("for another machine")), "{:?}", machine.shown());
     assert!(machine.remembers());
     assert_eq!(machine.on("A").as_deref(), Some("photos"));
     let nobodys = FakeRenewal::used("", &[]);
-    nobodys.order_it(Some(ResetOrder { state: String::new(), ..order(&[]) }));
+    nobodys.order_it(ResetOrder { state: String::new(), ..order(&[]) });
     assert_eq!(reset(&nobodys, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert!(nobodys.remembers());
 }
@@ -178,7 +178,7 @@ async fn without_an_order_for_it_nothing_is_touched() {
 #[tokio::test]
 async fn a_disk_that_is_gone_is_told_of_and_holds_nothing_up() {
     let machine = FakeRenewal::used(STATE, &["A"]);
-    machine.order_it(Some(order(&["gone", "A"])));
+    machine.order_it(order(&["gone", "A"]));
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Reset));
     let (_, done) = machine.is_new().unwrap();
     assert_eq!(done.erased, ["A"]);
@@ -189,12 +189,12 @@ async fn a_disk_that_is_gone_is_told_of_and_holds_nothing_up() {
 async fn an_order_holds_for_a_day_unless_it_was_begun() {
     let late = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
     let machine = FakeRenewal::used(STATE, &["A"]);
-    machine.order_it(Some(order(&["A"])));
+    machine.order_it(order(&["A"]));
     assert_eq!(reset(&machine, late).await, Ok(Ended::Nothing));
     assert!(machine.remembers() && machine.word().unwrap().contains("more than a day ago"));
     assert_eq!(machine.on("A").as_deref(), Some("photos"));
     let begun = FakeRenewal::used(STATE, &[]);
-    begun.order_it(Some(order(&[])));
+    begun.order_it(order(&[]));
     begun.cut_at(Some(8));
     assert!(reset(&begun, late - SignedDuration::from_secs(1)).await.is_err());
     begun.cut_at(None);
@@ -204,14 +204,14 @@ async fn an_order_holds_for_a_day_unless_it_was_begun() {
 #[tokio::test]
 async fn without_its_tpm_nothing_is_erased_and_what_was_begun_ends_some_time() {
     let machine = FakeRenewal::used(STATE, &["A"]);
-    machine.order_it(Some(order(&["A"])));
+    machine.order_it(order(&["A"]));
     machine.mute(true);
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert!(machine.remembers() && machine.word().unwrap().contains("The TPM does not answer"));
     assert_eq!(machine.on("A").as_deref(), Some("photos"));
     // One that failed when the state was gone already is tried again, and not for ever.
     let begun = FakeRenewal::used(STATE, &[]);
-    begun.order_it(Some(order(&[])));
+    begun.order_it(order(&[]));
     begun.cut_at(Some(8));
     assert!(reset(&begun, Timestamp::UNIX_EPOCH).await.is_err());
     begun.cut_at(None);
@@ -228,11 +228,55 @@ async fn without_its_tpm_nothing_is_erased_and_what_was_begun_ends_some_time() {
 #[tokio::test]
 async fn an_order_that_was_done_is_for_no_machine_any_more() {
     let machine = FakeRenewal::used(STATE, &["A"]);
-    machine.order_it(Some(order(&["A"])));
+    machine.order_it(order(&["A"]));
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Reset));
     let before = machine.is_new().unwrap();
     // Somebody puts its copy back.
-    machine.order_it(Some(order(&["A"])));
+    machine.forge(order(&["A"]));
     assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
     assert_eq!(machine.is_new(), Some(before));
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_beside_the_loader_erases_nothing() {
+    let begun = ResetProgress { ticket: "reset-1".to_owned(), tries: 1, has_begun: true };
+    for progress in [ResetProgress::default(), begun] {
+        let machine = FakeRenewal::used(STATE, &["A", "B"]);
+        // What the machine ordered itself gives no leave for anything else.
+        machine.order_it(order(&["B"]));
+        machine.forge(order(&["A"]));
+        machine.forge_progress(progress);
+        assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
+        assert!(machine.remembers() && machine.word().unwrap().contains("this machine did not give the order"));
+        assert_eq!(machine.on("A").as_deref(), Some("photos"));
+    }
+    // The same words make the same order, and nothing less does.
+    assert_eq!(order(&["A"]).digest(), order(&["A"]).digest());
+    let others = [order(&[]), order(&["B"]), ResetOrder { ticket: "reset-2".to_owned(), ..order(&["A"]) }];
+    assert!(others.iter().all(|it| it.digest() != order(&["A"]).digest()));
+}
+
+#[tokio::test]
+async fn where_the_state_can_t_be_asked_nothing_is_begun() {
+    let machine = FakeRenewal::used(STATE, &["A"]);
+    machine.order_it(order(&["A"]));
+    machine.lock_out();
+    assert_eq!(reset(&machine, Timestamp::UNIX_EPOCH).await, Ok(Ended::Nothing));
+    assert!(machine.remembers() && machine.word().unwrap().contains("can't be told who gave the order"));
+    assert_eq!(machine.on("A").as_deref(), Some("photos"));
+    // What is noted beside the order makes no difference to a state that is still there.
+    machine.forge(order(&["A"]));
+    machine.forge_progress(ResetProgress { ticket: "reset-1".to_owned(), tries: 1, has_begun: true });
+    assert!(reset(&machine, Timestamp::UNIX_EPOCH).await.is_err());
+    assert!(machine.remembers());
+    assert_eq!(machine.on("A").as_deref(), Some("photos"));
+    // Where its keys were destroyed it is gone on with, also if what was noted beside the order is lost.
+    let begun = FakeRenewal::used(STATE, &["A"]);
+    begun.order_it(order(&["A"]));
+    begun.cut_at(Some(13));
+    assert!(reset(&begun, Timestamp::UNIX_EPOCH).await.unwrap_err().0.contains("making an empty state"));
+    begun.cut_at(None);
+    begun.forge_progress(ResetProgress::default());
+    assert_eq!(reset(&begun, Timestamp::UNIX_EPOCH).await, Ok(Ended::Reset));
+    assert!(begun.is_new().is_some());
 }

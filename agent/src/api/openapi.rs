@@ -59,7 +59,7 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
     paths.insert("/login".to_owned(), consent("Begins a session of a browser.", &["name", "password"]));
     paths.insert("/users".to_owned(), consent("Makes a user.", &["name", "role", "password"]));
     paths.insert("/webhooks/{source}".to_owned(), webhook());
-    paths.insert("/reset".to_owned(), consent("Has the next start reset the machine, by leave.", &["ticket"]));
+    asks::erasure(&mut paths);
     guard(&mut paths);
     asks::describe(&mut paths);
     let mut document = document(&paths, state.version);

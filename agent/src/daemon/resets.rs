@@ -46,7 +46,7 @@ pub(super) struct Door {
 impl Door {
     /// Returns it, and tells what the last start left to tell.
     pub(super) fn open(drives: Arc<Drives>, store: Arc<Writer>, mode: Mode, state: &Path) -> Arc<Self> {
-        let pending = Pending::new(drives.clone());
+        let pending = Pending::new(drives.clone(), state);
         let door = Arc::new(Self { drives, store, mode, leave: Mutex::default(), pending });
         if let Some(done) = reset_done(state) {
             tell(&door.store, &done);
@@ -54,9 +54,12 @@ impl Door {
         let pending = Arc::clone(&door.pending);
         drop(tokio::spawn(Arc::clone(&door).hear()));
         // The first partition may take its time, and nobody waits for it.
-        drop(tokio::task::spawn_blocking(move || match reset_pending() {
-            Ok(found) => pending.seen(found, 0),
-            Err(error) => tracing::warn!(why = error.message, "it can't be told whether a reset is ordered"),
+        drop(tokio::spawn(async move {
+            match tokio::task::spawn_blocking(reset_pending).await {
+                Ok(Ok(found)) => pending.begin(found).await,
+                Ok(Err(error)) => tracing::warn!(why = error.message, "it can't be told whether a reset is ordered"),
+                Err(_) => {}
+            }
         }));
         door
     }

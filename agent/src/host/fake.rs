@@ -18,6 +18,7 @@ mod locks;
 mod networks;
 mod pairs;
 mod parted;
+mod power;
 mod resets;
 mod secrets;
 mod settings;

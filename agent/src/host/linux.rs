@@ -38,6 +38,7 @@ mod networks;
 mod nft;
 mod options;
 mod pace;
+mod partition;
 mod probe;
 mod program;
 mod pulls;
@@ -71,7 +72,7 @@ pub use self::{
     links::{Networkd, Restored, TrialBook, put_links_back, with_password},
     luks::{Enrolment, Slots},
     memory::Memory,
-    resets::{Renewal, is_rescue, reset_done, reset_pending, reset_word, show_of_reset},
+    resets::{Renewal, forget_order, is_rescue, keep_order, reset_done, reset_pending, reset_word, show_of_reset},
     settings::Own,
     snapshots::SnapshotStore,
     tpm::{Chip, Logs},

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DiskSeen, HostError, Identity, Signature};
+use super::{DiskSeen, HostError, Identity, Signature, firewall};
 
 /// A disk for data that is to be erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,11 @@ pub struct ResetOrder {
 }
 
 impl ResetOrder {
+    /// Returns the digest by which the state knows it.
+    pub fn digest(&self) -> String {
+        firewall::digest(&serde_json::to_string(self).unwrap_or_default())
+    }
+
     /// Says what the next start does.
     pub fn words(&self) -> String {
         let names: Vec<&str> = self.erase.iter().map(|it| it.name.as_str()).collect();
@@ -91,6 +96,17 @@ pub struct ResetView {
     /// What the next start does, if it is ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<ResetOrder>,
+}
+
+/// Who gave an order, as the state of the machine tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// The machine itself, when its state was open.
+    Machine,
+    /// Somebody who has written beside the loader alone.
+    Stranger,
+    /// There is no state that could tell: its keys are destroyed, or it is new and not bound to the TPM yet.
+    Nobody,
 }
 
 /// What a reset leaves behind for the new machine to tell.
@@ -122,14 +138,17 @@ pub trait Resets: Send + Sync {
     fn note(&self, progress: &ResetProgress) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Proves that what the new state needs of this machine works: that its TPM keeps a secret and gives it back.
     fn ready(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Says who gave this order, as the state tells. Fails where it holds keys of this TPM and can't be opened by them.
+    fn voucher(&self, order: &ResetOrder) -> impl Future<Output = Result<Voucher, HostError>> + Send;
     /// Leaves word for the next ordinary start of why nothing came of it.
     fn leave_word(&self, why: &str) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Erases a disk for data: the keys of what is encrypted on it, and all that tells of file systems.
     fn erase(&self, disk: &Erase) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Destroys the keys of the state. From here on nobody reads what was in it.
     fn destroy(&self) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Makes an empty state with a new key, and leaves word in it of what was done.
-    fn make(&self, done: &ResetDone) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes an empty state with a new key, and leaves word in it of what was done, and of the order, so that one that is
+    /// begun anew is known to it.
+    fn make(&self, order: &ResetOrder, done: &ResetDone) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Has the TPM open it.
     fn bind(&self) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Makes the one key beside the TPM that opens it, and proves that it does, and that the one it was made with no longer does.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Refusal, Step, plan};
-use crate::host::{HostError, ResetDone, ResetProgress, Resets};
+use crate::host::{HostError, ResetDone, ResetOrder, ResetProgress, Resets, Voucher};
 
 /// How long an order waits for its start, in seconds. What is on disks by then is not what was meant.
 const WAITS: i64 = 24 * 3600;
@@ -59,11 +59,31 @@ async fn run(host: &impl Resets, now: Timestamp) -> Result<Ended, Refusal> {
         }
         return nothing(host, &format!("nothing was erased, as {why}")).await;
     }
+    if let Some(why) = doubt(host, &order, progress.has_begun).await? {
+        return nothing(host, &format!("nothing was erased, as {why}")).await;
+    }
     if !progress.has_begun {
         progress.has_begun = true;
         host.note(&progress).await.map_err(refusal)?;
     }
-    let steps = plan(&order);
+    work(host, &order).await
+}
+
+/// Says why it is not believed that the machine itself gave an order. Whoever has its disk can write beside the loader.
+async fn doubt(host: &impl Resets, order: &ResetOrder, has_begun: bool) -> Result<Option<String>, Refusal> {
+    match host.voucher(order).await {
+        // Where it was begun, what knew of it is destroyed. A state that is still there is asked, whatever is noted beside
+        // the order.
+        Ok(Voucher::Machine | Voucher::Nobody) => Ok(None),
+        Ok(Voucher::Stranger) => Ok(Some("this machine did not give the order".to_owned())),
+        Err(error) if has_begun => Err(refusal(error)),
+        Err(error) => Ok(Some(format!("it can't be told who gave the order: {}", error.message))),
+    }
+}
+
+/// Goes through the steps.
+async fn work(host: &impl Resets, order: &ResetOrder) -> Result<Ended, Refusal> {
+    let steps = plan(order);
     let mut done = ResetDone { ordered: order.ordered, ..ResetDone::default() };
     for (at, step) in (1..).zip(&steps) {
         host.show(&format!("{at} of {}  {step}", steps.len()));
@@ -80,7 +100,7 @@ async fn run(host: &impl Resets, now: Timestamp) -> Result<Ended, Refusal> {
                 Ok(())
             }
             Step::Destroy => host.destroy().await,
-            Step::Make => host.make(&done).await,
+            Step::Make => host.make(order, &done).await,
             Step::Bind => host.bind().await,
             Step::Recovery => host.recovery().await.map(|key| {
                 host.show(&format!("recovery key {}", *key));

@@ -7,15 +7,12 @@ use anyhow::{Context, bail, ensure};
 use piccolo_e2e::guest::{Guest, Hardware};
 use tokio::time::{sleep, timeout};
 
-use crate::{Person, complete, image, place, way_in};
+use crate::{Person, RESCUE, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(1500);
 /// Writes the seed that names a disk, and has it heeded.
 const SEED: &str = "mkdir -p /boot/piccolo && echo 'serial = \"DISK\"' >/boot/piccolo/install.toml && systemctl restart piccolo-install; rc=$?; rm /boot/piccolo/install.toml; exit $rc";
-/// The entry of the loader's menu for the rescue. It is chosen until another one is, as an emulated kernel may panic and start
-/// anew. What the loader counts is in the name of the file alone.
-const RESCUE: &str = "$(ls /boot/EFI/Linux | sed 's/+[-0-9]*[.]efi$/.efi/')@rescue";
 /// At how many moments at least it is looked what a cut would leave.
 const MOMENTS: u32 = 20;
 /// How long the rest between two of them is at most, in milliseconds.

@@ -20,6 +20,10 @@ use piccolo_e2e::{guest::Guest, machine::program};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+/// The entry of the loader's menu for the rescue. It is chosen until another one is, as an emulated kernel may panic and start
+/// anew. What the loader counts is in the name of the file alone.
+const RESCUE: &str = "$(ls /boot/EFI/Linux | sed 's/+[-0-9]*[.]efi$/.efi/')@rescue";
+
 /// Returns the image that was built for the stories.
 fn image() -> anyhow::Result<PathBuf> {
     Ok(std::env::var("PICCOLO_IMAGE").context("PICCOLO_IMAGE is not set: run e2e/test image")?.into())

@@ -13,10 +13,10 @@ use anyhow::{Context, ensure};
 use piccolo_e2e::guest::{Guest, Hardware};
 use tokio::time::timeout;
 
-use crate::{Person, complete, image, place, way_in};
+use crate::{Person, RESCUE, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
-const LONG: Duration = Duration::from_secs(1800);
+const LONG: Duration = Duration::from_secs(3000);
 /// What nobody reads any more.
 const CANARY: &str = "a diary that nobody else reads";
 /// What brings the system onto its disk.
@@ -78,10 +78,34 @@ async fn tell() -> anyhow::Result<()> {
     }
     person.piccolo(&["reset", "--keep-data", "--name", "piccolo"]).await?;
     ensure!(person.piccolo(&["status"]).await?.contains("ResetPending"));
+    guest.run("cp /boot/piccolo/reset.json /boot/loader/loader.conf /root/").await?;
     person.piccolo(&["reset", "--cancel"]).await?;
     ensure!(!person.piccolo(&["status"]).await?.contains("ResetPending"));
     ensure!(guest.run("cat /boot/loader/loader.conf; ls /boot/piccolo").await?.trim() == "timeout 0");
+
+    // Nor does somebody else who only has the disk: what the state does not know is not done.
+    guest.run("cp /root/reset.json /boot/piccolo/ && cp /root/loader.conf /boot/loader/ && sync").await?;
+    guest.cut().await?;
+    let mut guest = hardware.boot().await?;
+    guest.until_said(|it| it.contains("this machine did not give the order").then_some(())).await?;
+    ensure!(print(&mut guest).await? == old_print, "it is another machine after an order that it did not give");
+    complete(&mut guest).await?;
+    guest.run(&format!("grep -q '{CANARY}' /var/lib/diary")).await?;
+    let told = person.piccolo(&["events"]).await?;
+    ensure!(told.contains("did not give the order"), "{told}");
+
+    // Whoever cut themselves off orders it from the rescue, once the firmware does not go there for ever.
+    guest.run(&format!("bootctl set-default {RESCUE} && systemctl --no-block poweroff")).await?;
+    guest.until_off().await?;
+    let mut guest = hardware.boot().await?;
+    guest
+        .run("systemctl is-system-running --wait >/dev/null; systemctl is-active piccolo-rescue.target piccolod")
+        .await?;
     let order = ["reset", "--erase-data", "disk3", "--serial", "disk3", "--name", "piccolo", "--restart"];
+    let refused = person.attempt(&order).await?;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && why.contains("bootctl set-default"), "{why}");
+    guest.run("bootctl set-default ''").await?;
     person.piccolo(&order).await?;
 
     // The power fails when the old keys are gone and no new state is there.

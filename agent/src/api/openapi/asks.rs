@@ -1,6 +1,9 @@
 //! What requests may hold besides their path: the parameters behind the question mark, and bodies.
 
+use piccolo_schema::Kind;
 use serde_json::{Map, Value, json};
+
+use super::super::kinds;
 
 /// The parameters of what reads, by the end of its path; those of the kinds are told where the kinds are.
 const QUERIES: &[(&str, &[&str])] = &[
@@ -50,4 +53,42 @@ pub(super) fn body(action: &str, manifest: &Value) -> Value {
         }
         _ => Value::Null,
     }
+}
+
+/// Describes what is asked for where disks or the whole machine are erased, and where the system is installed.
+pub(super) fn erasure(paths: &mut Map<String, Value>) {
+    let word = || json!({ "type": "string" });
+    let typed = || object(&["disk", "serial"], json!({ "disk": word(), "serial": word() }));
+    let erased = object(&["erase"], json!({ "erase": { "type": "array", "minItems": 1, "items": typed() } }));
+    let data = json!({ "oneOf": [{ "type": "string", "enum": ["keep"] }, erased] });
+    let install = &kinds::schema(Kind::Install)["properties"]["spec"];
+    let asked = [
+        ("/disks/tickets", "Gives leave to erase a disk.", typed()),
+        ("/install/tickets", "Gives leave to erase a disk.", typed()),
+        ("/install", "Installs the system on a disk, and tells how far it is.", install.clone()),
+        (
+            "/reset/tickets",
+            "Gives leave to reset the machine, to whoever types its name and says what becomes of disks for data.",
+            object(&["machine", "data"], json!({ "machine": word(), "data": data })),
+        ),
+        (
+            "/reset",
+            "Has the next start reset the machine, by leave.",
+            object(&["ticket"], json!({ "ticket": word(), "restart": { "type": "boolean", "default": false } })),
+        ),
+    ];
+    for (path, summary, schema) in asked {
+        let post = json!({
+            "summary": summary,
+            "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+            "responses": { "200": { "description": "OK" } },
+        });
+        paths.insert(path.to_owned(), json!({ "post": post }));
+    }
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    let mut object = json!({ "type": "object", "required": required });
+    object["properties"] = properties;
+    object
 }

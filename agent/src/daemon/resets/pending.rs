@@ -1,6 +1,9 @@
 //! What the next start does: what is told of it is what stands beside the loader, whatever fails, and whoever goes away.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::Mutex as Turn;
@@ -8,7 +11,7 @@ use tokio::sync::Mutex as Turn;
 use crate::{
     host::{
         HostError, ResetView,
-        linux::{Drives, ResetWork},
+        linux::{Drives, ResetWork, forget_order, keep_order},
     },
     reset::ResetOrder,
 };
@@ -28,6 +31,8 @@ impl Marks for Drives {
 /// What the next start does.
 pub(super) struct Pending {
     marks: Arc<dyn Marks>,
+    /// Where the state keeps what the machine remembers.
+    state: PathBuf,
     known: Mutex<Known>,
     /// One change at a time.
     turn: Turn<()>,
@@ -41,8 +46,8 @@ struct Known {
 }
 
 impl Pending {
-    pub(super) fn new(marks: Arc<dyn Marks>) -> Arc<Self> {
-        Arc::new(Self { marks, known: Mutex::default(), turn: Turn::default() })
+    pub(super) fn new(marks: Arc<dyn Marks>, state: &Path) -> Arc<Self> {
+        Arc::new(Self { marks, state: state.to_owned(), known: Mutex::default(), turn: Turn::default() })
     }
 
     /// Returns what the next start does.
@@ -61,6 +66,20 @@ impl Pending {
         if known.changes == changes {
             known.order = order;
         }
+    }
+
+    /// Takes down what was seen when the daemon began. The state forgets an order that does not stand any more.
+    pub(super) async fn begin(&self, order: Option<ResetOrder>) {
+        let _turn = self.turn.lock().await;
+        if self.changes() > 0 {
+            return;
+        }
+        if order.is_none()
+            && let Err(why) = self.remember(None).await
+        {
+            tracing::warn!(why, "the state still knows an order that stands no more");
+        }
+        self.seen(order, 0);
     }
 
     /// Has the next start do this, and tells so. Goes on when nobody waits for it any more.
@@ -94,6 +113,8 @@ impl Pending {
 
     async fn mark(&self, order: ResetOrder) -> Result<ResetOrder, String> {
         let _turn = self.turn.lock().await;
+        // Without the mark nothing comes of it, and without it nothing comes of the mark.
+        self.remember(Some(order.clone())).await.map_err(|why| format!("{why}, so nothing is ordered"))?;
         // It may stand from here on, until something else is known.
         self.change(Some(order.clone()));
         let why = match self.marks.reset(ResetWork::Mark(order.clone())).await {
@@ -110,10 +131,22 @@ impl Pending {
     }
 
     async fn clear(&self) -> Result<(), String> {
+        let forgotten = self.remember(None).await;
         let view = self.marks.reset(ResetWork::Clear).await.map_err(|error| error.message)?;
         let stands = view.pending.is_some();
         self.change(view.pending);
-        if stands { Err("the mark for the next start is still there".to_owned()) } else { Ok(()) }
+        if stands { Err("the mark for the next start is still there".to_owned()) } else { forgotten }
+    }
+
+    /// Has the state know this order, or none.
+    async fn remember(&self, order: Option<ResetOrder>) -> Result<(), String> {
+        let state = self.state.clone();
+        let kept = tokio::task::spawn_blocking(move || match order {
+            Some(order) => keep_order(&state, &order),
+            None => forget_order(&state),
+        });
+        let kept = kept.await.map_err(|_| "the daemon is stopping".to_owned())?;
+        kept.map_err(|error| format!("the state can't keep what is ordered ({error})"))
     }
 
     fn change(&self, order: Option<ResetOrder>) {
@@ -192,8 +225,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_told_is_what_stands() {
+        let dir = tempfile::tempdir().unwrap();
         let loader = Loader::open(false, false);
-        let pending = Pending::new(loader.clone());
+        let pending = Pending::new(loader.clone(), dir.path());
         assert_eq!(pending.put(order(), |_| {}).await, Ok(order()));
         assert_eq!((pending.order(), loader.stands()), (Some(order()), Some(order())));
         // What was seen before that is not true any more.
@@ -205,9 +239,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_state_knows_an_order_for_as_long_as_it_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let knows = || std::fs::read_to_string(dir.path().join("reset-order")).ok();
+        let loader = Loader::open(false, false);
+        let pending = Pending::new(loader.clone(), dir.path());
+        pending.put(order(), |_| {}).await.unwrap();
+        assert_eq!(knows(), Some(order().digest()));
+        // One that was given before the first look came to its end stays.
+        pending.begin(None).await;
+        assert_eq!((knows(), pending.order()), (Some(order().digest()), Some(order())));
+        let next = Pending::new(loader.clone(), dir.path());
+        next.begin(Some(order())).await;
+        assert_eq!((knows(), next.order()), (Some(order().digest()), Some(order())));
+        next.take(|| {}).await.unwrap();
+        assert_eq!(knows(), None);
+        // What the last reset left in the new state goes with its first start.
+        keep_order(dir.path(), &order()).unwrap();
+        Pending::new(loader.clone(), dir.path()).begin(None).await;
+        assert_eq!(knows(), None);
+        // Where the state can't know it nothing is marked.
+        let nowhere = Pending::new(loader.clone(), Path::new("/dev/null"));
+        assert!(nowhere.put(order(), |_| {}).await.unwrap_err().contains("so nothing is ordered"));
+        assert_eq!((nowhere.order(), loader.stands()), (None, None));
+    }
+
+    #[tokio::test]
     async fn an_order_that_failed_after_it_was_written_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
         let loader = Loader::open(true, false);
-        let pending = Pending::new(loader.clone());
+        let pending = Pending::new(loader.clone(), dir.path());
         let why = pending.put(order(), |_| panic!("it is not ordered")).await.unwrap_err();
         assert!(why.contains("so nothing is ordered"), "{why}");
         assert_eq!((pending.order(), loader.stands()), (None, None));
@@ -215,8 +276,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_can_t_be_taken_back_is_shown_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
         let loader = Loader::open(true, true);
-        let pending = Pending::new(loader.clone());
+        let pending = Pending::new(loader.clone(), dir.path());
         let why = pending.put(order(), |_| {}).await.unwrap_err();
         assert!(why.contains("may reset the machine"), "{why}");
         assert_eq!(pending.order(), loader.stands());
@@ -228,9 +290,10 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_meanwhile_leaves_what_is_told_true() {
+        let dir = tempfile::tempdir().unwrap();
         let loader = Loader::open(false, false);
         loader.lets.forget_permits(10);
-        let pending = Pending::new(loader.clone());
+        let pending = Pending::new(loader.clone(), dir.path());
         let (told, hears) = tokio::sync::oneshot::channel();
         let own = Arc::clone(&pending);
         let caller = tokio::spawn(async move { own.put(order(), move |_| told.send(()).unwrap()).await });

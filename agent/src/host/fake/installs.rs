@@ -4,6 +4,7 @@ use piccolo_schema::install::Keep;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use super::power::{Power, Powered};
 use crate::host::{
     DiskSeen, Ends, HostError, INSTALLING, Identity, InstallView, Installing, Installs, Marker, Order, Pace, Partition,
     Reason, RunsFrom, STATE, Signature, Standing, Target, Ticket, UNFINISHED,
@@ -21,14 +22,11 @@ struct Inner {
     target: Target,
     tickets: Vec<Ticket>,
     on_disk: OnDisk,
-    /// How many moments are left until the power fails.
-    left: Option<usize>,
-    off: bool,
+    power: Power,
     shown: Vec<String>,
     keys: usize,
     bad: bool,
     kept: Option<Keep>,
-    mutations: u64,
     hangs: bool,
 }
 
@@ -60,8 +58,7 @@ impl FakeStick {
 
     /// Has the power fail at this moment, counted from now; with none it stays.
     pub fn cut_at(&self, moment: Option<usize>) {
-        let mut it = self.lock();
-        (it.left, it.off) = (moment, false);
+        self.lock().power.cut_at(moment);
     }
 
     /// Has what is read back be something else than what was written.
@@ -89,7 +86,7 @@ impl FakeStick {
 
     /// Returns how often something was changed.
     pub fn mutations(&self) -> u64 {
-        self.lock().mutations
+        self.lock().power.verbs()
     }
 
     /// Has the next installation come to its end without an answer.
@@ -109,17 +106,6 @@ impl FakeStick {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something in two halves. The power may fail before it did anything, in its midst, and after it.
-    fn verb(&self, half: impl FnOnce(&mut Inner), rest: impl FnOnce(&mut Inner)) -> Result<(), HostError> {
-        let mut it = self.lock();
-        it.passes()?;
-        it.mutations += 1;
-        half(&mut it);
-        it.passes()?;
-        rest(&mut it);
-        it.passes()
     }
 }
 
@@ -146,7 +132,7 @@ impl Installs for FakeStick {
             let of_it = it.tickets.iter_mut().filter(|it| it.ticket == ticket);
             of_it.for_each(|it| it.used = Some(it.made));
         };
-        self.verb(|_| {}, used)
+        self.lock().verb(|_| {}, used)
     }
 
     async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
@@ -154,12 +140,12 @@ impl Installs for FakeStick {
             return Err(HostError::new(Reason::Refused, "It is not as it was seen"));
         }
         // The mark comes first, and then what else tells of the old content goes.
-        self.verb(Inner::mark, |it| it.target.disk.signatures.clear())
+        self.lock().verb(Inner::mark, |it| it.target.disk.signatures.clear())
     }
 
     async fn write(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
         // The names come last: until then all that tells of it is the mark.
-        self.verb(
+        self.lock().verb(
             |it| it.on_disk = OnDisk::default(),
             |it| {
                 it.on_disk.system = true;
@@ -174,13 +160,13 @@ impl Installs for FakeStick {
     }
 
     async fn read_back(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
-        self.verb(|_| {}, |_| {})?;
+        self.lock().verb(|_| {}, |_| {})?;
         pace(1, 1);
         if self.lock().bad { Err(HostError::new(Reason::Failed, "It does not read back")) } else { Ok(()) }
     }
 
     async fn keep(&self, _disk: &DiskSeen, keep: Keep) -> Result<(), HostError> {
-        self.verb(
+        self.lock().verb(
             |_| {},
             |it| {
                 it.on_disk.identity = true;
@@ -190,7 +176,7 @@ impl Installs for FakeStick {
     }
 
     async fn recovery(&self, _disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
-        self.verb(
+        self.lock().verb(
             |_| {},
             |it| {
                 it.keys += 1;
@@ -201,7 +187,7 @@ impl Installs for FakeStick {
     }
 
     async fn finish(&self, _disk: &DiskSeen) -> Result<(), HostError> {
-        self.verb(
+        self.lock().verb(
             |_| {},
             |it| {
                 if let Some(name) = it.target.names.last_mut() {
@@ -251,17 +237,13 @@ impl Installing for FakeStick {
     }
 }
 
-impl Inner {
-    /// Fails once the moment has come.
-    fn passes(&mut self) -> Result<(), HostError> {
-        if self.off || self.left == Some(0) {
-            self.off = true;
-            return Err(HostError::new(Reason::Failed, "The power failed"));
-        }
-        self.left = self.left.map(|left| left - 1);
-        Ok(())
+impl Powered for Inner {
+    fn power(&mut self) -> &mut Power {
+        &mut self.power
     }
+}
 
+impl Inner {
     fn mark(&mut self) {
         let disk = &mut self.target.disk;
         disk.marker = Some(Marker { nonce: INSTALLING.to_owned(), first: true });

@@ -2,7 +2,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::host::{Erase, HostError, Reason, ResetDone, ResetOrder, ResetProgress, Resets};
+use super::power::{Power, Powered};
+use crate::host::{Erase, HostError, Reason, ResetDone, ResetOrder, ResetProgress, Resets, Voucher};
 
 /// An installed machine in memory, in the start that resets it, whose power can be cut.
 #[derive(Debug, Default)]
@@ -18,9 +19,7 @@ struct Inner {
     disks: Vec<(String, String)>,
     /// How many keys were made.
     keys: usize,
-    /// How many moments are left until the power fails.
-    left: Option<usize>,
-    off: bool,
+    power: Power,
     shown: Vec<String>,
     progress: ResetProgress,
     /// The TPM answers nothing.
@@ -36,6 +35,8 @@ struct State {
     /// What was in it before is in it still.
     is_old: bool,
     has_files: Option<ResetDone>,
+    /// The digest of the order that was given while it was open.
+    vouches: Option<String>,
     opens_by_tpm: bool,
     recovery: Option<String>,
 }
@@ -48,9 +49,26 @@ impl FakeRenewal {
         Self(Mutex::new(Inner { id: id.to_owned(), state, disks, ..Inner::default() }))
     }
 
-    /// Has the start do this.
-    pub fn order_it(&self, order: Option<ResetOrder>) {
-        self.lock().order = order;
+    /// Has the start do this, as the machine itself orders it.
+    pub fn order_it(&self, order: ResetOrder) {
+        let mut it = self.lock();
+        it.state.vouches = Some(order.digest());
+        it.order = Some(order);
+    }
+
+    /// Has somebody else put an order beside the loader.
+    pub fn forge(&self, order: ResetOrder) {
+        self.lock().order = Some(order);
+    }
+
+    /// Has somebody else write down how far it came.
+    pub fn forge_progress(&self, progress: ResetProgress) {
+        self.lock().progress = progress;
+    }
+
+    /// Has the TPM open the state no more.
+    pub fn lock_out(&self) {
+        self.lock().state.opens_by_tpm = false;
     }
 
     /// Has the TPM answer, or not.
@@ -66,8 +84,7 @@ impl FakeRenewal {
 
     /// Has the power fail at this moment, counted from now; with none it stays.
     pub fn cut_at(&self, moment: Option<usize>) {
-        let mut it = self.lock();
-        (it.left, it.off) = (moment, false);
+        self.lock().power.cut_at(moment);
     }
 
     /// Returns true if what the machine knew can still be read.
@@ -97,16 +114,6 @@ impl FakeRenewal {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Does something in two halves. The power may fail before it did anything, in its midst, and after it.
-    fn verb(&self, half: impl FnOnce(&mut Inner), rest: impl FnOnce(&mut Inner)) -> Result<(), HostError> {
-        let mut it = self.lock();
-        it.passes()?;
-        half(&mut it);
-        it.passes()?;
-        rest(&mut it);
-        it.passes()
-    }
 }
 
 impl Resets for FakeRenewal {
@@ -123,15 +130,26 @@ impl Resets for FakeRenewal {
     }
 
     async fn note(&self, progress: &ResetProgress) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.progress = progress.clone())
+        self.lock().verb(|_| {}, |it| it.progress = progress.clone())
     }
 
     async fn ready(&self) -> Result<(), HostError> {
         if self.lock().is_mute { Err(HostError::new(Reason::Failed, "The TPM does not answer")) } else { Ok(()) }
     }
 
+    async fn voucher(&self, order: &ResetOrder) -> Result<Voucher, HostError> {
+        let it = self.lock();
+        match &it.state {
+            // What is new and was not bound yet tells nothing, and neither does what has no keys.
+            state if state.key.is_none() || !state.opens_by_tpm && !state.is_old => Ok(Voucher::Nobody),
+            state if !state.opens_by_tpm => Err(HostError::new(Reason::Failed, "The TPM does not open it")),
+            state if state.vouches == Some(order.digest()) => Ok(Voucher::Machine),
+            _ => Ok(Voucher::Stranger),
+        }
+    }
+
     async fn leave_word(&self, why: &str) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.word = Some(why.to_owned()))
+        self.lock().verb(|_| {}, |it| it.word = Some(why.to_owned()))
     }
 
     async fn erase(&self, disk: &Erase) -> Result<(), HostError> {
@@ -145,36 +163,40 @@ impl Resets for FakeRenewal {
                 of_it.for_each(|it| word.clone_into(&mut it.1));
             }
         };
-        self.verb(put("half of the photos"), put(""))
+        self.lock().verb(put("half of the photos"), put(""))
     }
 
     async fn destroy(&self) -> Result<(), HostError> {
-        self.verb(|it| it.state.key = None, |it| it.state = State::default())
+        self.lock().verb(|it| it.state.key = None, |it| it.state = State::default())
     }
 
-    async fn make(&self, done: &ResetDone) -> Result<(), HostError> {
+    async fn make(&self, order: &ResetOrder, done: &ResetDone) -> Result<(), HostError> {
         let half = |it: &mut Inner| {
             it.keys += 1;
             it.state = State { key: Some(it.keys), ..State::default() };
         };
-        self.verb(half, |it| it.state.has_files = Some(done.clone()))
+        let rest = |it: &mut Inner| {
+            it.state.has_files = Some(done.clone());
+            it.state.vouches = Some(order.digest());
+        };
+        self.lock().verb(half, rest)
     }
 
     async fn bind(&self) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.state.opens_by_tpm = true)
+        self.lock().verb(|_| {}, |it| it.state.opens_by_tpm = true)
     }
 
     async fn recovery(&self) -> Result<Zeroizing<String>, HostError> {
-        self.verb(|_| {}, |it| it.state.recovery = it.state.key.map(|key| format!("recovery-{key}")))?;
+        self.lock().verb(|_| {}, |it| it.state.recovery = it.state.key.map(|key| format!("recovery-{key}")))?;
         Ok(self.lock().state.recovery.clone().unwrap_or_default().into())
     }
 
     async fn rename(&self) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.id = format!("after {}", it.id))
+        self.lock().verb(|_| {}, |it| it.id = format!("after {}", it.id))
     }
 
     async fn finish(&self) -> Result<(), HostError> {
-        self.verb(|_| {}, |it| it.order = None)
+        self.lock().verb(|_| {}, |it| it.order = None)
     }
 
     fn show(&self, text: &str) {
@@ -182,14 +204,8 @@ impl Resets for FakeRenewal {
     }
 }
 
-impl Inner {
-    /// Fails once the moment has come.
-    fn passes(&mut self) -> Result<(), HostError> {
-        if self.off || self.left == Some(0) {
-            self.off = true;
-            return Err(HostError::new(Reason::Failed, "The power failed"));
-        }
-        self.left = self.left.map(|left| left - 1);
-        Ok(())
+impl Powered for Inner {
+    fn power(&mut self) -> &mut Power {
+        &mut self.power
     }
 }

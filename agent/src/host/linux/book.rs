@@ -90,13 +90,9 @@ impl<T: Clone + Default + PartialEq + Serialize + DeserializeOwned> Book<T> {
             return Ok(());
         }
         let path = self.home.join(format!("{subject}{ENDING}"));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let message = format!("`{}` can't be removed ({error})", path.display());
-                Err(HostError::new(Reason::Failed, message))
-            }
-            _ => Ok(()),
-        }
+        let trouble =
+            |error| HostError::new(Reason::Failed, format!("`{}` can't be removed ({error})", path.display()));
+        file::gone(fs::remove_file(&path)).map_err(trouble)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The start that resets its machine, by the programs of systemd and util-linux. It runs from memory; the state is closed.
 
+mod left;
 mod mark;
 
 use std::{
@@ -13,21 +14,25 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use self::left::{DONE, ORDERED, is_started_as};
+pub use self::left::{forget_order, is_rescue, keep_order, reset_done, reset_pending, reset_word, show_of_reset};
 pub(super) use self::mark::Mark;
 use super::{
-    Drives,
+    Drives, Slots,
     installs::{
         keys::{recovery, show, write_key},
         running,
         state::state,
     },
+    partition::place,
     program::run,
     volumes::blocking,
 };
 use crate::{
     file,
     host::{
-        DiskSeen, Disks as _, Erase, HostError, LUKS, Reason, ResetDone, ResetOrder, ResetProgress, Resets, RunsFrom,
+        DiskSeen, Disks as _, Erase, HostError, LUKS, OpenedBy, Reason, ResetDone, ResetOrder, ResetProgress, Resets,
+        RunsFrom, Voucher,
     },
 };
 
@@ -35,8 +40,8 @@ use crate::{
 pub(super) const ESP: &str = "/boot";
 /// What the new state is called while it is made.
 const MAPPED: &str = "piccolo-reset";
-/// What is left for the new machine to tell, below its state.
-const DONE: &str = "var/lib/piccolo/reset.json";
+/// What the machine remembers, below its state.
+const MEMORY: &str = "var/lib/piccolo";
 /// How long a program may take that looks or changes little.
 const SHORT: Duration = Duration::from_secs(120);
 /// How long one may take that writes much, to a slow disk.
@@ -94,20 +99,40 @@ impl Renewal {
         self.dir.join("state")
     }
 
-    async fn fill(&self, done: &ResetDone) -> Result<(), HostError> {
-        let device = format!("/dev/mapper/{MAPPED}");
-        run("mkfs.ext4", ["-q", "-F", "-L", "piccolo-state", &device], LONG).await?;
+    /// Mounts the state that is open.
+    async fn mount(&self, options: &str) -> Result<PathBuf, HostError> {
         let at = self.at();
+        fs::create_dir_all(&at)
+            .map_err(|error| HostError::new(Reason::Failed, format!("{} can't be made ({error})", at.display())))?;
+        let device = format!("/dev/mapper/{MAPPED}");
+        run("mount", ["-o", options, &device, &at.display().to_string()], SHORT).await?;
+        Ok(at)
+    }
+
+    /// Returns the digest of the order that the machine gave when the state was open.
+    async fn ordered(&self) -> Result<Option<String>, HostError> {
+        // What was not written back before the power went is by the mount.
+        let path = self.mount("ro").await?.join(MEMORY).join(ORDERED);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(HostError::new(Reason::Failed, format!("{} can't be read ({error})", path.display()))),
+        }
+    }
+
+    async fn fill(&self, order: &ResetOrder, done: &ResetDone) -> Result<(), HostError> {
+        run("mkfs.ext4", ["-q", "-F", "-L", "piccolo-state", &format!("/dev/mapper/{MAPPED}")], LONG).await?;
+        let at = self.mount("rw").await?;
         let trouble = |error: &dyn std::fmt::Display| {
             HostError::new(Reason::Failed, format!("The state can't be filled ({error})"))
         };
-        fs::create_dir_all(&at).map_err(|error| trouble(&error))?;
-        run("mount", [&device, &at.display().to_string()], SHORT).await?;
         // What lies above it is for everybody on the machine.
         let lib = at.join("var/lib").display().to_string();
         run("mkdir", ["-p", "-m", "755", &lib], SHORT).await?;
         let text = serde_json::to_vec(done).map_err(|error| trouble(&error))?;
-        file::replace(&at.join(DONE), &text).map_err(|error| trouble(&error))?;
+        let memory = at.join(MEMORY);
+        file::replace(&memory.join(DONE), &text).map_err(|error| trouble(&error))?;
+        keep_order(&memory, order).map_err(|error| trouble(&error))?;
         run("sync", ["--file-system", &at.display().to_string()], LONG).await.map(drop)
     }
 }
@@ -141,6 +166,22 @@ impl Resets for Renewal {
         let is_same = fs::read(&from).ok().zip(fs::read(&back).ok()).is_some_and(|(one, other)| one == other);
         [from, to, back].iter().for_each(|it| drop(fs::remove_file(it)));
         if is_same { Ok(()) } else { Err(HostError::new(Reason::Failed, "It gave back something else")) }
+    }
+
+    async fn voucher(&self, order: &ResetOrder) -> Result<Voucher, HostError> {
+        self.clear().await;
+        let path = state().await?.path;
+        if run("cryptsetup", ["isLuks", &path], SHORT).await.is_err() {
+            return Ok(Voucher::Nobody);
+        }
+        let keys = Slots::new(path.clone().into(), self.dir.clone()).keys().await?;
+        if !keys.iter().any(|it| it.by == OpenedBy::Tpm2) {
+            return Ok(Voucher::Nobody);
+        }
+        run("cryptsetup", ["open", "--token-only", "--token-type", "systemd-tpm2", &path, MAPPED], SHORT).await?;
+        let ordered = self.ordered().await;
+        self.clear().await;
+        Ok(if ordered? == Some(order.digest()) { Voucher::Machine } else { Voucher::Stranger })
     }
 
     async fn leave_word(&self, why: &str) -> Result<(), HostError> {
@@ -182,7 +223,7 @@ impl Resets for Renewal {
         run("blockdev", ["--flushbufs", &path], SHORT).await.map(drop)
     }
 
-    async fn make(&self, done: &ResetDone) -> Result<(), HostError> {
+    async fn make(&self, order: &ResetOrder, done: &ResetDone) -> Result<(), HostError> {
         self.clear().await;
         let (path, key) = (state().await?.path, self.dir.join("key"));
         write_key(&key)?;
@@ -192,7 +233,7 @@ impl Resets for Renewal {
         let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", &key];
         run("cryptsetup", words.into_iter().chain(quick).chain([path.as_str()]), LONG).await?;
         run("cryptsetup", ["open", "--key-file", &key, &path, MAPPED], SHORT).await?;
-        let filled = self.fill(done).await;
+        let filled = self.fill(order, done).await;
         self.clear().await;
         filled
     }
@@ -231,12 +272,13 @@ impl Resets for Renewal {
 /// Gives the partition of the state another UUID, so that an order for the old one is for no machine any more.
 async fn renamed() -> Result<(), HostError> {
     let path = state().await?.path;
-    let whole = run("lsblk", ["--noheadings", "--nodeps", "--paths", "--output", "PKNAME", &path], SHORT).await?;
-    let number = run("lsblk", ["--noheadings", "--nodeps", "--output", "PARTN", &path], SHORT).await?;
+    let strange = || HostError::new(Reason::Failed, format!("The disk of {path} is not known to the kernel"));
+    let place = place(Path::new(&path)).ok_or_else(strange)?;
+    let (whole, number) = (format!("/dev/{}", place.disk), place.number.to_string());
     let new = fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| HostError::new(Reason::Failed, format!("The kernel gives no chance ({error})")))?;
     // The system runs from this very disk, so the kernel keeps its table until it starts anew.
-    let words = ["--quiet", "--no-tell-kernel", "--part-uuid", whole.trim(), number.trim(), new.trim()];
+    let words = ["--quiet", "--no-tell-kernel", "--part-uuid", &whole, &number, new.trim()];
     run("sfdisk", words, SHORT).await.map(drop)
 }
 
@@ -267,43 +309,6 @@ fn encrypted(disk: &DiskSeen) -> Vec<&str> {
     let whole = std::iter::once((disk.device.as_str(), &disk.signatures));
     let all = whole.chain(disk.partitions.iter().map(|it| (it.device.as_str(), &it.signatures)));
     all.filter(|(_, signatures)| signatures.iter().any(|it| it.kind == LUKS)).map(|(device, _)| device).collect()
-}
-
-/// Shows something of the reset on the screens of the machine.
-pub fn show_of_reset(text: &str) {
-    show("reset", text);
-}
-
-/// Returns why nothing came of the last reset, if that was left to tell. Blocks.
-pub fn reset_word() -> Option<String> {
-    if running().from == RunsFrom::Disk { Mark::on(Path::new(ESP)).word() } else { None }
-}
-
-/// Returns what the next start resets, if it does. Blocks.
-///
-/// # Errors
-/// When the first partition can't be read.
-pub fn reset_pending() -> Result<Option<ResetOrder>, HostError> {
-    if running().from == RunsFrom::Disk { Mark::on(Path::new(ESP)).read() } else { Ok(None) }
-}
-
-/// Returns what the last reset left to tell, once. Blocks.
-pub fn reset_done(state: &Path) -> Option<ResetDone> {
-    let path = state.join("reset.json");
-    let done = serde_json::from_slice(&fs::read(&path).ok()?).ok();
-    drop(fs::remove_file(&path));
-    done
-}
-
-/// Returns true in the rescue.
-pub fn is_rescue() -> bool {
-    is_started_as("piccolo.rescue")
-}
-
-/// Returns true if the kernel was started with this word.
-fn is_started_as(word: &str) -> bool {
-    let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    words.split_whitespace().any(|it| it.split('=').next() == Some(word))
 }
 
 #[cfg(test)]
@@ -356,16 +361,5 @@ mod tests {
         let why = Renewal::open(dir.path()).err().unwrap();
         assert!(why.message.contains("`piccolo reset` orders it"), "{}", why.message);
         assert_eq!(reset_pending().unwrap(), None);
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
-    fn what_was_done_is_told_once() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(reset_done(dir.path()), None);
-        let done = ResetDone { erased: vec!["a disk".to_owned()], ..ResetDone::default() };
-        fs::write(dir.path().join("reset.json"), serde_json::to_vec(&done).unwrap()).unwrap();
-        assert_eq!(reset_done(dir.path()), Some(done));
-        assert_eq!(reset_done(dir.path()), None);
     }
 }

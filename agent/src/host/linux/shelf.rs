@@ -27,7 +27,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{copy, directory, volumes::blocking};
 use crate::{
-    clock,
+    clock, file,
     host::{HostError, Reason, SnapshotSeen},
 };
 
@@ -167,10 +167,7 @@ impl Shelf {
     }
 
     fn erase(&self, path: &Path) -> Result<(), HostError> {
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
-            _ => Ok(()),
-        }
+        file::gone(fs::remove_dir_all(path)).map_err(|error| self.failed(&error))
     }
 
     fn names(&self) -> Result<Vec<String>, HostError> {

@@ -1,11 +1,7 @@
 //! Each change to the files of keys. What takes a form away first proves that the other one opens, from the disk and by
 //! the chip.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::{fs::File, path::Path};
 
 use super::{Keeper, KeyFile, Lock, Pcrs, TrustError, Wish};
 use crate::{
@@ -99,11 +95,5 @@ fn read(path: &Path) -> Result<Plain, TrustError> {
 
 /// Removes a file, and returns when that survives a loss of power.
 fn remove(path: &Path) -> Result<(), TrustError> {
-    let home = path.parent().unwrap_or(Path::new("."));
-    let removed = match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    let removed = removed.and_then(|()| File::open(home)?.sync_all());
-    removed.map_err(|error| TrustError::Write(path.to_owned(), error))
+    file::remove(path).map_err(|error| TrustError::Write(path.to_owned(), error))
 }

@@ -1,6 +1,6 @@
 //! Tables of partitions, as `sfdisk` reads and writes them (GPT), and as `partx` makes them known to the kernel.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::host::{
     DiskSeen, HALF_MADE, HostError, MakeOrder, Mount, Reason,
-    linux::program::fed,
+    linux::{partition, program::fed},
     parted::{HALF_TABLE, PartOrder, manifest_of, part_of, table_id},
 };
 
@@ -158,12 +158,10 @@ impl Hands {
 pub(super) async fn extend(subject: &str, mount: &Mount) -> Result<(), HostError> {
     let (manifest, Some(part)) = (manifest_of(subject), part_of(subject)) else { return Ok(()) };
     let refuse = |what: &str| Err(HostError::new(Reason::Refused, format!("`/dev/{}` {what}", mount.device)));
-    let link = fs::canonicalize(format!("/sys/class/block/{}", mount.device)).ok();
-    let disk = link.as_ref().and_then(|it| it.parent()?.file_name()?.to_str());
-    let number = link.as_ref().and_then(|it| fs::read_to_string(it.join("partition")).ok());
-    let (Some(disk), Some(number)) = (disk, number) else { return refuse("is no partition by now") };
-    let (path, number) = (format!("/dev/{disk}"), number.trim().to_owned());
-    let table = read(disk).await.filter(|it| it.id == table_id(manifest)).unwrap_or_default();
+    let device = format!("/dev/{}", mount.device);
+    let Some(place) = partition::place(Path::new(&device)) else { return refuse("is no partition by now") };
+    let (path, number, disk) = (format!("/dev/{}", place.disk), place.number.to_string(), place.disk);
+    let table = read(&disk).await.filter(|it| it.id == table_id(manifest)).unwrap_or_default();
     let Some(place) = table.parts.get(&mount.device).filter(|it| it.name == part) else {
         return refuse("is not the partition that was meant; nothing was written");
     };
@@ -174,7 +172,7 @@ pub(super) async fn extend(subject: &str, mount: &Mount) -> Result<(), HostError
         // The copy of the table lies where the disk ended before.
         let quietly = ["--quiet", "--no-reread", "--no-tell-kernel"];
         program::run("sfdisk", quietly.into_iter().chain(["--relocate", "gpt-bak-std", &path]), PATIENCE).await?;
-        let line = format!(", {}\n", mount.disk_size / sector_of(disk));
+        let line = format!(", {}\n", mount.disk_size / sector_of(&disk));
         fed("sfdisk", quietly.into_iter().chain(["-N", &number, &path]), &line, PATIENCE).await?;
     }
     program::run("partx", ["--update", "--nr", &number, &path], PATIENCE).await.map(drop)

@@ -117,7 +117,7 @@ impl Places {
         }
         let stale = seen.iter().filter(|it| it.subject.as_deref() == Some(subject) && Path::new(&it.directory) == home);
         for unit in stale.filter(|it| !units.iter().any(|unit| unit.name == it.name)) {
-            gone(fs::remove_file(path(&unit.name))).map_err(failed)?;
+            file::gone(fs::remove_file(path(&unit.name))).map_err(failed)?;
         }
         File::open(&home).and_then(|it| it.sync_all()).map_err(failed)
     }
@@ -137,14 +137,14 @@ impl Places {
         if self.loaded()?.get(subject).is_none_or(|loaded| loaded != digest) {
             return Ok(());
         }
-        gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
+        file::gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))
     }
 
     /// Remembers that networkd was told to read the files of this manifest; one that has none is forgotten.
     pub(super) fn note_loaded(&self, subject: &str, digest: &str) -> Result<(), HostError> {
         let failed = |error: io::Error| unwritable(&self.loaded, &error);
         if digest == firewall::digest("") {
-            return gone(fs::remove_file(self.loaded.join(format!("{subject}.loaded")))).map_err(failed);
+            return file::gone(fs::remove_file(self.loaded.join(format!("{subject}.loaded")))).map_err(failed);
         }
         prepare(&self.loaded).map_err(failed)?;
         put(&self.loaded.join(format!("{subject}.loaded")), digest).map_err(failed)
@@ -217,14 +217,6 @@ pub(super) fn put(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)
-}
-
-/// What is gone already is gone.
-pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Lists a directory; one that is not there is empty.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     blocking,
-    files::{gone, group, is_open, names, prepare, read, unwritable},
+    files::{group, is_open, names, prepare, read, unwritable},
 };
 use crate::{
     file,
@@ -86,14 +86,14 @@ impl KeyFiles {
             let failed = |error: io::Error| unwritable(&self.key(subject), &error);
             let is_same = *self.text(subject)? == *before.as_ref().map_or("", |it| it.key.as_str());
             // That nobody knows what it is made from comes first: an end in between must not leave a wrong word for it.
-            gone(fs::remove_file(self.digest(subject))).map_err(failed)?;
+            file::gone(fs::remove_file(self.digest(subject))).map_err(failed)?;
             match before {
                 Some(it) => {
                     prepare(&self.0).map_err(failed)?;
                     files::put(&self.key(subject), it.key.as_bytes(), MODE, Some(it.owner)).map_err(failed)?;
                     file::replace(&self.digest(subject), it.digest.as_bytes()).map_err(failed)?;
                 }
-                None => gone(fs::remove_file(self.key(subject))).map_err(failed)?,
+                None => file::gone(fs::remove_file(self.key(subject))).map_err(failed)?,
             }
             changed.extend((!is_same).then(|| subject.clone()));
         }

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 pub use self::timer::put_links_back;
 pub(super) use self::timer::{arm, disarm, rearm};
 use super::{
-    files::{Places, gone, names, put, read, unwritable},
+    files::{Places, names, put, read, unwritable},
     keys::{KeptKey, KeyFiles},
     wifi::{Kept, Radios},
 };
@@ -267,7 +267,7 @@ impl TrialBook {
         let _lock = self.lock()?;
         for name in ["failed.json", "refused.json"] {
             let path = self.root.join(name);
-            gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
+            file::gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
         }
         Ok(())
     }
@@ -300,7 +300,7 @@ impl TrialBook {
         let changed = |unit: &&Unit| !trial.units.contains(unit);
         for unit in there.iter().filter(changed).filter(|unit| !trial.units.iter().any(|it| it.name == unit.name)) {
             let path = self.units.join(&unit.name);
-            gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
+            file::gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error))?;
             restored.note(&unit.name);
         }
         for unit in trial.units.iter().filter(|unit| !there.contains(unit)) {
@@ -330,7 +330,7 @@ impl TrialBook {
 
     fn end(&self) -> Result<(), HostError> {
         let path = self.root.join("trial.json");
-        let removed = gone(fs::remove_file(&path))
+        let removed = file::gone(fs::remove_file(&path))
             .and_then(|()| file::sweep(&path))
             .and_then(|()| File::open(&self.root)?.sync_all());
         removed.map_err(|error| unwritable(&path, &error))

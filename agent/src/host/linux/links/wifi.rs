@@ -16,7 +16,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::files::{LOADED, gone, names, prepare, put, read, unwritable};
+use super::files::{LOADED, names, prepare, put, read, unwritable};
 use crate::{
     file,
     host::{HostError, Reason, STAMP, WifiSeen, firewall, linux::program::run},
@@ -213,9 +213,9 @@ impl Radios {
 
     fn clear(&self, device: &str) -> Result<(), HostError> {
         let path = self.path(device);
-        let removed = gone(fs::remove_file(&path))
+        let removed = file::gone(fs::remove_file(&path))
             .and_then(|()| file::sweep(&path))
-            .and_then(|()| gone(fs::remove_file(self.mark(device))));
+            .and_then(|()| file::gone(fs::remove_file(self.mark(device))));
         removed.and_then(|()| fs::File::open(&self.home)?.sync_all()).map_err(|error| unwritable(&path, &error))
     }
 

@@ -1,8 +1,7 @@
 //! The rules that the machine starts with: a file that is given to `nft` before the engine starts.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -33,10 +32,7 @@ impl Boot {
 
     /// Removes the file.
     pub(super) async fn forget(&self) -> Result<(), HostError> {
-        match self.with(|path| fs::remove_file(path)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed(&error)),
-            _ => Ok(()),
-        }
+        file::gone(self.with(|path| fs::remove_file(path)).await).map_err(|error| self.failed(&error))
     }
 
     async fn with<T: Send + 'static>(
@@ -48,7 +44,7 @@ impl Boot {
     }
 
     fn failed(&self, error: &io::Error) -> HostError {
-        let reason = if error.kind() == ErrorKind::StorageFull { Reason::DiskFull } else { Reason::Failed };
+        let reason = if error.kind() == io::ErrorKind::StorageFull { Reason::DiskFull } else { Reason::Failed };
         let path = self.0.display();
         HostError::new(reason, format!("The rules for the start of the machine can't be written to {path}: {error}"))
     }

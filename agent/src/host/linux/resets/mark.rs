@@ -111,10 +111,7 @@ impl Mark {
     }
 
     fn remove(&self, name: &str) -> Result<(), HostError> {
-        match fs::remove_file(self.esp.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.trouble(name, &error)),
-            _ => Ok(()),
-        }
+        file::gone(fs::remove_file(self.esp.join(name))).map_err(|error| self.trouble(name, &error))
     }
 
     /// Fails unless the system starts from here.
@@ -143,7 +140,10 @@ impl Mark {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
-        file::replace(&self.esp.join(name), bytes).map_err(|error| self.trouble(name, &error))
+        let path = self.esp.join(name);
+        // On FAT a new name leads nowhere, or to what was there before, until the file itself is written back once more.
+        let kept = file::replace(&path, bytes).and_then(|()| fs::File::open(&path)?.sync_all());
+        kept.map_err(|error| self.trouble(name, &error))
     }
 
     fn trouble(&self, name: &str, error: &io::Error) -> HostError {

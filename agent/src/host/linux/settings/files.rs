@@ -95,7 +95,7 @@ impl Files {
         let home = self.at("/etc");
         let (link, temporary) = (home.join("localtime"), home.join(".localtime.piccolo"));
         let failed = |error: io::Error| unwritable(&link, &error);
-        gone(fs::remove_file(&temporary)).map_err(failed)?;
+        file::gone(fs::remove_file(&temporary)).map_err(failed)?;
         // From `/etc`, so that it also leads there where the root is another one.
         symlink(format!("..{ZONES}/{zone}"), &temporary).map_err(failed)?;
         fs::rename(&temporary, &link).and_then(|()| File::open(&home)?.sync_all()).map_err(failed)?;
@@ -134,7 +134,7 @@ impl Files {
         let path = self.at(file.path());
         match text {
             Some(text) => self.put(file.path(), text),
-            None => gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error)),
+            None => file::gone(fs::remove_file(&path)).map_err(|error| unwritable(&path, &error)),
         }
     }
 
@@ -255,7 +255,7 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
     // No reader of such directories takes a name that begins with a dot for one of its files.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = home.join(format!(".{name}.piccolo"));
-    gone(fs::remove_file(&temporary))?;
+    file::gone(fs::remove_file(&temporary))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
@@ -281,13 +281,6 @@ fn load<T: Default + for<'de> Deserialize<'de>>(path: &Path) -> Result<T, HostEr
 fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), HostError> {
     let bytes = serde_json::to_vec(value).map_err(|error| HostError::new(Reason::Failed, error.to_string()))?;
     file::replace(path, &bytes).map_err(|error| unwritable(path, &error))
-}
-
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> HostError {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::secrets::Plain;
+use crate::{file, secrets::Plain};
 
 /// How the name of a file begins that is being written. No key begins so.
 const TEMPORARY: &str = "~";
@@ -100,15 +100,11 @@ pub(super) fn keep_only(directory: &Path, wanted: impl Fn(&str) -> bool) -> io::
 
 /// Removes a file or directory if it is there.
 pub(super) fn remove_all(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
+    file::gone(match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    })
 }
 
 /// The owner first: a change of owner may take rights away.

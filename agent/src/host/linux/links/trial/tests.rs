@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{super::files::prepare, *};
 use crate::{
-    file::strict::mode,
+    file::{self, strict::mode},
     host::{PREFIX, STAMP},
 };
 
@@ -42,7 +42,7 @@ impl House {
     }
 
     fn remove(&self, name: &str) {
-        gone(fs::remove_file(self.dir.path().join("network").join(name))).unwrap();
+        file::gone(fs::remove_file(self.dir.path().join("network").join(name))).unwrap();
     }
 
     fn files(&self) -> BTreeMap<String, String> {
