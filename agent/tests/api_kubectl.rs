@@ -7,6 +7,8 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "api/support.rs"]
 mod support;
 
@@ -16,6 +18,7 @@ use piccolo_schema::Role;
 use serde_json::json;
 use tokio::process::Command;
 
+use skip::skipped;
 use support::House;
 
 #[tokio::test]
@@ -104,7 +107,7 @@ struct Kubectl {
 impl Kubectl {
     async fn open() -> Option<Self> {
         if !is_here().await {
-            eprintln!("skipped: there is no kubectl of 1.27 or later on the PATH");
+            skipped("there is no kubectl of 1.27 or later on the PATH");
             return None;
         }
         let house = House::open().await;

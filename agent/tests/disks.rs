@@ -17,6 +17,8 @@ mod parted;
 mod room;
 #[path = "disks/scrubbed.rs"]
 mod scrubbed;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -29,6 +31,7 @@ use piccolo_agent::{
 };
 use piccolo_schema::{DiskSpec, disk::Filesystem};
 use room::{Room, SIZE, broken_off, can_not, done, exists, may, plan, run, settle, wanted};
+use skip::skipped;
 
 #[tokio::test]
 async fn a_blank_disk_is_formatted_mounted_and_let_go() {
@@ -95,7 +98,7 @@ async fn each_file_system_is_made() {
     ];
     for (filesystem, program) in all {
         if !exists(program) {
-            eprintln!("skipped: there is no {program}");
+            skipped(format_args!("there is no {program}"));
             continue;
         }
         let name = filesystem.as_str();
@@ -124,28 +127,32 @@ async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
         ("unknown", "dd", "yes piccolo | dd of=DISK bs=4096 count=9 seek=1 status=none iflag=fullblock"),
         ("end", "dd", "yes end | dd of=DISK bs=4096 count=1 seek=24000 status=none iflag=fullblock"),
     ];
-    let mut rows = 0;
+    let (mut disks, mut rows) = (0, 0);
+    // Another disk may be erased. That ticket is for no disk but that.
+    room.plug("another", |it| drop(done(&["mkswap", it])));
+    let another = room.spec("another", Filesystem::Ext4).select.serial.unwrap();
+    let (_, anothers) = room.drives().wipe_ticket(&another, &another).await.unwrap();
+    let mut refused = async |room: &Room, name: &str, spec: &DiskSpec, reason: &str| {
+        let before = room.sum(name);
+        assert_eq!(settle(&room.drives(), &wanted(&[("it", spec)])).await.as_deref(), Some(reason), "{name}");
+        assert_eq!(room.sum(name), before, "{name}: bytes changed");
+        rows += 1;
+    };
     for (name, program, fill) in fills {
         if !exists(program) {
-            eprintln!("skipped: there is no {program}");
+            skipped(format_args!("there is no {program}"));
             continue;
         }
         let device = room.plug(name, |it| drop(done(&["sh", "-c", &fill.replace("DISK", it)])));
-        let before = room.sum(name);
         let spec = room.spec(name, Filesystem::Ext4);
         let drives = room.drives();
         let serial = spec.select.serial.clone().unwrap();
         let with = |wipe: &str| DiskSpec { wipe: Some(wipe.to_owned()), ..spec.clone() };
         let adopting = DiskSpec { adopt: Some("00000000-1111-2222-3333-444444444444".to_owned()), ..spec.clone() };
-        for (spec, reason) in [
-            (spec.clone(), "DiskNotBlank"),
-            (adopting, "NothingToAdopt"),
-            (with("wipe-0123456789abcdef01234567"), "DiskNotBlank"),
-        ] {
-            assert_eq!(settle(&drives, &wanted(&[("it", &spec)])).await.as_deref(), Some(reason), "{name}");
-            assert_eq!(room.sum(name), before, "{name}: bytes changed");
-            rows += 1;
-        }
+        refused(&room, name, &spec, "DiskNotBlank").await;
+        refused(&room, name, &adopting, "NothingToAdopt").await;
+        refused(&room, name, &with("wipe-0123456789abcdef01234567"), "DiskNotBlank").await;
+        refused(&room, name, &with(&anothers.ticket), "DiskNotBlank").await;
         assert!(drives.wipe_ticket(&serial, "another").await.is_err());
         let (_, old) = drives.wipe_ticket(&serial, &serial).await.unwrap();
         // Another thing comes onto the disk: the ticket is worth nothing.
@@ -157,11 +164,7 @@ async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
             ),
         ]);
         if name != "swap" {
-            let changed = room.sum(name);
-            let reason = settle(&drives, &wanted(&[("it", &with(&old.ticket))])).await;
-            assert_eq!(reason.as_deref(), Some("DiskNotBlank"), "{name}");
-            assert_eq!(room.sum(name), changed, "{name}: bytes changed");
-            rows += 1;
+            refused(&room, name, &with(&old.ticket), "DiskNotBlank").await;
         }
         let (_, ticket) = drives.wipe_ticket(&serial, &serial).await.unwrap();
         let planned = plan(&drives, &wanted(&[("it", &with(&ticket.ticket))])).await;
@@ -173,7 +176,12 @@ async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
         assert_eq!(settle(&drives, &wanted(&[("it", &with(&ticket.ticket))])).await, None, "{name}");
         assert!(Path::new(&spec.mount.clone().unwrap()).join("new").exists(), "{name}: formatted once more");
         settle(&drives, &wanted(&[])).await;
+        // Not for what comes there later either.
+        done(&["mkswap", "--force", &device]);
+        refused(&room, name, &with(&ticket.ticket), "DiskNotBlank").await;
+        disks += 1;
     }
+    assert!(rows >= 5 * disks && disks > 0, "{rows} rows on {disks} disks");
     eprintln!("{rows} rows without a ticket that holds, not one byte changed");
 }
 
@@ -308,11 +316,11 @@ async fn a_file_system_fills_a_disk_that_has_grown() {
     let mut room = Room::new();
     for (filesystem, program) in [(Filesystem::Ext4, "resize2fs"), (Filesystem::Xfs, "xfs_growfs")] {
         if !exists(program) {
-            eprintln!("skipped: there is no {program}");
+            skipped(format_args!("there is no {program}"));
             continue;
         }
         if filesystem == Filesystem::Ext4 && !may(24) {
-            eprintln!("skipped: ext4 grows only for who may take more than its share (CAP_SYS_RESOURCE)");
+            skipped("ext4 grows only for who may take more than its share (CAP_SYS_RESOURCE)");
             continue;
         }
         let name = filesystem.as_str();

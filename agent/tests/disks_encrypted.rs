@@ -11,6 +11,8 @@
 
 #[path = "disks_encrypted/mirrored.rs"]
 mod mirrored;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::{
     cell::RefCell,
@@ -34,6 +36,7 @@ use piccolo_schema::{
     disk::{Encryption, Filesystem, Passphrase, Selector},
 };
 use serde_json::{Value, json};
+use skip::skipped;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -56,7 +59,7 @@ impl Room {
         let exists =
             |program: &str| ["/sbin", "/usr/sbin", "/usr/bin"].iter().any(|it| Path::new(it).join(program).exists());
         if !["losetup", "cryptsetup", "mkfs.ext4", "wipefs", "lsblk"].iter().all(|it| exists(it)) {
-            eprintln!("skipped: a program is missing");
+            skipped("a program is missing");
             return None;
         }
         let dir = TempDir::with_prefix("piccolo-encrypted-").unwrap();
@@ -71,7 +74,7 @@ impl Room {
         fs::File::create(&file).unwrap().set_len(size << 20).unwrap();
         let output = run(&["losetup", "--find", "--show", file.to_str().unwrap()]);
         if !output.status.success() {
-            eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+            skipped(String::from_utf8_lossy(&output.stderr));
             return None;
         }
         Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())

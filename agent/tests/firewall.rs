@@ -7,6 +7,9 @@
     reason = "a test that can't go on has failed, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     io::Write as _,
     process::{Child, Command, Stdio},
@@ -20,6 +23,7 @@ use piccolo_agent::{
     },
 };
 use piccolo_schema::{Desired, Firewall, Manifest, parse::parse};
+use skip::skipped;
 
 /// Where packets come from: the link at the machine, the machine's address there, and theirs.
 const PEERS: [(&str, &str, &str); 4] = [
@@ -154,7 +158,7 @@ fn run(namespace: &str, script: &str) -> Child {
 #[test]
 fn every_zone_reaches_what_it_may_and_nothing_else() {
     let Some(scene) = Scene::new() else {
-        eprintln!("skipped: no network namespace can be made here");
+        skipped("no network namespace can be made here");
         return;
     };
     let Ok(Manifest::Firewall(manifest)) = parse(MANIFEST) else { panic!("the manifest is wrong") };

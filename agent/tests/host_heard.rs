@@ -8,6 +8,9 @@
     reason = "a test says what is wrong, or that it was skipped, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     fs,
     net::UdpSocket,
@@ -23,6 +26,7 @@ use piccolo_agent::{
     reconcile::{Reconciler, host::Hosts},
 };
 use piccolo_schema::{Desired, Host, HostSpec};
+use skip::skipped;
 use tempfile::TempDir;
 
 /// The address of a time server, and what says that the test is it.
@@ -174,7 +178,7 @@ async fn house(spec: &HostSpec) -> TempDir {
 fn within(house: &Path, program: &str, script: &str, more: &[&str]) -> Option<(bool, String)> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
     if !is_root || !Path::new(program).exists() {
-        eprintln!("skipped: it takes root and {program}");
+        skipped(format_args!("it takes root and {program}"));
         return None;
     }
     let mut command = Command::new("unshare");
@@ -182,7 +186,7 @@ fn within(house: &Path, program: &str, script: &str, more: &[&str]) -> Option<(b
     let output = command.env(HEARS, "1").output().unwrap();
     let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if words.contains("Operation not permitted") && words.contains("unshare") {
-        eprintln!("skipped: no namespace can be made here");
+        skipped("no namespace can be made here");
         return None;
     }
     Some((output.status.success(), words))
@@ -195,7 +199,7 @@ async fn whoever_is_named_logs_in_and_nobody_else() {
         let mut made = Command::new("ssh-keygen");
         made.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]);
         let Ok(true) = made.arg(keys.path().join(name)).status().map(|it| it.success()) else {
-            eprintln!("skipped: there is no ssh-keygen");
+            skipped("there is no ssh-keygen");
             return;
         };
     }
@@ -235,7 +239,7 @@ async fn a_neighbour_asks_for_the_name_and_is_answered() {
     let resolved = std::env::var("PICCOLO_RESOLVED").unwrap_or_default();
     let program = format!("{resolved}/lib/systemd/systemd-resolved");
     if !Command::new(&program).arg("--version").output().is_ok_and(|it| it.status.success()) {
-        eprintln!("skipped: systemd-resolved does not run here");
+        skipped("systemd-resolved does not run here");
         return;
     }
     let house = house(&serde_json::from_value(serde_json::json!({ "mdns": true })).unwrap()).await;

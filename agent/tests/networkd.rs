@@ -8,6 +8,9 @@
     reason = "a test says what is wrong, or that it was skipped, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     cell::Cell,
     fs,
@@ -23,6 +26,7 @@ use piccolo_agent::{
     reconcile::{Reconciler, link::Links},
 };
 use piccolo_schema::{Desired, Link, parse::parse};
+use skip::skipped;
 
 /// Says that the test runs within its house.
 const WITHIN: &str = "PICCOLO_TEST_HOUSE";
@@ -39,7 +43,7 @@ fn a_real_networkd_keeps_links() {
     let has = |path: &str| Path::new(path).exists();
     let is_root = fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
     if !is_root || !has("/lib/systemd/systemd-networkd") || !has("/usr/bin/dbus-daemon") {
-        eprintln!("skipped: it takes root, systemd-networkd and dbus-daemon");
+        skipped("it takes root, systemd-networkd and dbus-daemon");
         return;
     }
     let house = tempfile::TempDir::new().unwrap();
@@ -58,7 +62,7 @@ fn a_real_networkd_keeps_links() {
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     if words.contains("Operation not permitted") && words.contains("unshare") {
-        eprintln!("skipped: no namespace can be made here");
+        skipped("no namespace can be made here");
         return;
     }
     let log = fs::read_to_string(house.path().join("networkd.log")).unwrap_or_default();

@@ -10,6 +10,9 @@
     reason = "a test that can't go on has failed"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -47,6 +50,7 @@ use piccolo_schema::{
     quantity::Bytes,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use skip::skipped;
 
 /// The form of `desired.toml`: a table for each manifest, named as the manifest is, that holds its spec.
 #[derive(Deserialize)]
@@ -111,7 +115,7 @@ fn nft_understands_every_firewall() {
         for text in filter(&plan).into_iter().flat_map(|rules| [&rules.text, &rules.boot]) {
             let mut nft = Command::new("nft");
             let Ok(mut nft) = nft.args(["-c", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
-                eprintln!("skipped: there is no nft");
+                skipped("there is no nft");
                 continue;
             };
             nft.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

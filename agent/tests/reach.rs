@@ -8,6 +8,10 @@
     reason = "a test says what is wrong, or that it was skipped, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
+use skip::skipped;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -141,7 +145,7 @@ fn within(name: &str, story: impl FnOnce()) {
     let has = |path: &str| Path::new(path).exists();
     let is_root = fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
     if !is_root || !has("/lib/systemd/systemd-networkd") || !has("/usr/bin/dbus-daemon") {
-        eprintln!("skipped: it takes root, systemd-networkd and dbus-daemon");
+        skipped("it takes root, systemd-networkd and dbus-daemon");
         return;
     }
     let house = tempfile::TempDir::new().unwrap();
@@ -151,7 +155,7 @@ fn within(name: &str, story: impl FnOnce()) {
     let output = command.args(["--exact", name, "--nocapture"]).env(WITHIN, house.path()).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     if words.contains("Operation not permitted") && words.contains("unshare") {
-        eprintln!("skipped: no namespace can be made here");
+        skipped("no namespace can be made here");
         return;
     }
     assert!(output.status.success(), "{}\n{words}", String::from_utf8_lossy(&output.stdout));

@@ -7,6 +7,9 @@
     reason = "a test says what is wrong, or that it was skipped, and runs real programs"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -20,6 +23,7 @@ use piccolo_agent::{
     reconcile::{Reconciler, host::Hosts},
 };
 use piccolo_schema::{Desired, Host, HostSpec};
+use skip::skipped;
 use tempfile::TempDir;
 
 /// Prints what `units` says, and writes down what else it is asked for. What is switched on runs from then on.
@@ -340,12 +344,12 @@ async fn a_real_sshd_takes_our_lines() {
     let output =
         Command::new("/usr/sbin/sshd").args(["-T", "-C", "user=root,host=x,addr=10.0.0.1", "-f"]).arg(&config).output();
     let (Ok(true), Ok(output)) = (keygen.map(|it| it.success()), output) else {
-        eprintln!("skipped: there is no SSH server");
+        skipped("there is no SSH server");
         return;
     };
     let (told, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if why.contains("rivilege separation") {
-        eprintln!("skipped: {why}");
+        skipped(format_args!("{why}"));
         return;
     }
     assert!(output.status.success(), "{why}");

@@ -7,6 +7,10 @@
     reason = "a test says what is wrong, or that it was skipped, and runs a real program"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
+use skip::skipped;
 use std::{fs, path::Path, process::Command};
 
 #[test]
@@ -56,7 +60,7 @@ fn units_leave_open_what_they_need() {
             Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(copy).output()
         };
         let Ok(output) = ask(&copy) else {
-            eprintln!("skipped: there is no systemd-analyze");
+            skipped("there is no systemd-analyze");
             return;
         };
         let (told, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -102,7 +106,7 @@ fn understood(name: &str, text: &str) {
     let copy = place.path().join(name);
     fs::write(&copy, text).unwrap();
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&copy).output() else {
-        eprintln!("skipped: there is no systemd-analyze");
+        skipped("there is no systemd-analyze");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

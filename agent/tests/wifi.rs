@@ -8,10 +8,14 @@
     reason = "a test says what is wrong, or that it was skipped, and runs a real program"
 )]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::{fs, path::Path, process::Command};
 
 use piccolo_agent::{host::linux::with_password, reconcile::link::wifi_file};
 use piccolo_schema::link::{KeyFrom, Security, Wifi};
+use skip::skipped;
 
 /// The values that it tells as bytes.
 const SHOWN: [&str; 3] = ["ssid - hexdump_ascii", "PSK - hexdump", "sae_password - hexdump_ascii"];
@@ -62,7 +66,7 @@ fn wpa_supplicant_reads_every_name_and_password_to_the_letter() {
             let text = wifi_file("air", &wifi).replace("/run/wpa_supplicant", &house.path().display().to_string());
             fs::write(&path, with_password(&text, ssid, password.as_bytes()).as_bytes()).unwrap();
             let Some(words) = heard(&root, &path) else {
-                eprintln!("skipped: wpa_supplicant does not run here");
+                skipped("wpa_supplicant does not run here");
                 return;
             };
             assert!(words.contains("none0: Failed to initialize driver interface"), "{words}");

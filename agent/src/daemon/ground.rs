@@ -1,4 +1,4 @@
-//! Tells of what the daemon stands on: links and clock.
+//! Tells of what the daemon stands on: network and clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ pub(super) async fn tell(store: Arc<Writer>, is_open: bool, shutdown: Cancellati
     while shutdown.run_until_cancelled(beat.tick()).await.is_some() {
         say(&store, "clock", clock_is_right(clock::now()));
         if is_open {
-            say(&store, "links", links());
+            say(&store, "network", links());
         }
     }
 }

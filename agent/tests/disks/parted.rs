@@ -13,6 +13,7 @@ use piccolo_schema::{
 };
 
 use crate::room::{Room, SIZE, broken_off, can_not, done, exists, may, plan, run, settle, wanted};
+use crate::skip::skipped;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -53,7 +54,7 @@ fn manifest(room: &Room) -> String {
 fn can_not_part() -> bool {
     let lacks = can_not() || !["sfdisk", "partx", "mkswap"].into_iter().all(exists);
     if lacks {
-        eprintln!("skipped: something is missing that partitions are made with");
+        skipped("something is missing that partitions are made with");
     }
     lacks
 }

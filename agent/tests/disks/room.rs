@@ -28,6 +28,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::parted;
+use crate::skip::skipped;
 
 /// A directory with disks, mount points and what is remembered.
 pub(crate) struct Room {
@@ -151,11 +152,11 @@ pub(crate) fn can_not() -> bool {
     let probe = tempfile::NamedTempFile::new().unwrap();
     probe.as_file().set_len(1 << 20).unwrap();
     let Ok(output) = Command::new("losetup").args(["--find", "--show"]).arg(probe.path()).output() else {
-        eprintln!("skipped: there is no losetup");
+        skipped("there is no losetup");
         return true;
     };
     if !output.status.success() {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        skipped(String::from_utf8_lossy(&output.stderr));
         return true;
     }
     done(&["losetup", "--detach", String::from_utf8_lossy(&output.stdout).trim()]);
@@ -202,7 +203,7 @@ pub(crate) fn knows_btrfs() -> bool {
     let kernel = fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("btrfs"));
     let knows = kernel && exists("mkfs.btrfs");
     if !knows {
-        eprintln!("skipped: there is no btrfs");
+        skipped("there is no btrfs");
     }
     knows
 }

@@ -3,6 +3,8 @@
 
 mod hostile;
 mod scene;
+#[path = "../support/skip.rs"]
+mod skip;
 mod ssh;
 
 use std::fs;

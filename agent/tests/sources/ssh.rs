@@ -19,7 +19,10 @@ use piccolo_agent::sources::{OnTrial, Trials};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Scene, container};
+use super::{
+    scene::{Scene, container},
+    skip::skipped,
+};
 
 /// A server that lets in who has the key `client`.
 struct Server {
@@ -32,7 +35,7 @@ impl Server {
     fn start(scene: &Scene) -> Option<Self> {
         let program = env::var("SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".to_owned());
         if !Path::new(&program).exists() {
-            eprintln!("not run: there is no {program}");
+            skipped(format_args!("there is no {program}"));
             return None;
         }
         // The server wants to give up its rights in here; as nobody but root it does not.

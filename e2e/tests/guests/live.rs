@@ -10,8 +10,14 @@ use crate::{Person, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(600);
-/// Prints the memory that is not to be had any more.
-const MEMORY: &str = r#"awk '/^MemTotal|^MemAvailable/ { it[$1] = $2 } END { print int((it["MemTotal:"] - it["MemAvailable:"]) / 1024) " MiB of memory in use" }' /proc/meminfo"#;
+/// Prints how much of the memory is not to be had any more, in MiB.
+const MEMORY: &str = r#"awk '/^MemTotal|^MemAvailable/ { it[$1] = $2 } END { print int((it["MemTotal:"] - it["MemAvailable:"]) / 1024) }' /proc/meminfo"#;
+/// The most memory that a complete start uses, in MiB.
+const MOST_MEMORY: u64 = 250;
+/// The most that there is to download, in bytes.
+const MOST_DOWNLOAD: u64 = 250_000_000;
+/// What has to work for a start to be complete: the engine, what is remembered, what is declared, disks, TPM, network, clock.
+const PARTS: [&str; 7] = ["containers", "store", "manifests", "disks", "trust", "network", "clock"];
 
 #[tokio::test]
 async fn a_stick_boots_is_claimed_from_its_screen_and_runs_what_is_declared() -> anyhow::Result<()> {
@@ -19,6 +25,8 @@ async fn a_stick_boots_is_claimed_from_its_screen_and_runs_what_is_declared() ->
 }
 
 async fn tell() -> anyhow::Result<()> {
+    let download = std::fs::metadata(image()?.with_extension("raw.zst"))?.len();
+    ensure!(download <= MOST_DOWNLOAD, "{download} bytes are to be downloaded");
     let mut hardware = Hardware::build(&place("live")?).await?;
     hardware.stick(&image()?).await?;
     let disk = hardware.blank(4 << 30)?;
@@ -34,9 +42,8 @@ async fn tell() -> anyhow::Result<()> {
     // The start is complete once every part works, and then this image counts as good.
     complete(&mut guest).await?;
     println!("firmware to a complete start {} s", guest.seconds());
-    let parts = guest.run("piccolo status -o json").await?;
-    let status: serde_json::Value = serde_json::from_str(&parts)?;
-    ensure!(status["ready"] == true, "{status:#}");
+    let ready = guest.run("piccolo ready").await?;
+    ensure!(PARTS.iter().all(|part| ready.contains(&format!("[+]{part}:"))), "{ready}");
 
     // What is declared runs, from an image that came as a file.
     let archive = std::env::var("ARCHIVE").context("ARCHIVE is not set: run e2e/test image")?;
@@ -56,7 +63,9 @@ async fn tell() -> anyhow::Result<()> {
     let logins =
         guest.run("cut -d: -f2 /etc/shadow | sort -u; systemctl list-units --no-legend --plain '*getty@*'").await?;
     ensure!(logins.split_whitespace().all(|it| it.starts_with(['!', '*'])), "{logins}");
-    println!("{}", guest.run(&format!("{MEMORY}; systemd-analyze | head -n 1")).await?.trim());
+    let memory: u64 = guest.run(MEMORY).await?.trim().parse()?;
+    ensure!(memory <= MOST_MEMORY, "{memory} MiB of memory are in use");
+    println!("{memory} MiB of memory in use; {}", guest.run("systemd-analyze | head -n 1").await?.trim());
     guest.cut().await?;
     // Where nothing was written, nothing takes room.
     let written = std::fs::metadata(disk)?.blocks();

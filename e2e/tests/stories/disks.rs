@@ -28,7 +28,7 @@ impl Shelf {
     pub(super) fn new() -> anyhow::Result<Option<Self>> {
         let mut shelf = Self { home: TempDir::with_prefix("piccolo-shelf-")?, loops: Vec::new() };
         if shelf.plug("probe").is_err() {
-            println!("skipped: this machine has no loop devices");
+            crate::skip::skipped("this machine has no loop devices");
             return Ok(None);
         }
         Ok(Some(shelf))

@@ -20,7 +20,7 @@ struct Person {
 async fn kubectl_keeps_a_machine() -> anyhow::Result<()> {
     if !is_here().await {
         // Debian 12 has none that reads what the API says of itself.
-        println!("skipped: there is no kubectl of 1.27 or later");
+        crate::skip::skipped("there is no kubectl of 1.27 or later");
         return Ok(());
     }
     let engine = Engine::connect().await?;

@@ -40,6 +40,8 @@ mod pushes;
 mod secrets;
 mod served_disks;
 mod signed_disks;
+#[path = "../../../agent/tests/support/skip.rs"]
+mod skip;
 mod sources;
 mod starts;
 mod traffic;
