@@ -131,7 +131,7 @@ async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
     // Another disk may be erased. That ticket is for no disk but that.
     room.plug("another", |it| drop(done(&["mkswap", it])));
     let another = room.spec("another", Filesystem::Ext4).select.serial.unwrap();
-    let (_, anothers) = room.drives().wipe_ticket(&another, &another).await.unwrap();
+    let (_, given) = room.drives().wipe_ticket(&another, &another).await.unwrap();
     let mut refused = async |room: &Room, name: &str, spec: &DiskSpec, reason: &str| {
         let before = room.sum(name);
         assert_eq!(settle(&room.drives(), &wanted(&[("it", spec)])).await.as_deref(), Some(reason), "{name}");
@@ -152,7 +152,7 @@ async fn what_is_foreign_stays_byte_for_byte_until_a_ticket_gives_it_away() {
         refused(&room, name, &spec, "DiskNotBlank").await;
         refused(&room, name, &adopting, "NothingToAdopt").await;
         refused(&room, name, &with("wipe-0123456789abcdef01234567"), "DiskNotBlank").await;
-        refused(&room, name, &with(&anothers.ticket), "DiskNotBlank").await;
+        refused(&room, name, &with(&given.ticket), "DiskNotBlank").await;
         assert!(drives.wipe_ticket(&serial, "another").await.is_err());
         let (_, old) = drives.wipe_ticket(&serial, &serial).await.unwrap();
         // Another thing comes onto the disk: the ticket is worth nothing.
