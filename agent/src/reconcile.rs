@@ -76,6 +76,11 @@ pub trait Step: Display + Serialize + Clone + PartialEq + Send + Sync + 'static 
         Disruption::None
     }
 
+    /// Returns true if this step is not to be made once that one has failed, which comes before it and serves the same manifest.
+    fn rests_on(&self, _failed: &Self) -> bool {
+        true
+    }
+
     /// Returns true if this step takes away something that no manifest asks for any more.
     fn is_removal(&self) -> bool {
         false
@@ -121,7 +126,8 @@ pub enum Disruption {
 /// What to change, in order, and what can't be changed yet. Settled when both are empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<S> {
-    /// The changes. Steps of one subject are applied in this order; different subjects side by side.
+    /// The changes. Steps of one subject are applied in this order, those that rest on one that failed not at all; different
+    /// subjects side by side.
     pub steps: Vec<S>,
     /// What can't be planned yet, and why.
     pub waiting: Vec<Waiting>,

@@ -29,12 +29,23 @@ const SERVES: &str = "PICCOLO_TEST_SERVES";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(80);
 const UNIT: &str = "/etc/systemd/network/10-piccolo-lan.network";
+const SPARE: &str = "/etc/systemd/network/10-piccolo-spare.network";
 
 #[test]
 fn whoever_changes_the_way_confirms_it_by_being_answered() {
     within("whoever_changes_the_way_confirms_it_by_being_answered", || {
         let machine = Machine::start(&lan("10.9.0.1", ""));
         machine.claim();
+        // A second way out. What is gone is gone, and is confirmed, also where the rest of the command fails.
+        let spare = lan("10.8.0.1", "").replace("name = \"lan\"", "name = \"spare\"");
+        let spare = spare.replace("00:00:00:00", "00:00:00:01").replace("10.9.0.254\"", "10.8.0.254\", metric = 900");
+        fs::write(machine.etc("spare.toml"), spare).unwrap();
+        machine.until("the second way", || machine.piccolo(&["net"]).contains("0.0.0.0/0 via 10.8.0.254"));
+        machine.until("its being settled", || machine.piccolo(&["get", "link", "spare"]).contains("True"));
+        let ran = machine.neighbour(&["delete", "link/spare", "link/none"]);
+        assert!(ran.0.starts_with("link/spare deleted\nlink/spare stays: "), "{}{}", ran.0, ran.1);
+        assert!(ran.1.contains("\"none\" not found"), "{}", ran.1);
+        assert!(machine.piccolo(&["net", "-o", "json"]).contains("\"trial\": null") && !Path::new(SPARE).exists());
         // The address that it was reached at goes, and the command finds the machine at the new one.
         fs::write(machine.house.join("lan.toml"), lan("10.9.0.2", "")).unwrap();
         let begun = Instant::now();

@@ -59,6 +59,8 @@ pub struct DiskShown {
     pub holds: String,
     /// The UUID of the file system on it, or of the first in its partitions.
     pub uuid: Option<String>,
+    /// The GUID of its table of partitions.
+    pub table: Option<String>,
     /// Where it is used.
     pub used_at: Vec<String>,
     /// Why it is about to fail, if it is.

@@ -63,15 +63,15 @@ async fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
         screen.note("there is no disk");
         return Ok(());
     }
-    let mut table = Table::new(["Device", "Size", "Serial", "Model", "By", "Holds", "UUID", "Used"]);
+    let mut table = Table::new(["Device", "Size", "Serial", "Model", "By", "Holds", "UUID", "Table", "Used"]);
     for item in items {
         let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
         let used =
             item["usedAt"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-        let keys = ["device", "sizeText", "serial", "model", "transport", "holds", "uuid"];
+        let keys = ["device", "sizeText", "serial", "model", "transport", "holds", "uuid", "table"];
         let mut row: Vec<String> = keys.iter().map(|key| text(key)).collect();
         row.push(used);
-        let row: [String; 8] = row.try_into().unwrap_or_default();
+        let row: [String; 9] = row.try_into().unwrap_or_default();
         table.row(row);
     }
     table.lines(screen.width()).iter().try_for_each(|line| screen.line(line))

@@ -38,14 +38,14 @@ impl Default for Lanes {
 pub(super) enum Worked {
     /// All were applied.
     Done,
-    /// This one failed, and those after it were not tried.
+    /// This one failed first, and those that rest on it were not tried.
     Failed { step: String, error: HostError },
     /// The daemon stops; the rest is planned again when it starts.
     Abandoned,
 }
 
-/// Applies the steps of one subject in order, until one fails or `stop` says that they are not wanted any more: the
-/// daemon ends, or the manifest has changed. A transfer is then broken off and any other step under way is finished; and
+/// Applies the steps of one subject in order, but for those that rest on one that failed, until `stop` says that they are not
+/// wanted any more: the daemon ends, or the manifest has changed. A transfer is then broken off and any other step under way is finished; and
 /// once people have been disturbed the rest is done all the same, for nothing is worse than to stop half-way.
 ///
 /// If the future is dropped the step under way is abandoned; the next pass sees what became of it.
@@ -56,9 +56,13 @@ pub(super) async fn work<R: Reconciler>(
     stop: CancellationToken,
     applied: impl Fn(&R::Step) + Send,
 ) -> Worked {
-    let mut disturbed = false;
+    let (mut disturbed, mut undone, mut failed) = (false, Vec::new(), None);
     let mut place: Option<(bool, SemaphorePermit<'_>)> = None;
     for step in steps {
+        if undone.iter().any(|it| step.rests_on(it)) {
+            undone.push(step);
+            continue;
+        }
         // A subject keeps its place over steps of one lane: a container that was stopped is started before another
         // one is stopped.
         if place.as_ref().is_none_or(|(transfer, _)| *transfer != step.is_transfer()) {
@@ -66,11 +70,11 @@ pub(super) async fn work<R: Reconciler>(
             let lane = if step.is_transfer() { &lanes.transfer } else { &lanes.quick };
             let permit =
                 if disturbed { Some(lane.acquire().await) } else { stop.run_until_cancelled(lane.acquire()).await };
-            let Some(Ok(permit)) = permit else { return Worked::Abandoned };
+            let Some(Ok(permit)) = permit else { return failed.unwrap_or(Worked::Abandoned) };
             place = Some((step.is_transfer(), permit));
         }
         if stop.is_cancelled() && !disturbed {
-            return Worked::Abandoned;
+            return failed.unwrap_or(Worked::Abandoned);
         }
         let span = info_span!("step", subject = step.subject(), %step);
         let apply = reconciler.apply(&step).instrument(span.clone());
@@ -90,15 +94,17 @@ pub(super) async fn work<R: Reconciler>(
             Some(apply.await)
         };
         match result {
-            None => return Worked::Abandoned,
+            None => return failed.unwrap_or(Worked::Abandoned),
             Some(Ok(())) => span.in_scope(|| info!("applied")),
             Some(Err(error)) => {
                 span.in_scope(|| warn!(reason = error.reason.as_str(), %error, "failed"));
-                return Worked::Failed { step: step.to_string(), error };
+                failed.get_or_insert(Worked::Failed { step: step.to_string(), error });
+                undone.push(step);
+                continue;
             }
         }
         disturbed |= disturbs;
         applied(&step);
     }
-    Worked::Done
+    failed.unwrap_or(Worked::Done)
 }

@@ -123,6 +123,7 @@ fn shown(disk: &DiskSeen) -> DiskShown {
         size_text: human(disk.identity.size),
         holds: disk.content(),
         uuid: disk.found().find_map(|(_, it)| it.uuid.clone()),
+        table: disk.table.clone(),
         used_at: disk.mounted.iter().chain(&disk.holders).cloned().collect(),
         failing: disk.failing.clone(),
     }

@@ -120,6 +120,24 @@ async fn failures_back_off_and_are_said() {
 }
 
 #[tokio::test]
+async fn what_does_not_rest_on_a_step_that_failed_is_done() {
+    let mut bench = Bench::new().await;
+    for name in ["a", "parts"] {
+        bench.world.failing.lock().unwrap().insert(name.into(), 1);
+    }
+    bench.declare(&[("a", "1"), ("parts", "1")]);
+    bench.until_ready("a").await;
+    bench.until_ready("parts").await;
+    let is_of = |step: &String, name: &str| step.split(' ').nth(1) == Some(name);
+    let of = |name: &str| bench.applied().into_iter().filter(|it| is_of(it, name)).collect::<Vec<_>>();
+    assert_eq!(of("parts"), ["make parts as 1", "polish parts", "make parts as 1", "polish parts"]);
+    assert_eq!(of("a"), ["make a as 1", "make a as 1", "polish a"]);
+    let failed = |name: &str| bench.reasons(name).iter().filter(|it| *it == "Failed").count();
+    assert_eq!((failed("a"), failed("parts")), (1, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_generation_is_tried_at_once() {
     let mut bench = Bench::new().await;
     bench.world.failing.lock().unwrap().insert("a".into(), 8);

@@ -56,6 +56,10 @@ impl Step for Change {
         Disruption::None
     }
 
+    fn rests_on(&self, _failed: &Self) -> bool {
+        !self.subject().starts_with("parts")
+    }
+
     fn is_removal(&self) -> bool {
         matches!(self, Self::Remove { .. })
     }

@@ -76,7 +76,11 @@ impl Shelf {
 impl Drop for Shelf {
     fn drop(&mut self) {
         for device in &self.loops {
+            for number in 1..4 {
+                drop(run("umount", &["--all-targets", &format!("{device}p{number}")]));
+            }
             drop(run("umount", &["--all-targets", device]));
+            drop(run("partx", &["--delete", device]));
             drop(run("losetup", &["--detach", device]));
         }
         for entry in fs::read_dir(self.home.path()).into_iter().flatten().flatten() {
@@ -215,6 +219,67 @@ async fn a_daemon_that_is_killed_while_it_makes_a_disk_goes_on_or_refuses() -> a
             ensure!(shelf.sum("neighbour")? == before, "bytes of the disk beside it have changed");
         }
         println!("{gone_on} makings went on, {refused} were refused, the disk beside them kept every byte");
+        Ok(())
+    })
+    .await
+}
+
+/// A table of somebody's: what stands in the way of one partition is nobody's business of the other, a third is made by a
+/// hand while they are used, and all are let go with what is on them.
+#[tokio::test]
+async fn partitions_are_adopted_mounted_joined_and_let_go() -> anyhow::Result<()> {
+    const ID: &str = "aaaaaaaa-2222-4333-8444-555555555502";
+    let engine = Engine::connect().await?;
+    story(&engine, async {
+        let Some(mut shelf) = Shelf::new()? else { return Ok(()) };
+        let device = shelf.plug("parted")?;
+        let script =
+            format!("label: gpt\\nlabel-id: {ID}\\nsize=30MiB, name=films\\nsize=30MiB, name=rest\\nname=more\\n");
+        run("sh", &["-c", &format!("printf '{script}' | sfdisk -q --no-tell-kernel {device}")])?;
+        run("partx", &["--update", &device])?;
+        for number in 1..3 {
+            run("mkfs.ext4", &["-q", &format!("{device}p{number}")])?;
+        }
+        let films = shelf.at("films")?;
+        let manifest = |names: &[&str]| -> anyhow::Result<String> {
+            let part = |name: &&str| {
+                Ok(format!("{{ name = \"{name}\", size = \"30Mi\", mount = \"{}\" }}", shelf.at(name)?.display()))
+            };
+            let parts = names.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?.join(", ");
+            let whole = shelf.manifest("parted", &format!("adopt = \"{ID}\"\npartitions = [{parts}]"))?;
+            Ok(whole.lines().filter(|it| !it.starts_with("mount = ")).map(|it| format!("{it}\n")).collect())
+        };
+        fs::create_dir(&films)?;
+        fs::write(films.join("in-the-way"), "")?;
+        let mut machine = Machine::new()?;
+        machine.write("bystander.toml", &piccolo_e2e::sleeper("bystander", "")?)?;
+        machine.write("parted.toml", &manifest(&["films", "rest"])?)?;
+        machine.start().await?;
+        let is_mounted = |name: &str| shelf.is_mounted(name);
+        machine.until("the second is mounted", async || is_mounted("rest")).await?;
+        ensure!(!is_mounted("films"), "what was in the way is hidden");
+        let listed = machine.piccolo(&["disk", "list"])?.output().await?;
+        ensure!(String::from_utf8(listed.stdout)?.contains(ID), "the list of disks does not tell what to adopt");
+        fs::remove_file(films.join("in-the-way"))?;
+        machine.until("both are mounted", async || reason(&machine, "parted").await == "Mounted").await?;
+        fs::write(films.join("film"), "a film")?;
+
+        // Nothing is on the third yet; nothing of the disk is unmounted for it.
+        machine.write("parted.toml", &manifest(&["films", "rest", "more"])?)?;
+        machine.until("it is told", async || reason(&machine, "parted").await == "WrongFilesystem").await?;
+        run("mkfs.ext4", &["-q", &format!("{device}p3")])?;
+        machine.until("it is seen and mounted", async || is_mounted("more")).await?;
+        machine.until_settled().await?;
+        ensure!(films.join("film").exists());
+
+        machine.remove("parted.toml")?;
+        let is_used = || ["films", "rest", "more"].into_iter().any(is_mounted);
+        machine.until("all are let go", async || !is_used()).await?;
+        machine.until_settled().await?;
+        machine.stop().await?;
+        run("chattr", &["-i", &films.display().to_string()])?;
+        run("mount", &[&format!("{device}p1"), &films.display().to_string()])?;
+        ensure!(fs::read_to_string(films.join("film"))? == "a film");
         Ok(())
     })
     .await

@@ -24,6 +24,7 @@ mod reset;
 mod scrub;
 mod table;
 mod tree;
+mod writes;
 
 use std::{
     collections::BTreeMap,
@@ -43,6 +44,7 @@ use self::{
     hands::{Answer, Hands, Known, Request},
     proofs::Proofs,
     refused::Refused,
+    writes::Writes,
 };
 use super::{program, volumes::blocking};
 use crate::host::{
@@ -149,6 +151,16 @@ impl Drives {
         self.forgets.load(Ordering::SeqCst) + self.keyring.as_ref().map_or(0, Keyring::changes)
     }
 
+    /// Returns what was written by hands to disks in use since they were looked at, by device.
+    fn outrun(&self) -> BTreeMap<String, Writes> {
+        let looked = self.known().writes();
+        let now = |(device, before): (String, Writes)| {
+            let now = before.again(&device)?;
+            before.is_outrun_by(&now).then_some((device, now))
+        };
+        looked.into_iter().filter_map(now).collect()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,15 +188,18 @@ impl Disks for Drives {
     }
 
     async fn changed(&self) {
-        let before = glance();
+        let (before, mut last) = (glance(), BTreeMap::new());
         loop {
             tokio::select! {
                 () = self.hint.notified() => return,
                 () = Keyring::changed_by_others(self.keyring.as_ref()) => return,
                 () = tokio::time::sleep(GLANCE) => {
-                    if glance() != before {
+                    // While a hand is still at it there is nothing to be seen yet.
+                    let now = self.outrun();
+                    if glance() != before || (!now.is_empty() && now == last) {
                         return;
                     }
+                    last = now;
                 }
             }
         }

@@ -119,6 +119,13 @@ impl Step for DiskStep {
         &self.subject
     }
 
+    fn rests_on(&self, failed: &Self) -> bool {
+        // Partitions have nothing to do with each other, but that one may be on its way to the place of another.
+        let apart = matches!((&self.part, &failed.part), (Some(own), Some(other)) if own != other);
+        let both_leave = [self, failed].iter().all(|it| matches!(it.act, Act::Unmount { .. }));
+        !apart || both_leave
+    }
+
     fn is_removal(&self) -> bool {
         self.removal
     }
@@ -214,4 +221,29 @@ fn turned(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
 fn by<'a, T: Iterator<Item = &'a String>>(f: &mut fmt::Formatter<'_>, tickets: T) -> fmt::Result {
     let tickets: Vec<&str> = tickets.map(String::as_str).collect();
     if tickets.is_empty() { Ok(()) } else { write!(f, " by {}", tickets.join(" and ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Mount;
+
+    #[test]
+    fn a_partition_holds_up_no_other_unless_both_leave_their_places() {
+        let step = |part: Option<&str>, act: Act| DiskStep {
+            subject: "data".to_owned(),
+            part: part.map(str::to_owned),
+            removal: false,
+            act,
+        };
+        let mount = |part| step(part, Act::Mount { mount: Mount::default() });
+        let leave = |part| step(part, Act::Unmount { at: None });
+        assert!(!mount(Some("rest")).rests_on(&mount(Some("films"))));
+        assert!(!mount(Some("rest")).rests_on(&leave(Some("films"))));
+        assert!(mount(Some("films")).rests_on(&leave(Some("films"))));
+        // It may be on its way to where the other still is.
+        assert!(leave(Some("rest")).rests_on(&leave(Some("films"))));
+        assert!(mount(None).rests_on(&mount(None)));
+        assert!(mount(Some("rest")).rests_on(&mount(None)));
+    }
 }

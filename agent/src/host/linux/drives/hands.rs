@@ -1,7 +1,11 @@
 //! The hands that touch disks. They work in the daemon's own process or in one outside of its bounds, and keep nothing in
 //! mind from one request to the next: what is worth keeping goes to and fro.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +26,7 @@ use super::{
     table::Table,
     tree,
     tree::{Drive, Node},
+    writes::Writes,
 };
 use crate::{
     clock,
@@ -130,6 +135,9 @@ struct Found {
     seq: u64,
     size: u64,
     written: String,
+    /// What was written to it where nobody of ours writes.
+    #[serde(default)]
+    writes: Option<Writes>,
     content: Content,
 }
 
@@ -150,6 +158,11 @@ impl Known {
     /// Forgets what was found on disks with a table of partitions.
     pub(super) fn forget_parted(&mut self) {
         self.found.retain(|_, it| it.content.table.is_none());
+    }
+
+    /// Returns what was written to disks with partitions when they were looked at, by device.
+    pub(super) fn writes(&self) -> BTreeMap<String, Writes> {
+        self.found.iter().filter_map(|(device, it)| Some((device.clone(), it.writes.clone()?))).collect()
     }
 
     /// Forgets what was found on disks that are encrypted.
@@ -277,14 +290,22 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     let in_use = disk.system || !disk.holders.is_empty() || !disk.mounted.is_empty();
     let written = attribute("stat").split_whitespace().nth(6).unwrap_or_default().to_owned();
     let before = known.found.get(&name).filter(|it| it.seq == disk.seq && it.size == disk.identity.size);
+    let parts: BTreeSet<String> = drive.partitions().into_iter().map(|it| it.name.clone()).collect();
+    let is_used = |name: &str, number: &str| {
+        !table.places(number).is_empty() || table.swaps(&format!("/dev/{name}")) || table.is_half(name)
+    };
+    let idle = drive.idle_partitions(is_used);
+    let writes = Writes::count(&name, parts, |it| idle.contains(it));
     // The kernel may have heard of partitions since.
     let before =
         before.filter(|it| drive.partitions().iter().all(|part| it.content.partitions.contains_key(&part.name)));
-    // What a disk in use holds does not change, but for one that is being made a half of something.
+    // What a disk in use holds does not change, but for one that is being made a half of something, and by a hand.
     let is_half = |found: &Found| !table.is_half(&name) || found.content.half.as_ref().is_some_and(|it| it.number > 0);
+    let by_hand =
+        |found: &Found| writes.as_ref().is_some_and(|now| found.writes.as_ref().is_none_or(|it| it.is_outrun_by(now)));
     let written = before.filter(|_| in_use).map_or(written, |it| it.written.clone());
     let content = match before {
-        Some(before) if (in_use && is_half(before)) || (!in_use && before.written == written) => {
+        Some(before) if (in_use && is_half(before) && !by_hand(before)) || (!in_use && before.written == written) => {
             Ok(before.content.clone())
         }
         _ => content::look(&name, &drive.partitions(), disk.identity.size, in_use).await,
@@ -308,7 +329,8 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
             disk.luks = look_inside(&content.luks, known, table).await;
             let (seq, size) = (disk.seq, disk.identity.size);
             if content.ends != Ends::Unknown || in_use {
-                known.found.insert(name, Found { seq, size, written, content });
+                let writes = writes.or_else(|| known.found.remove(&name)?.writes);
+                known.found.insert(name, Found { seq, size, written, writes, content });
             }
         }
         Err(error) => disk.trouble = Some(format!("/dev/{name} can't be looked at: {}", error.message)),

@@ -1,5 +1,7 @@
 //! The tree of block devices, as `lsblk` writes it.
 
+use std::collections::BTreeSet;
+
 use piccolo_schema::disk::Transport;
 use serde::Deserialize;
 
@@ -90,6 +92,13 @@ impl Drive {
     /// Returns its partitions.
     pub(super) fn partitions(&self) -> Vec<&Node> {
         self.node.children.iter().filter(|it| it.kind == "part" && is_name(&it.name)).collect()
+    }
+
+    /// Returns those of its partitions that nothing stands on and nobody uses.
+    pub(super) fn idle_partitions(&self, is_used: impl Fn(&str, &str) -> bool) -> BTreeSet<String> {
+        let all = self.partitions().into_iter();
+        let idle = all.filter(|it| it.children.is_empty() && !is_used(&it.name, it.number.trim()));
+        idle.map(|it| it.name.clone()).collect()
     }
 
     /// Returns the disk and all that stands on it.
