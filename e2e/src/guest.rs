@@ -141,6 +141,16 @@ impl Hardware {
         Ok(self.disks.remove(0))
     }
 
+    /// Pulls this disk out.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn pull(&mut self, disk: &Path) -> anyhow::Result<()> {
+        let at = self.disks.iter().position(|it| it == disk).context("it is not plugged in")?;
+        self.disks.remove(at);
+        Ok(())
+    }
+
     /// Plugs a disk in again. The firmware starts from it when it can from no other.
     pub fn plug(&mut self, disk: PathBuf) {
         self.disks.push(disk);

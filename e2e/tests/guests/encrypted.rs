@@ -4,17 +4,10 @@
 use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
-use piccolo_e2e::{
-    guest::{Guest, Hardware},
-    machine::program,
-};
-use tokio::{
-    io::AsyncWriteExt,
-    process::Command,
-    time::{sleep, timeout},
-};
+use piccolo_e2e::{guest::Hardware, machine::program};
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use crate::{Person, complete, image, place, way_in};
+use crate::{Person, claimed, image, place};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(1500);
@@ -50,10 +43,10 @@ async fn tell() -> anyhow::Result<()> {
     // There is no recovery key yet, which is told. One that is made counts once somebody has typed it.
     ensure!(stands(&person).await?.contains("NotMade"), "{}", stands(&person).await?);
     let key = person.piccolo(&["disk", "recovery-key", "films"]).await?;
-    until(&person, "NotConfirmed").await?;
+    person.until("disk", "films", "NotConfirmed").await?;
     ensure!(!type_key(&person, &["disk", "recovery-key", "films", "--check"], "wrong").await?);
     ensure!(type_key(&person, &["disk", "recovery-key", "films", "--check"], &key).await?, "it was not taken");
-    until(&person, "recoveryProved").await?;
+    person.until("disk", "films", "recoveryProved").await?;
     let told = guest.run("journalctl --no-pager; cat /var/lib/piccolo/disks/book.json").await?;
     ensure!(!told.contains(key.trim()), "the recovery key is in the journal");
     guest.cut().await?;
@@ -77,7 +70,7 @@ async fn tell() -> anyhow::Result<()> {
     let mut guest = hardware.boot().await?;
     let person = claimed(&mut guest).await?;
     person.piccolo(&["apply", "-f", &person.write("films.toml", MANIFEST)?]).await?;
-    until(&person, "DiskLocked").await?;
+    person.until("disk", "films", "DiskLocked").await?;
     ensure!(!type_key(&person, &["disk", "unlock", "films"], "wrong").await?, "a wrong key opens it");
     ensure!(guest.run("findmnt /srv/films").await.is_err(), "it is mounted");
     ensure!(type_key(&person, &["disk", "unlock", "films"], &key).await?, "the recovery key does not open it");
@@ -86,31 +79,8 @@ async fn tell() -> anyhow::Result<()> {
     guest.cut().await
 }
 
-/// Waits for a whole start, and claims the machine by what its screen shows.
-async fn claimed(guest: &mut Guest) -> anyhow::Result<Person> {
-    let (fingerprint, code) = way_in(guest).await?;
-    let (person, host) = (Person::new()?, guest.host());
-    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
-    complete(guest).await?;
-    Ok(person)
-}
-
 async fn stands(person: &Person) -> anyhow::Result<String> {
-    person.piccolo(&["get", "disk", "films", "-o", "json"]).await
-}
-
-/// Waits until the status of the disk has this word.
-async fn until(person: &Person, word: &str) -> anyhow::Result<()> {
-    let said = async {
-        while !stands(person).await?.contains(word) {
-            sleep(Duration::from_millis(500)).await;
-        }
-        anyhow::Ok(())
-    };
-    match timeout(Duration::from_secs(120), said).await {
-        Ok(done) => done,
-        Err(_) => anyhow::bail!("it is not `{word}`: {}", stands(person).await?),
-    }
+    person.stands("disk", "films").await
 }
 
 /// Runs a command that is given a key, and returns whether it was taken.

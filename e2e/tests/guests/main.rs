@@ -4,21 +4,27 @@
 #![allow(clippy::print_stdout, reason = "a story tells what it measured")]
 
 mod cd;
+mod cuts;
 mod encrypted;
 mod install;
 mod live;
 mod reset;
 mod secure;
+mod signed;
 
 use std::{
     path::{Path, PathBuf},
     process::Output,
+    time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use piccolo_e2e::{guest::Guest, machine::program};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
 /// The entry of the loader's menu for the rescue. It is chosen until another one is, as an emulated kernel may panic and start
 /// anew. What the loader counts is in the name of the file alone.
@@ -51,6 +57,15 @@ async fn complete(guest: &mut Guest) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits for a whole start, and claims the machine by what its screen shows.
+async fn claimed(guest: &mut Guest) -> anyhow::Result<Person> {
+    let (fingerprint, code) = way_in(guest).await?;
+    let (person, host) = (Person::new()?, guest.host());
+    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
+    complete(guest).await?;
+    Ok(person)
+}
+
 /// A person at another computer, with settings of their own.
 struct Person(TempDir);
 
@@ -71,6 +86,33 @@ impl Person {
         let mut command = Command::new(program()?.with_file_name("piccolo"));
         command.args(words).env("XDG_CONFIG_HOME", self.0.path()).env_remove("PICCOLO_HOST").kill_on_drop(true);
         Ok(command.output().await?)
+    }
+
+    /// Returns how a thing stands.
+    async fn stands(&self, kind: &str, name: &str) -> anyhow::Result<String> {
+        self.piccolo(&["get", kind, name, "-o", "json"]).await
+    }
+
+    /// Waits until one of these words is in how a thing stands, and returns it.
+    async fn until_any<'a>(&self, kind: &str, name: &str, words: &[&'a str]) -> anyhow::Result<&'a str> {
+        let said = async {
+            loop {
+                let stands = self.stands(kind, name).await?;
+                if let Some(word) = words.iter().find(|word| stands.contains(**word)) {
+                    return anyhow::Ok(*word);
+                }
+                sleep(Duration::from_millis(500)).await;
+            }
+        };
+        match timeout(Duration::from_secs(300), said).await {
+            Ok(said) => said,
+            Err(_) => bail!("it is not one of {words:?}: {}", self.stands(kind, name).await?),
+        }
+    }
+
+    async fn until(&self, kind: &str, name: &str, word: &str) -> anyhow::Result<()> {
+        self.until_any(kind, name, &[word]).await?;
+        Ok(())
     }
 
     fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {

@@ -79,16 +79,16 @@ fn line(text: &str, what: &str) -> Option<String> {
 }
 
 /// What the firmware starts, on an image.
-struct Start {
+pub(super) struct Start {
     /// Where it begins, in bytes.
-    at: u64,
+    pub(super) at: u64,
     length: u64,
     /// Where in it there is the place of its signature.
     signature: u64,
 }
 
 /// Finds the one file with kernel, initrd and command line, which lies beside the image as well.
-fn start(image: &Path) -> anyhow::Result<Start> {
+pub(super) fn start(image: &Path) -> anyhow::Result<Start> {
     let file = fs::read(image.with_extension("efi")).context("there is no start beside the image")?;
     let whole = fs::read(image)?;
     let at = whole.chunks_exact(512).position(|it| file.starts_with(it));
