@@ -272,6 +272,7 @@ pub fn router(state: State) -> Router {
         .route("/disks", get(disks::list))
         .route("/disks/tickets", post(disks::ticket))
         .route("/disks/unlock", post(disk_keys::unlock))
+        .route("/disks/reseal", post(disk_keys::rebind))
         .route("/disks/recovery-key", post(disk_keys::recovery_key))
         .route("/disks/recovery-key/proof", post(disk_keys::proof))
         .route("/install", get(install::show).post(install::install))

@@ -232,7 +232,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         archives: docker.clone(),
         prunes: docker.clone(),
         resetter: resets::Door::open(drives.clone(), writer.clone(), options.mode, &options.state_dir),
-        disks: Arc::new(disks::Door::new(drives, writer.clone())),
+        disks: Arc::new(disks::Door::new(drives, writer.clone(), Arc::<trust::Keys>::clone(&keeper), options.mode)),
         installer,
         recipient,
         updates: updater,
@@ -245,6 +245,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         trust: Arc::<trust::Keys>::clone(&keeper),
     };
     tasks.spawn(door.keeper.run(shutdown.clone()));
+    tasks.spawn(Arc::<trust::Keys>::clone(&keeper).watch_state(shutdown.clone()));
     // It asks the TPM, which may take long, and nobody waits for it.
     drop(tokio::spawn(async move { keeper.remember().await }));
     tasks.spawn(notify::watchdog(controllers.pulses, shutdown.clone()));

@@ -32,10 +32,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     disks::{
         Alone, Bound, DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HalfKey,
-        HalfOrder, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, Making, Marker,
-        Mirrored, Mount, MountSeen, NewKey, OpenHalf, Opened, OpenedBy, PairSeen, Partition, RebuildOrder, ScrubSeen,
-        Shut, Signature, Standing, Ticket, Unlocked, bound, human, label as disk_label, mapped, mapped_name, named,
-        parted,
+        HalfOrder, HealthSeen, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder,
+        Making, Marker, Meant, Mirrored, Mount, MountSeen, NewKey, OpenHalf, Opened, OpenedBy, PairSeen, Partition,
+        RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateSeen, Ticket, Unlocked, bound, human,
+        label as disk_label, mapped, mapped_name, named, parted,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

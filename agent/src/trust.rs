@@ -12,6 +12,7 @@ mod makers;
 mod plan;
 mod quote;
 mod standing;
+mod state;
 mod words;
 
 pub use self::makers::Vouched;
@@ -22,8 +23,9 @@ pub use self::{
     keeper::{Keeper, Rebinding, Wish},
     quote::{Doubt, Proof, verify},
     standing::{Form, KeyFile, KeyStanding, Level, Standing},
+    state::{StateNote, StateStanding},
 };
 pub use crate::host::{
-    Measured, Pcrs, Quote, Versions,
+    Meant, Measured, Pcrs, Quote, Versions,
     tpm::{LARGEST_NONCE, TpmSeen},
 };

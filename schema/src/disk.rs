@@ -152,6 +152,9 @@ pub struct DiskStatus {
     /// How the last scrub ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubStatus>,
+    /// What the disk says of its own health, where it was asked (SMART).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
     /// How its partitions stand, in their order on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionStatus>,
@@ -161,6 +164,23 @@ pub struct DiskStatus {
     /// How it stands in the words of the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// What a disk says of its own health.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthStatus {
+    /// Whether it finds nothing wrong with itself.
+    pub passed: bool,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+    /// How much of its memory's life is used up, in percent; more than 100 where it outlives that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worn_percent: Option<u64>,
+    /// How many sectors it has put others in the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reallocated_sectors: Option<u64>,
 }
 
 /// How the encryption of a disk stands.

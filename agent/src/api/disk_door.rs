@@ -5,6 +5,8 @@ use piccolo_schema::DiskSpec;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::trust::Meant;
+
 /// Shows the disks of the machine, and gives leave to erase one. An error is a sentence for people.
 pub trait DiskDoor: Send + Sync {
     /// Lists all disks.
@@ -18,19 +20,20 @@ pub trait DiskDoor: Send + Sync {
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
     ) -> BoxFuture<'a, Result<(), String>>;
-    /// Makes a recovery key of the encrypted disk of a manifest, and returns it with its slot.
+    /// Makes a recovery key, by what the machine has or by a key that a person typed, and returns it with its slot.
     fn recovery_key<'a>(
         &'a self,
-        name: &'a str,
-        spec: &'a DiskSpec,
+        meant: &'a Meant,
+        key: Option<&'a Zeroizing<String>>,
     ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>>;
-    /// Takes down that somebody has the recovery key of the disk, and returns its slot.
-    fn prove_recovery<'a>(
+    /// Takes down that somebody has the recovery key of a disk, and returns its slot.
+    fn prove_recovery<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>>;
+    /// Binds the slots of the TPM to how the machine started this time, and returns the old and the new number of each.
+    fn rebind<'a>(
         &'a self,
-        name: &'a str,
-        spec: &'a DiskSpec,
+        meant: &'a Meant,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<u8, String>>;
+    ) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>>;
 }
 
 /// A disk as it is shown.

@@ -13,20 +13,42 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{State, audit::Told, body, fault::Fault};
+use crate::trust::Meant;
 
-/// A disk by the name of its manifest.
+/// Whose keys are meant, and one of them that a person typed where one is needed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
-    disk: String,
+struct Asked {
+    /// The name of a manifest.
+    #[serde(default)]
+    disk: Option<String>,
+    /// True for the state of the system itself.
+    #[serde(default)]
+    state: bool,
+    #[serde(default)]
+    key: Option<Zeroizing<String>>,
 }
 
-/// A disk, and a key of it that a person typed.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Typed {
-    disk: String,
-    key: Zeroizing<String>,
+impl Asked {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, Fault> {
+        body::parsed_secret(headers, bytes)
+    }
+
+    /// Finds out whose keys they are.
+    fn meant(&self, state: &State) -> Result<Meant, Fault> {
+        match (&self.disk, self.state) {
+            (Some(name), false) => {
+                let spec = Box::new(declared(state, name)?.spec);
+                Ok(Meant::Declared { name: name.clone(), spec })
+            }
+            (None, true) => Ok(Meant::State),
+            _ => Err(Fault::bad_request("say either `disk`, the name of a manifest, or `state`: true")),
+        }
+    }
+
+    fn typed(&self) -> Result<&Zeroizing<String>, Fault> {
+        self.key.as_ref().ok_or_else(|| Fault::bad_request("`key` is missing: one that opens the disk"))
+    }
 }
 
 /// Opens a disk that the machine does not open by itself.
@@ -35,10 +57,13 @@ pub(super) async fn unlock(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Fault> {
-    let Typed { disk, key } = body::parsed_secret(&headers, &bytes)?;
-    let manifest = declared(&state, &disk)?;
-    state.disks.unlock(manifest.name(), &manifest.spec, &key).await.map_err(refused)?;
-    Ok(told(&disk, json!({ "disk": disk })))
+    let asked = Asked::read(&headers, &bytes)?;
+    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
+    let Meant::Declared { name, spec } = &meant else {
+        return Err(Fault::bad_request("the state is open while the system runs: say `disk`, the name of a manifest"));
+    };
+    state.disks.unlock(name, spec, key).await.map_err(refused)?;
+    Ok(told(&meant, json!({})))
 }
 
 /// Answers with a new recovery key, this once.
@@ -47,25 +72,48 @@ pub(super) async fn recovery_key(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Fault> {
-    let Named { disk } = body::parsed(&headers, &bytes)?;
-    let manifest = declared(&state, &disk)?;
-    let (slot, key) = state.disks.recovery_key(manifest.name(), &manifest.spec).await.map_err(refused)?;
-    Ok(told(&disk, json!({ "disk": disk, "slot": slot, "recoveryKey": &*key })))
+    let asked = Asked::read(&headers, &bytes)?;
+    let meant = asked.meant(&state)?;
+    let (slot, key) = state.disks.recovery_key(&meant, asked.key.as_ref()).await.map_err(refused)?;
+    Ok(told(&meant, json!({ "slot": slot, "recoveryKey": &*key })))
 }
 
 /// Takes down that somebody has the recovery key.
 pub(super) async fn proof(Extract(state): Extract<State>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Fault> {
-    let Typed { disk, key } = body::parsed_secret(&headers, &bytes)?;
-    let manifest = declared(&state, &disk)?;
-    let slot = state.disks.prove_recovery(manifest.name(), &manifest.spec, &key).await.map_err(refused)?;
-    let kept = manifest.spec.adopt.is_some();
-    Ok(told(&disk, json!({ "disk": disk, "slot": slot, "othersKept": kept })))
+    let asked = Asked::read(&headers, &bytes)?;
+    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
+    let slot = state.disks.prove_recovery(&meant, key).await.map_err(refused)?;
+    Ok(told(&meant, json!({ "slot": slot, "othersKept": meant.is_adopted() })))
+}
+
+/// Binds the slots of the TPM to how the machine started this time. It takes a key that opens the disk, so that whoever has
+/// but a session of an admin's does nothing by it.
+pub(super) async fn rebind(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let asked = Asked::read(&headers, &bytes)?;
+    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
+    let moved = state.disks.rebind(&meant, key).await.map_err(refused)?;
+    let slots: Vec<_> = moved.iter().map(|(old, new)| json!({ "old": old, "new": new })).collect();
+    Ok(told(&meant, json!({ "slots": slots })))
 }
 
 /// Answers so that the audit names the disk.
-fn told(disk: &str, answer: Value) -> Response {
+fn told(meant: &Meant, mut answer: Value) -> Response {
+    let object = match meant {
+        Meant::Declared { name, .. } => {
+            answer["disk"] = json!(name);
+            format!("disk/{name}")
+        }
+        Meant::State => {
+            answer["state"] = json!(true);
+            "state".to_owned()
+        }
+    };
     let mut response = Json(answer).into_response();
-    response.extensions_mut().insert(Told { who: None, object: Some(format!("disk/{disk}")) });
+    response.extensions_mut().insert(Told { who: None, object: Some(object) });
     response
 }
 
@@ -84,5 +132,6 @@ fn declared(state: &State, name: &str) -> Result<Disk, Fault> {
 }
 
 fn refused(why: String) -> Fault {
-    Fault::new(StatusCode::CONFLICT, "DiskKeysUnchanged", why).help("see `piccolo describe disk NAME`")
+    Fault::new(StatusCode::CONFLICT, "DiskKeysUnchanged", why)
+        .help("see `piccolo describe disk NAME`, or `piccolo trust status` for the system's own disk")
 }

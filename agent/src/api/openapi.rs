@@ -52,6 +52,8 @@ async fn whole(Extract(state): Extract<State>) -> Json<Value> {
         "/trust/disks/reseal".to_owned(),
         consent("Binds the slots of a disk to this start.", &["disk", "key"]),
     );
+    let bind = "Binds the slots of the TPM to this start, for the `disk` of a manifest or the `state` of the system.";
+    paths.insert("/disks/reseal".to_owned(), consent(bind, &["key"]));
     paths.insert("/claim".to_owned(), consent("Gives the first token to whoever knows the code.", &["code", "label"]));
     let words = ["challenge", "label", "signature"];
     paths.insert("/claim/key".to_owned(), consent("Gives the first token to who owns the key of the seed.", &words));

@@ -85,6 +85,7 @@ pub(super) const TABLE: &[Operation] = &[
     operation("GET", "/disks", READER),
     operation("POST", "/disks/tickets", ADMIN),
     operation("POST", "/disks/unlock", ADMIN),
+    operation("POST", "/disks/reseal", ADMIN),
     operation("POST", "/disks/recovery-key", ADMIN),
     operation("POST", "/disks/recovery-key/proof", ADMIN),
     operation("GET", "/install", READER),
@@ -113,6 +114,8 @@ pub(super) const TABLE: &[Operation] = &[
     operation("GET", "/trust", READER),
     operation("POST", "/trust/quote", OPERATOR),
     operation("GET", "/trust/why", OPERATOR),
+    // Only root puts sealed keys back that do not open any more, and only root is trusted with paths of devices: an admin
+    // binds disks anew by the names of their manifests, at `/disks`.
     operation("POST", "/trust/seal", ROOT),
     operation("POST", "/trust/reseal", ROOT),
     operation("POST", "/trust/unseal", ROOT),

@@ -13,6 +13,7 @@ use crate::{
     manifests::{Problem, Trial},
     reset::ResetOrder,
     store::{Health, PlanView},
+    trust::StateStanding,
 };
 
 /// One thing, and how it stands.
@@ -45,6 +46,7 @@ pub(super) async fn show(Extract(state): Extract<State>, Extension(caller): Exte
     overview.files(&snapshot.problems);
     overview.trial(state.manifests.trial().as_deref());
     overview.reset(state.resetter.pending().as_ref());
+    overview.keys(state.trust.state().as_ref());
     let plans = state.store.plans();
     for kind in Kind::ALL.iter().copied() {
         overview.kind(kind, plans.get(&kind).map(AsRef::as_ref), &state.store.list(kind).1);
@@ -104,6 +106,15 @@ impl Overview {
         let Some(order) = order else { return };
         let help = Some("piccolo reset --cancel".to_owned());
         self.waits.push(Line { help, ..line("machine", "ResetPending", &order.words()) });
+    }
+
+    /// Takes in what its owner should do about the keys of the system's own disk.
+    fn keys(&mut self, state: Option<&StateStanding>) {
+        let notes = state.into_iter().flat_map(|it| &it.notes);
+        self.waits.extend(notes.map(|it| {
+            let help = Some(it.help.to_owned());
+            Line { help, ..line("state", it.name, &it.message) }
+        }));
     }
 
     /// Takes in a kind: the plan says what is to come, the objects how they stand.

@@ -18,7 +18,8 @@ use crate::{
     store::PlanView,
 };
 
-/// Answers with the latest plan of every kind, the files that can't be used, the change on trial, and the reset that is ordered.
+/// Answers with the latest plan of every kind, the files that can't be used, the change on trial, the reset that is
+/// ordered, and what is to be done about the keys of the system's own disk.
 pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
     let plans = state.store.plans();
     let in_order: Vec<_> = Kind::ALL.iter().filter_map(|kind| plans.get(kind)).map(AsRef::as_ref).collect();
@@ -28,6 +29,9 @@ pub(super) async fn show(Extract(state): Extract<State>) -> Json<Value> {
     }
     if let Some(order) = state.resetter.pending() {
         document["reset"] = json!({ "ordered": clock::text(order.ordered), "text": order.words() });
+    }
+    if let Some(keys) = state.trust.state().filter(|it| !it.notes.is_empty()) {
+        document["state"] = json!(keys.notes);
     }
     Json(document)
 }

@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 
 use super::{State, body, fault::Fault};
 use crate::trust::{
-    DiskKey, DiskRebinding, DiskRecovery, DiskWish, Image, LARGEST_NONCE, Pcrs, Quote, Rebinding, Standing, Why, Wish,
+    DiskKey, DiskRebinding, DiskRecovery, DiskWish, Image, LARGEST_NONCE, Pcrs, Quote, Rebinding, Standing,
+    StateStanding, Why, Wish,
 };
 
 /// The least bytes of a nonce that nobody guesses.
@@ -28,6 +29,8 @@ const LEAST_NONCE: usize = 8;
 pub trait Trust: Send + Sync {
     /// Says how the keys stand, and what chip there is.
     fn look(&self) -> BoxFuture<'_, Standing>;
+    /// Says how the encrypted state of the system stands, where it has one, as it was last seen.
+    fn state(&self) -> Option<StateStanding>;
     /// Has the chip sign what these registers hold, with these bytes of whoever asks.
     fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>>;
     /// Says what changed since the last good start.
@@ -134,7 +137,7 @@ pub(super) async fn reseal(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Value>, Fault> {
-    let Resealing { pcrs, recovery, image } = body::parsed(&headers, &bytes)?;
+    let Resealing { pcrs, recovery, image } = body::parsed_secret(&headers, &bytes)?;
     let next = match image {
         Some(path) => Some(spawn_blocking(move || read_image(&path)).await.map_err(|_| ends())??),
         None => None,
@@ -149,7 +152,7 @@ pub(super) async fn rebind(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Value>, Fault> {
-    let wish: DiskRebinding = body::parsed(&headers, &bytes)?;
+    let wish: DiskRebinding = body::parsed_secret(&headers, &bytes)?;
     is_path(&wish.disk)?;
     let moved = state.trust.rebind(wish).await.map_err(refused)?;
     let slots: Vec<_> = moved.iter().map(|(old, new)| json!({ "old": old, "new": new })).collect();
@@ -188,7 +191,7 @@ pub(super) async fn enrol(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Value>, Fault> {
-    let wish: DiskWish = body::parsed(&headers, &bytes)?;
+    let wish: DiskWish = body::parsed_secret(&headers, &bytes)?;
     is_path(&wish.disk)?;
     let slot = state.trust.enrol(wish).await.map_err(refused)?;
     Ok(Json(json!({ "slot": slot })))
@@ -200,7 +203,7 @@ pub(super) async fn recovery(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<DiskRecovery>, Fault> {
-    let at: DiskKey = body::parsed(&headers, &bytes)?;
+    let at: DiskKey = body::parsed_secret(&headers, &bytes)?;
     is_path(&at.disk)?;
     state.trust.recovery(at).await.map(Json).map_err(refused)
 }
@@ -211,7 +214,7 @@ pub(super) async fn forget(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Value>, Fault> {
-    let Forgotten { disk, key, slot } = body::parsed(&headers, &bytes)?;
+    let Forgotten { disk, key, slot } = body::parsed_secret(&headers, &bytes)?;
     is_path(&disk)?;
     state.trust.forget(DiskKey { disk, key }, slot).await.map_err(refused)?;
     Ok(Json(json!({ "slot": slot })))
@@ -237,7 +240,10 @@ fn document(standing: &Standing) -> Value {
     let changed = standing
         .start()
         .map(|message| json!({ "type": "StartChanged", "status": "True", "reason": "KeysShut", "message": message }));
-    document["conditions"] = json!([Some(level), changed].into_iter().flatten().collect::<Vec<_>>());
+    let notes = standing.state.iter().flat_map(|it| &it.notes);
+    let notes =
+        notes.map(|it| json!({ "type": it.name, "status": "True", "reason": it.reason, "message": it.message }));
+    document["conditions"] = json!([Some(level), changed].into_iter().flatten().chain(notes).collect::<Vec<_>>());
     document
 }
 

@@ -11,7 +11,8 @@ use super::{ask, client::Client, failure::Failure, screen::Screen, table::Table}
 /// Shows disks, gives leave to erase one, and opens encrypted ones.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567\n  piccolo disk recovery-key media"
+    after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567\n  piccolo disk recovery-key media\n  \
+                  piccolo disk recovery-key --state --check\n  piccolo disk reseal --state"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -39,11 +40,23 @@ enum Command {
     /// Makes a recovery key of an encrypted disk and shows it once. The one before is worth nothing once this one was proved.
     #[command(name = "recovery-key")]
     RecoveryKey {
-        /// The name of its manifest.
-        name: String,
+        #[command(flatten)]
+        whose: keys::Whose,
         /// Makes none, and asks for the one that there is: that it still opens the disk.
         #[arg(long)]
         check: bool,
+        /// Asks for a key that opens the disk, where nothing of the machine does.
+        #[arg(long, conflicts_with = "check")]
+        ask_key: bool,
+    },
+    /// Binds the slots of the TPM to how the machine started this time, by the recovery key. First it says what changed since
+    /// the last good start; what is not meant to have changed should be looked at.
+    Reseal {
+        #[command(flatten)]
+        whose: keys::Whose,
+        /// Asks only for the key.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -51,7 +64,9 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     match &args.command {
         Command::List => list(client, screen).await,
         Command::Unlock { name } => keys::unlock(name, client, screen).await,
-        Command::RecoveryKey { name, check } => keys::recovery_key(name, *check, client, screen).await,
+        Command::RecoveryKey { whose, check: true, .. } => keys::check(whose, client, screen).await,
+        Command::RecoveryKey { whose, ask_key, .. } => keys::recovery_key(whose, *ask_key, client, screen).await,
+        Command::Reseal { whose, yes } => keys::reseal(whose, *yes, client, screen).await,
         Command::WipeTicket { disk, serial } => ticket(disk, serial.as_deref(), client, screen).await,
     }
 }

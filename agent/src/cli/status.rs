@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     let (ready, coming) = (readiness.status.is_success(), coming(&objects));
     let summary = json!({
         "host": client.host(), "version": version["piccoloVersion"], "mode": version["mode"], "ready": ready, "settled": is_settled(&kinds, &plans), "parts": parts, "kinds": kinds,
-        "plans": document["plans"], "problems": document["problems"], "trial": document["trial"], "reset": document["reset"], "coming": listed(&coming),
+        "plans": document["plans"], "problems": document["problems"], "trial": document["trial"], "reset": document["reset"], "state": document["state"], "coming": listed(&coming),
     });
     if output::document(screen, args.output, &summary)? {
         return Ok(());
@@ -57,6 +57,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         coming.iter().try_for_each(|it| screen.line(line(it)))?;
     }
     attention(&document, &plans, screen)?;
+    keys(&document, screen)?;
     reset::pending(&document, screen)?;
     trial::pending(&document, screen)
 }
@@ -137,6 +138,16 @@ fn attention(document: &Value, plans: &[PlanView], screen: &Screen) -> Result<()
             screen.line(screen.paint(Tone::Warning, &text))?;
         }
         plan::held(plan, screen)?;
+    }
+    Ok(())
+}
+
+/// Prints what is to be done about the keys of the system's own disk.
+fn keys(document: &Value, screen: &Screen) -> Result<(), Failure> {
+    for it in document["state"].as_array().into_iter().flatten() {
+        let text = |key: &str| it[key].as_str().unwrap_or_default();
+        let line = format!("! {} ({})", text("message"), text("type"));
+        screen.line(screen.paint(Tone::Warning, &line))?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ mod why;
 
 use clap::Subcommand;
 
+pub(super) use self::reseal::ask as ask_of_start;
+
 use super::{client::Client, failure::Failure, screen::Screen};
 
 /// Shows what the machine's keys rest on, and proves what it started.

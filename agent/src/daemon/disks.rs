@@ -3,47 +3,76 @@
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use piccolo_schema::{DiskSpec, Kind};
+use piccolo_schema::{DiskSpec, Kind, Mode};
 use zeroize::Zeroizing;
 
+use super::trust::Keys;
 use crate::{
     api::{DiskDoor, DiskShown, WipeTicket},
     clock,
     host::{
         DiskSeen, Disks as _, HostError, human,
-        linux::{self, Drives},
+        linux::{self, Drives, is_rescue},
     },
     store::{Event, Writer},
+    trust::Meant,
 };
+
+/// What is told when keys are others now.
+const CHANGED: &str = "DiskKeysChanged";
 
 /// The disks of the machine as the API has them.
 pub(super) struct Door {
     drives: Arc<Drives>,
     store: Arc<Writer>,
+    keys: Arc<Keys>,
+    mode: Mode,
 }
 
 impl Door {
-    pub(super) const fn new(drives: Arc<Drives>, store: Arc<Writer>) -> Self {
-        Self { drives, store }
+    pub(super) const fn new(drives: Arc<Drives>, store: Arc<Writer>, keys: Arc<Keys>, mode: Mode) -> Self {
+        Self { drives, store, keys, mode }
     }
 
     /// Turns a key to the end, for whoever asked for it may be gone, and writes down that it was turned.
     async fn turned<T: Send + 'static>(
         &self,
-        name: &str,
+        name: Option<&str>,
         turn: impl Future<Output = Result<T, HostError>> + Send + 'static,
         told: impl FnOnce(&T) -> (&'static str, String) + Send + 'static,
     ) -> Result<T, String> {
-        let (store, name) = (Arc::clone(&self.store), name.to_owned());
+        let (store, name) = (Arc::clone(&self.store), name.map(str::to_owned));
         let turned = tokio::spawn(async move {
             let turned = turn.await;
             if let Ok(it) = &turned {
                 let (reason, message) = told(it);
-                store.event(Event::new(reason, message).about(Kind::Disk, name));
+                store.event(match name {
+                    Some(name) => Event::new(reason, message).about(Kind::Disk, name),
+                    None => Event::new(reason, format!("the system's own disk: {message}")),
+                });
             }
             turned
         });
         turned.await.map_err(|_| "the daemon ends".to_owned())?.map_err(|error| error.message)
+    }
+}
+
+impl Door {
+    /// Does so with keys of the disk of a manifest, or of the system's own.
+    async fn turned_of<T: Send + 'static>(
+        &self,
+        meant: &Meant,
+        turn: impl Future<Output = Result<T, HostError>> + Send + 'static,
+        told: impl FnOnce(&T) -> (&'static str, String) + Send + 'static,
+    ) -> Result<T, String> {
+        match meant {
+            Meant::Declared { name, .. } => self.turned(Some(name), turn, told).await,
+            // Whoever came up in the rescue may want just this.
+            Meant::State if self.mode == Mode::Observe && !is_rescue() => {
+                Err("this machine is only observed, and no disk is changed".to_owned())
+            }
+            Meant::State => self.turned(None, turn, told).await,
+        }
     }
 }
 
@@ -72,31 +101,47 @@ impl DiskDoor for Door {
         let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
         let turn = async move { drives.unlock(&own, &spec, &key).await };
         let told = |(): &()| ("DiskUnlocked", "a key that was typed opened the disk".to_owned());
-        Box::pin(self.turned(name, turn, told))
+        Box::pin(self.turned(Some(name), turn, told))
     }
 
     fn recovery_key<'a>(
         &'a self,
-        name: &'a str,
-        spec: &'a DiskSpec,
+        meant: &'a Meant,
+        key: Option<&'a Zeroizing<String>>,
     ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
-        let (drives, own, spec) = (Arc::clone(&self.drives), name.to_owned(), spec.clone());
-        let turn = async move { drives.recovery_key(&own, &spec).await };
-        let told =
-            |it: &(u8, Zeroizing<String>)| ("DiskKeysChanged", format!("a new recovery key opens slot {}", it.0));
-        Box::pin(self.turned(name, turn, told))
+        let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.cloned());
+        let turn = async move { drives.recovery_key(&own, key.as_ref()).await };
+        let told = |it: &(u8, Zeroizing<String>)| (CHANGED, format!("a new recovery key opens slot {}", it.0));
+        Box::pin(self.turned_of(meant, turn, told))
     }
 
-    fn prove_recovery<'a>(
+    fn prove_recovery<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>> {
+        let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
+        let turn = async move { drives.prove_recovery(&own, &key).await };
+        let told = |slot: &u8| (CHANGED, format!("the recovery key in slot {slot} was typed, and counts"));
+        Box::pin(self.turned_of(meant, turn, told))
+    }
+
+    fn rebind<'a>(
         &'a self,
-        name: &'a str,
-        spec: &'a DiskSpec,
+        meant: &'a Meant,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<u8, String>> {
-        let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
-        let turn = async move { drives.prove_recovery(&own, &spec, &key).await };
-        let told = |slot: &u8| ("DiskKeysChanged", format!("the recovery key in slot {slot} was typed, and counts"));
-        Box::pin(self.turned(name, turn, told))
+    ) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>> {
+        let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
+        let keys = Arc::clone(&self.keys);
+        let turn = async move {
+            let moved = drives.rebind(&own, &key).await?;
+            // The slots are bound by now, whatever becomes of the memory of this start.
+            keys.mean_this_start().await;
+            Ok(moved)
+        };
+        let told = |moved: &Vec<(u8, u8)>| {
+            let one = |(old, new): &(u8, u8)| {
+                format!("the TPM opens slot {new} as it started this time, and slot {old} no more")
+            };
+            (CHANGED, moved.iter().map(one).collect::<Vec<_>>().join("; "))
+        };
+        Box::pin(self.turned_of(meant, turn, told))
     }
 }
 

@@ -6,10 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::timeout};
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{Options, door};
@@ -17,19 +19,21 @@ use crate::{
     api::Trust,
     clock,
     host::{
-        Above,
+        Above, StateSeen,
         linux::{Changes, Chip, Enrolment, Keyring, Logs, Slots, Starts, Vault},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
     trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Rebinding, Standing, TrustError,
-        Verdict, Why, Wish,
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Rebinding, Standing,
+        StateStanding, TrustError, Verdict, Why, Wish,
     },
 };
 
 const SECRETS: &str = "secrets";
 const AUTHORITY: &str = "authority";
+/// How often it is looked whether a recovery key should be typed again.
+const GLANCE: Duration = Duration::from_secs(3600);
 
 /// The keys of this machine, and who is told of them.
 pub(super) struct Keys {
@@ -40,6 +44,8 @@ pub(super) struct Keys {
     store: Arc<Writer>,
     /// How often keys of disks were changed here.
     changes: Arc<Changes>,
+    /// How the encrypted state of the system stands, as whoever looks at disks tells it.
+    state: watch::Sender<Option<StateSeen>>,
     /// True while it is told that the start is another one than keys are bound to.
     is_shut: AtomicBool,
 }
@@ -69,6 +75,7 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
         memory: options.secrets_dir.clone(),
         store: Arc::clone(store),
         changes: Arc::default(),
+        state: watch::Sender::new(None),
         is_shut: AtomicBool::default(),
     }
 }
@@ -96,12 +103,15 @@ impl Keys {
     /// Returns what encrypted disks are opened with.
     pub(super) fn keyring(&self, vault: Vault) -> Keyring {
         let starts = Arc::new(Measurements(Arc::clone(&self.keeper)));
-        Keyring::new(self.chip.clone(), vault).counting(Arc::clone(&self.changes)).asking(starts)
+        Keyring::new(self.chip.clone(), vault)
+            .counting(Arc::clone(&self.changes))
+            .asking(starts)
+            .telling(self.state.clone())
     }
 
     /// Says what the keys rest on.
     pub(super) fn tell(&self) {
-        let standing = self.keeper.standing();
+        let standing = self.keeper.standing().on(self.state());
         let word = standing.level.reason().to_lowercase();
         self.store.health("trust", standing.is_well(), format!("{word}: {}", standing.message));
     }
@@ -129,6 +139,35 @@ impl Keys {
             Verdict::Changed => self.store.event(Event::new("StartChanged", why.message)),
             Verdict::Untold | Verdict::LogUntrue => self.store.event(Event::new("StartChanged", why.message).warning()),
             Verdict::NothingChanged | Verdict::NothingKept | Verdict::NoLog => {}
+        }
+    }
+
+    /// Tells how the keys of the system's own disk stand, until the shutdown. May be dropped at any time.
+    pub(super) async fn watch_state(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut seen = self.state.subscribe();
+        let mut told = Vec::new();
+        let tell = async {
+            loop {
+                if let Some(state) = self.state() {
+                    self.store.health("state", true, state.message());
+                    let new = state.notes.iter().filter(|it| !told.contains(*it));
+                    new.for_each(|it| self.store.event(Event::new(it.name, it.message.clone()).warning()));
+                    told.clone_from(&state.notes);
+                    self.tell();
+                }
+                // The day of a proof comes without anything being another way.
+                drop(timeout(GLANCE, seen.changed()).await);
+            }
+        };
+        shutdown.run_until_cancelled(tell).await;
+    }
+
+    /// Keeps this start for a good one, unless keys of the machine don't open in it: whoever binds a disk to it means it.
+    pub(super) async fn mean_this_start(&self) {
+        if self.keeper.standing().is_well()
+            && let Err(error) = self.keeper.keep(clock::now_text()).await
+        {
+            self.store.event(Event::new("StartNotKept", error.to_string()).warning());
         }
     }
 
@@ -165,7 +204,11 @@ impl Keys {
 
 impl Trust for Keys {
     fn look(&self) -> BoxFuture<'_, Standing> {
-        Box::pin(self.keeper.look())
+        Box::pin(async { self.keeper.look().await.on(self.state()) })
+    }
+
+    fn state(&self) -> Option<StateStanding> {
+        self.state.borrow().as_ref().map(|seen| StateStanding::new(seen, clock::now()))
     }
 
     fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {
@@ -205,10 +248,7 @@ impl Trust for Keys {
                     &format!("the TPM opens slot {new} as it started this time, and slot {old} no more"),
                 );
             }
-            // Whoever binds a disk to this start means it, unless keys of the machine don't open in it.
-            if self.keeper.standing().is_well() {
-                self.keeper.keep(clock::now_text()).await.map_err(|error| error.to_string())?;
-            }
+            self.mean_this_start().await;
             Ok(moved)
         })
     }

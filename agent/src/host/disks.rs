@@ -2,12 +2,14 @@
 
 mod fits;
 mod ground;
+mod health;
 mod luks;
 mod mount;
 mod names;
 mod pair;
 pub mod parted;
 mod scrub;
+mod state;
 mod ticket;
 
 use std::future::Future;
@@ -19,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::HostError;
 
 pub use ground::{Ground, Grounds, Places as GroundPlaces};
+pub use health::HealthSeen;
 pub use luks::{
     Bound, HalfKey, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, NewKey, Opened, OpenedBy, Shut, Unlocked, bound,
     mapped, mapped_name,
@@ -28,6 +31,7 @@ pub use names::{human, label};
 pub use pair::{Alone, Half, HalfOrder, JoinOrder, Mirrored, OpenHalf, PairSeen, RebuildOrder};
 use parted::PartOrder;
 pub use scrub::ScrubSeen;
+pub use state::{Meant, Retrieved, StateSeen};
 pub use ticket::{Standing, Ticket, named};
 
 /// The label of a file system that is being made and was not looked over yet.
@@ -173,6 +177,9 @@ pub struct DiskSeen {
     /// What it says of its own health when it is about to fail, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
+    /// What it counts of its own health, once it was asked and answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSeen>,
 }
 
 /// What programs that make file systems and the like leave on a disk.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Vouched;
+use super::{StateStanding, Vouched};
 use crate::host::{Pcrs, TpmSeen};
 
 /// How a key that is sealed is called, beside the name of its file.
@@ -84,6 +84,9 @@ pub struct Standing {
     /// What is different in how the machine started, where keys that are bound to that do not open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
+    /// How the encrypted state of the system stands, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateStanding>,
 }
 
 impl Level {
@@ -102,7 +105,20 @@ impl Standing {
     pub fn new(keys: Vec<KeyStanding>, there: bool) -> Self {
         let (level, message) = sum_up(&keys, there);
         let (pcrs, recovery) = (Pcrs::NONE, Vec::new());
-        Self { level, message, keys, pcrs, recovery, tpm: None, maker: None, trouble: None, changed: None }
+        Self { level, message, keys, pcrs, recovery, tpm: None, maker: None, trouble: None, changed: None, state: None }
+    }
+
+    /// Adds how the state of the system stands, on which the files of keys lie. Where the TPM opens that, nothing is advised:
+    /// sealed keys that do not open any more are put back by root on the machine alone, and such a system lets nobody log in.
+    #[must_use]
+    pub fn on(mut self, state: Option<StateStanding>) -> Self {
+        let in_files = !self.keys.is_empty() && self.keys.iter().all(|it| it.form == Form::File);
+        if in_files && state.as_ref().is_some_and(|it| it.by_the_tpm) {
+            self.message =
+                "keys lie in files on the system's encrypted disk, which the TPM of this machine opens".to_owned();
+        }
+        self.state = state;
+        self
     }
 
     /// Says what a person can do about a start that is another one than keys are bound to.
@@ -193,6 +209,25 @@ mod tests {
         assert_eq!(level([Form::File, Form::Missing], true), Level::None);
         let ill = Standing::new(vec![key("secrets", Form::Sealed, Some("the TPM was cleared"))], true);
         assert!(ill.level == Level::None && ill.message.contains("the TPM was cleared") && !ill.is_well());
+    }
+
+    #[test]
+    fn files_on_a_disk_that_the_tpm_opens_are_told_as_such() {
+        let state = |by_the_tpm| StateStanding {
+            device: "vda6".to_owned(),
+            uuid: String::new(),
+            keys: Vec::new(),
+            by_the_tpm,
+            recovery_proved: None,
+            notes: Vec::new(),
+        };
+        let told = |form, by_the_tpm| {
+            let on = Standing::new(vec![key("secrets", form, None)], true).on(Some(state(by_the_tpm)));
+            (on.level, on.message.contains("encrypted disk"))
+        };
+        assert_eq!(told(Form::File, true), (Level::Software, true));
+        assert_eq!(told(Form::File, false), (Level::Software, false));
+        assert_eq!(told(Form::Sealed, true), (Level::Hardware, false));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use piccolo_agent::{
     install::{Order, Told, UnderWay},
     reset::{Asked, Data, Erase, ResetOrder},
     trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Pcrs, Quote, Rebinding, Standing, Verdict, Why,
-        Wish as SealWish,
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Pcrs, Quote, Rebinding, Standing, StateStanding,
+        Verdict, Why, Wish as SealWish,
     },
 };
 use piccolo_schema::DiskSpec;
@@ -62,20 +62,27 @@ impl DiskDoor for Willing {
 
     fn recovery_key<'a>(
         &'a self,
-        _: &'a str,
-        _: &'a DiskSpec,
+        _: &'a Meant,
+        key: Option<&'a Zeroizing<String>>,
     ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
-        Box::pin(async move { Ok((2, Zeroizing::new(recovery_key()))) })
+        let known = key.is_none_or(|key| **key == recovery_key());
+        Box::pin(async move {
+            if known {
+                Ok((2, Zeroizing::new(recovery_key())))
+            } else {
+                Err("The key does not open /dev/sdb".to_owned())
+            }
+        })
     }
 
-    fn prove_recovery<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a DiskSpec,
-        key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<u8, String>> {
+    fn prove_recovery<'a>(&'a self, _: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>> {
         let known = **key == recovery_key();
         Box::pin(async move { if known { Ok(2) } else { Err("This is no recovery key of /dev/sdb".to_owned()) } })
+    }
+
+    fn rebind<'a>(&'a self, _: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>> {
+        let known = **key == recovery_key();
+        Box::pin(async move { if known { Ok(vec![(0, 3)]) } else { Err("The key does not open /dev/sdb".to_owned()) } })
     }
 }
 
@@ -174,6 +181,10 @@ impl Prunes for Willing {
 impl Trust for Willing {
     fn look(&self) -> BoxFuture<'_, Standing> {
         Box::pin(async { Standing::new(Vec::new(), false) })
+    }
+
+    fn state(&self) -> Option<StateStanding> {
+        None
     }
 
     fn quote<'a>(&'a self, _: &'a [u8], _: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {

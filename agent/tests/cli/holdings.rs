@@ -151,7 +151,35 @@ async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() 
     let wrong = machine.run_with(&check, &[], "wrong\n").await;
     assert!(wrong.code == 5 && wrong.err.contains("no recovery key") && !wrong.err.contains("wrong"), "{}", wrong.err);
     assert_eq!(machine.run_with(&check, &[], "").await.code, 2);
+    // Another one can be made by the one that a person has, and the disk be bound to another start by it.
+    let again = machine.run_with(&["disk", "recovery-key", "papers", "--ask-key"], &[], &format!("{key}\n")).await;
+    assert_eq!((again.code, again.out.as_str()), (0, format!("{key}\n").as_str()), "{}", again.err);
+    let bind = ["disk", "reseal", "papers", "--yes"];
+    let moved = "the TPM opens slot 3 of disk `papers`; slot 0 is gone\n";
+    machine.run_with(&bind, &[], &format!("{key}\n")).await.is(0, moved, "");
+    let wrong = machine.run_with(&bind, &[], "wrong\n").await;
+    assert!(wrong.code == 5 && !wrong.err.contains("wrong"), "{}", wrong.err);
+    let unasked = machine.run_with(&bind[..3], &[], &format!("{key}\n")).await;
+    assert!(unasked.code == 2 && unasked.err.contains("--yes"), "{}", unasked.err);
     let opened = machine.run_with(&["disk", "unlock", "papers"], &[], &format!("{key}\n")).await;
     opened.is(0, "", "disk `papers` is open; it is mounted in a moment\n");
     assert_eq!(machine.run_with(&["disk", "unlock", "papers"], &[], "wrong\n").await.code, 5);
+}
+
+#[tokio::test]
+async fn the_systems_own_disk_has_the_same_commands() {
+    let machine = Machine::open().await;
+    let key = support::willing::recovery_key();
+    let made = machine.run(&["disk", "recovery-key", "--state"]).await;
+    assert_eq!((made.code, made.out.as_str()), (0, format!("{key}\n").as_str()), "{}", made.err);
+    assert!(made.err.contains("piccolo disk recovery-key --state --check"), "{}", made.err);
+    let typed = format!("{key}\n");
+    let proved = "it opens slot 2 of the state of the system; any other recovery key of it is worth nothing\n";
+    machine.run_with(&["disk", "recovery-key", "--state", "--check"], &[], &typed).await.is(0, proved, "");
+    let moved = "the TPM opens slot 3 of the state of the system; slot 0 is gone\n";
+    machine.run_with(&["disk", "reseal", "--state", "--yes"], &[], &typed).await.is(0, moved, "");
+    // Whose keys are meant is said once.
+    for words in [&["disk", "reseal", "--yes"][..], &["disk", "reseal", "papers", "--state", "--yes"]] {
+        assert_eq!(machine.run_with(words, &[], &typed).await.code, 2, "{words:?}");
+    }
 }

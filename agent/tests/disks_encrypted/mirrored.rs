@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use piccolo_agent::{
-    host::{Disks as _, disk_label, linux::Drives},
+    host::{Disks as _, Meant, disk_label, linux::Drives},
     reconcile::{Reconciler as _, disk::Disks},
 };
 use piccolo_schema::{
@@ -22,6 +22,10 @@ fn mirrored(room: &Room, [one, other]: [&str; 2], degraded: bool) -> DiskSpec {
 
 fn films(spec: DiskSpec) -> Desired<Disk> {
     Desired::complete(vec![Disk::new("films", spec)])
+}
+
+fn meant(spec: &DiskSpec) -> Meant {
+    Meant::Declared { name: "films".to_owned(), spec: Box::new(spec.clone()) }
 }
 
 /// Plans and applies until nothing is left to do; returns why it waits, or what went wrong.
@@ -139,12 +143,12 @@ async fn one_recovery_key_opens_both_halves_or_neither() {
     half(&room.device, "films", &file, SECRET);
     // What opens one of them does not open the other: then neither gets a key.
     half(&other, "films", &file, "what nobody but its owner says");
-    let refused = drives.recovery_key("films", &spec).await.unwrap_err();
+    let refused = drives.recovery_key(&meant(&spec), None).await.unwrap_err();
     assert!(!refused.message.contains(SECRET), "{refused}");
     assert_eq!(slots().await.map(|it| it.len()), [1, 1]);
 
     half(&other, "films", &file, SECRET);
-    let (_, key) = drives.recovery_key("films", &spec).await.unwrap();
+    let (_, key) = drives.recovery_key(&meant(&spec), None).await.unwrap();
     let opens = |device: &str| {
         fs::write(&file, key.as_bytes()).unwrap();
         let words = ["cryptsetup", "open", "--test-passphrase", "--disable-external-tokens", "--key-file"];
@@ -152,13 +156,13 @@ async fn one_recovery_key_opens_both_halves_or_neither() {
     };
     assert!(opens(&room.device) && opens(&other), "the key does not open both");
     let wrong = Zeroizing::new("wrong".to_owned());
-    assert!(drives.prove_recovery("films", &spec, &wrong).await.is_err());
+    assert!(drives.prove_recovery(&meant(&spec), &wrong).await.is_err());
     assert!(slots().await.iter().flatten().all(|it| it.proved.is_none()));
-    drives.prove_recovery("films", &spec, &key).await.unwrap();
+    drives.prove_recovery(&meant(&spec), &key).await.unwrap();
     let proved = slots().await.map(|keys| keys.iter().filter(|it| it.proved.is_some()).count());
     assert_eq!(proved, [1, 1]);
     // While one is missing there is none for both.
     assert!(run(&["losetup", "--detach", &other]).status.success());
-    let refused = drives.recovery_key("films", &spec).await.unwrap_err();
+    let refused = drives.recovery_key(&meant(&spec), None).await.unwrap_err();
     assert!(refused.message.contains("is missing"), "{refused}");
 }

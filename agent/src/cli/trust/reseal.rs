@@ -44,16 +44,22 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     if !args.yes {
-        why::show(&client.get("/trust/why").await?, screen)?;
-        let question = format!("If the machine shall start as it did this time, type `{WORD}`:");
-        if ask::line(&question, "--yes")? != WORD {
-            return Err(Failure::Usage("nothing was changed".to_owned()));
-        }
+        ask(client, screen).await?;
     }
     match &args.disk {
         Some(disk) => of_disk(disk, args, client, screen).await,
         None => of_keys(args, client, screen).await,
     }
+}
+
+/// Shows what changed, and asks whether the machine shall start so from now on.
+pub(in crate::cli) async fn ask(client: &Client, screen: &Screen) -> Result<(), Failure> {
+    why::show(&client.get("/trust/why").await?, screen)?;
+    let question = format!("If the machine shall start as it did this time, type `{WORD}`:");
+    if ask::line(&question, "--yes")? != WORD {
+        return Err(Failure::Usage("nothing was changed".to_owned()));
+    }
+    Ok(())
 }
 
 async fn of_keys(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {

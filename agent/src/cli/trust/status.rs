@@ -25,15 +25,27 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     }
     screen.line(format!("{}: {}", text(&trust["level"]), text(&trust["message"])))?;
     let all = trust["conditions"].as_array().into_iter().flatten();
-    for changed in all.filter(|it| it["type"] == "StartChanged") {
-        screen.line(format!("start: {}", text(&changed["message"])))?;
+    for told in all.filter(|it| it["type"] != "TrustLevel") {
+        let about = if told["reason"] == "KeysShut" { "start" } else { "state" };
+        screen.line(format!("{about}: {}", text(&told["message"])))?;
     }
     let mut keys = Table::new(["key", "form", "file"]);
     for key in trust["keys"].as_array().into_iter().flatten() {
         keys.row([text(&key["name"]), text(&key["form"]), text(&key["path"])]);
     }
-    let mut lines = keys.lines(screen.width()).into_iter().chain(chip(&trust));
+    let mut lines = keys.lines(screen.width()).into_iter().chain(state(&trust)).chain(chip(&trust));
     lines.try_for_each(|line| screen.line(line))
+}
+
+/// Says what opens the system's own disk, where that is encrypted.
+fn state(trust: &Value) -> Option<String> {
+    let state = trust["state"].as_object()?;
+    let keys: Vec<_> = state["keys"].as_array()?.iter().map(text).collect();
+    let proved = match state.get("recoveryProved") {
+        Some(when) => format!("; recovery key typed {}", text(when)),
+        None => String::new(),
+    };
+    Some(format!("state   /dev/{}, opened by {}{proved}", text(&state["device"]), keys.join(", ")))
 }
 
 /// Says what chip there is.

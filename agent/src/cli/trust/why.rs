@@ -24,7 +24,8 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     }
     show(&why, screen)?;
     if why["causes"].as_array().into_iter().flatten().any(|it| it["shuts"] == true) {
-        screen.note("keys are bound to that: `piccolo trust reseal` binds them to this start, if it is to be so");
+        screen.note("keys are bound to that: if it is to be so, `piccolo trust reseal` binds those of the machine to this start, and \
+             `piccolo disk reseal` those of a disk");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod owner;
 mod parted;
 mod place;
 mod proofs;
+mod rebind;
 mod refused;
 mod reset;
 mod scrub;
@@ -159,6 +160,11 @@ impl Drives {
             before.is_outrun_by(&now).then_some((device, now))
         };
         looked.into_iter().filter_map(now).collect()
+    }
+
+    /// Returns true if keys were changed since it was last looked.
+    fn has_turned(&self) -> bool {
+        self.turns.load(Ordering::SeqCst) != self.turns()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

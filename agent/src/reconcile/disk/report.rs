@@ -2,8 +2,12 @@
 
 mod parts;
 
-use jiff::{SignedDuration, Timestamp};
-use piccolo_schema::{Declared, Disk, DiskStatus, disk::EncryptionStatus, quantity::Bytes};
+use jiff::Timestamp;
+use piccolo_schema::{
+    Declared, Disk, DiskStatus,
+    disk::{EncryptionStatus, HealthStatus},
+    quantity::Bytes,
+};
 
 use super::{
     choose::choose,
@@ -13,12 +17,9 @@ use super::{
     scrub,
 };
 use crate::{
-    host::{DiskSeen, DisksView, KeySeen, LuksSeen, MountSeen, OpenedBy, disk_label, human},
+    host::{DiskSeen, DisksView, HealthSeen, KeySeen, LuksSeen, MountSeen, Retrieved, disk_label, human},
     reconcile::{Note, Report},
 };
-
-/// How long a recovery key is believed to be where its owner keeps it.
-const BELIEVED: SignedDuration = SignedDuration::from_hours(24 * 180);
 
 /// Says how the disk of each manifest stands.
 pub(super) fn report(manifests: &[Disk], observed: &DisksView) -> Vec<Report> {
@@ -120,10 +121,9 @@ fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Optio
         None => format!(", and `piccolo disk unlock {name}` opens it until the machine goes down"),
     };
     let message = format!(
-        "The TPM does not open {}: {why}. `piccolo trust why` tells more; if it shall be so from now on, `piccolo trust reseal \
-         --disk /dev/disk/by-uuid/{}` with the recovery key binds it to that{open}",
+        "The TPM does not open {}: {why}. `piccolo trust why` tells more; if it shall be so from now on, `piccolo disk reseal \
+         {name}` with the recovery key binds it to that{open}",
         disk.name(),
-        luks.uuid
     );
     Some(Note { name: name_of, reason, message })
 }
@@ -137,20 +137,19 @@ fn recovery(manifest: &Disk, (disk, luks): (&DiskSeen, &LuksSeen), now: Timestam
     let half = manifest.spec.mirror.as_ref().map(|_| format!("{}: ", disk.name())).unwrap_or_default();
     let note =
         |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message: format!("{half}{message}") });
-    let keys = || luks.keys.iter().filter(|it| it.by == OpenedBy::Recovery);
-    match keys().filter_map(|it| it.proved).max() {
-        None if keys().next().is_none() => {
+    match luks.retrieved(now) {
+        Retrieved::NotMade => {
             let lost = "what is on the disk is lost with what opens it now";
             note("NotMade", format!("There is no recovery key, and {lost}: run `piccolo disk recovery-key {name}`"))
         }
-        None => {
+        Retrieved::NotConfirmed => {
             let message = format!(
                 "Nobody has proved to have the recovery key: type it at `piccolo disk recovery-key {name} --check`, or make \
                  another one without `--check`"
             );
             note("NotConfirmed", message)
         }
-        Some(last) if now.duration_since(last) >= BELIEVED => {
+        Retrieved::ProofDue(last) => {
             let when = last.strftime("%Y-%m-%d");
             let message = format!(
                 "The recovery key was last typed on {when}; see whether you still have it: `piccolo disk recovery-key {name} \
@@ -158,7 +157,7 @@ fn recovery(manifest: &Disk, (disk, luks): (&DiskSeen, &LuksSeen), now: Timestam
             );
             note("ProofDue", message)
         }
-        Some(_) => None,
+        Retrieved::Proved(_) => None,
     }
 }
 
@@ -180,6 +179,16 @@ fn encryption(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView) -> Opt
         open: all.iter().all(|it| it.opened.is_some()),
         keys: all.iter().flat_map(keys).collect(),
         recovery_proved: proved.and_then(|it| it.into_iter().min()).map(|it| it.to_string()),
+    })
+}
+
+fn health(disk: &DiskSeen) -> Option<HealthStatus> {
+    let HealthSeen { worn, reallocated } = disk.health?;
+    Some(HealthStatus {
+        passed: disk.failing.is_none(),
+        failing: disk.failing.clone(),
+        worn_percent: worn,
+        reallocated_sectors: reallocated,
     })
 }
 
@@ -220,48 +229,10 @@ fn status(disk: Option<&DiskSeen>, own: Option<&MountSeen>) -> DiskStatus {
         mount: own.and_then(|it| it.mount.at.clone()),
         used_percent: own.and_then(percent),
         scrub: own.and_then(scrub::status),
+        health: disk.and_then(health),
         ..DiskStatus::default()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use piccolo_schema::disk::Encryption;
-
-    use super::*;
-    use crate::host::{Identity, LUKS, Shut, Signature};
-
-    #[test]
-    fn a_start_that_the_tpm_refuses_is_told_with_the_way_out() {
-        let uuid = "6c1b7e0a-52d1-4c8e-9a3e-0d6c2f4b9e21".to_owned();
-        let header = Signature {
-            kind: LUKS.to_owned(),
-            uuid: Some(uuid.clone()),
-            label: Some(disk_label("media")),
-            ..Signature::default()
-        };
-        let disk = DiskSeen {
-            identity: Identity { serial: "A1".to_owned(), ..Identity::default() },
-            signatures: vec![header],
-            luks: vec![LuksSeen { uuid: uuid.clone(), ..LuksSeen::default() }],
-            ..DiskSeen::default()
-        };
-        let mut spec = piccolo_schema::DiskSpec { encryption: Some(Encryption::default()), ..Default::default() };
-        spec.select.serial = Some("A1".to_owned());
-        let manifest = Disk::new("media", spec);
-        let told = |changed: Option<&str>| {
-            let shut =
-                Shut { uuid: uuid.clone(), why: "it was cleared".to_owned(), changed: changed.map(str::to_owned) };
-            let view = DisksView { disks: vec![disk.clone()], shut: vec![shut], ..DisksView::default() };
-            of_one(&manifest, &view).into_iter().find(|it| it.name != "RecoveryKeyNotRetrieved")
-        };
-        let changed = told(Some("changed since 2026-01-01: the kernel")).map(|it| (it.name, it.message));
-        let (name, message) = changed.unwrap_or_default();
-        assert!(
-            name == "StartChanged" && message.contains("the kernel") && message.contains("piccolo trust reseal"),
-            "{message}"
-        );
-        assert!(message.contains(&uuid) && message.contains("piccolo disk unlock media"), "{message}");
-        assert_eq!(told(None).map(|it| it.name), Some("TpmRefuses"));
-    }
-}
+mod tests;

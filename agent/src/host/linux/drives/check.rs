@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{LOOK, program};
+use crate::host::HealthSeen;
 
 /// What counts of it.
 #[derive(Default, Deserialize)]
@@ -50,10 +51,8 @@ struct Nvme {
 pub(super) enum Health {
     /// Nothing: it sleeps, or can't be asked. What it said before still holds.
     Silent,
-    /// That it is well, as far as it knows.
-    Well,
-    /// What is wrong with it, in a sentence.
-    Failing(String),
+    /// What it counts, and what is wrong with it, in a sentence, if anything is.
+    Told(HealthSeen, Option<String>),
 }
 
 /// The program did not understand what it was asked, or the disk was not opened, for it sleeps or is gone.
@@ -62,6 +61,9 @@ const NO_ANSWER: i32 = 0b0000_0011;
 const ABOUT_TO_FAIL: i32 = 0b0000_1000;
 /// What it counts has come to where its maker says that it will fail.
 const BELOW_ITS_BOUND: i32 = 0b0001_0000;
+
+/// The number of what counts the sectors that the disk has put others in the place of.
+const REALLOCATED: u32 = 5;
 
 /// Asks a disk, without waking one that sleeps.
 pub(super) async fn health(device: &str) -> Health {
@@ -79,7 +81,9 @@ pub(super) async fn health(device: &str) -> Health {
 fn judge(code: Option<i32>, text: &str) -> Health {
     let Some(code) = code.filter(|code| code & NO_ANSWER == 0) else { return Health::Silent };
     let Ok(told) = serde_json::from_str::<Told>(text) else { return Health::Silent };
-    wrong(code, told).map_or(Health::Well, Health::Failing)
+    let reallocated = told.ata_smart_attributes.table.iter().find(|it| it.id == REALLOCATED).map(|it| it.raw.value);
+    let worn = told.nvme_smart_health_information_log.as_ref().map(|it| it.percentage_used);
+    Health::Told(HealthSeen { worn, reallocated }, wrong(code, told))
 }
 
 fn wrong(code: i32, told: Told) -> Option<String> {
@@ -109,20 +113,32 @@ mod tests {
 
     use super::*;
 
+    const WELL: Health = Health::Told(HealthSeen { worn: None, reallocated: None }, None);
     const TEXT: &str = r#"{"smart_status":{"passed":true},"ata_smart_attributes":{"table":[
         {"id":5,"name":"Reallocated_Sector_Ct","raw":{"value":3}},{"id":197,"name":"Current_Pending_Sector","raw":{"value":8}}]}}"#;
 
     #[test]
     fn a_disk_that_is_about_to_fail_is_told() {
         let failing = |code, text: &str| match judge(Some(code), text) {
-            Health::Failing(why) => Some(why),
-            _ => None,
+            Health::Told(_, why) => why,
+            Health::Silent => None,
         };
         assert_eq!(failing(0, TEXT).as_deref(), Some("It counts 8 sectors that it can't read"));
         assert!(failing(8, r#"{"smart_status":{"passed":false}}"#).is_some_and(|it| it.contains("about to fail")));
         assert!(failing(0, r#"{"nvme_smart_health_information_log":{"critical_warning":4}}"#).is_some());
-        assert_eq!(judge(Some(0), r#"{"smart_status":{"passed":true}}"#), Health::Well);
-        assert_eq!(judge(Some(0), "{}"), Health::Well);
+        assert_eq!(judge(Some(0), r#"{"smart_status":{"passed":true}}"#), WELL);
+        assert_eq!(judge(Some(0), "{}"), WELL);
+    }
+
+    #[test]
+    fn what_it_counts_is_told_along() {
+        let counts = |text: &str| match judge(Some(0), text) {
+            Health::Told(seen, _) => (seen.worn, seen.reallocated),
+            Health::Silent => (None, None),
+        };
+        assert_eq!(counts(TEXT), (None, Some(3)));
+        assert_eq!(counts(r#"{"nvme_smart_health_information_log":{"percentage_used":12}}"#), (Some(12), None));
+        assert_eq!(counts("{}"), (None, None));
     }
 
     #[test]
@@ -133,11 +149,11 @@ mod tests {
         assert_eq!(judge(Some(2), passed), Health::Silent);
         // A command that this disk does not know, old errors, and old self-tests are not its end.
         for code in [4, 32, 64, 128, 4 + 64] {
-            assert_eq!(judge(Some(code), passed), Health::Well, "{code}");
-            assert!(matches!(judge(Some(code), TEXT), Health::Failing(_)), "{code}");
+            assert_eq!(judge(Some(code), passed), WELL, "{code}");
+            assert!(matches!(judge(Some(code), TEXT), Health::Told(_, Some(_))), "{code}");
         }
-        assert!(matches!(judge(Some(8), "{}"), Health::Failing(why) if why.contains("about to fail")));
-        assert!(matches!(judge(Some(16 + 64), passed), Health::Failing(why) if why.contains("wear")));
+        assert!(matches!(judge(Some(8), "{}"), Health::Told(_, Some(why)) if why.contains("about to fail")));
+        assert!(matches!(judge(Some(16 + 64), passed), Health::Told(_, Some(why)) if why.contains("wear")));
         assert_eq!(judge(None, passed), Health::Silent);
     }
 

@@ -31,8 +31,8 @@ use super::{
 use crate::{
     clock,
     host::{
-        DiskSeen, DisksView, Ends, HostError, JoinOrder, LuksSeen, MakeOrder, Mount, MountSeen, Opened, Partition,
-        Reason, RebuildOrder, ResetView, Ticket, Unlocked, named,
+        DiskSeen, DisksView, Ends, HealthSeen, HostError, JoinOrder, LuksSeen, MakeOrder, Mount, MountSeen, Opened,
+        Partition, Reason, RebuildOrder, ResetView, Ticket, Unlocked, named,
     },
 };
 
@@ -122,8 +122,8 @@ pub(super) enum Answer {
 pub(super) struct Known {
     /// What was found, by device.
     found: BTreeMap<String, Found>,
-    /// What disks said of their end before they fell asleep, by the number of their plugging-in.
-    failing: BTreeMap<u64, String>,
+    /// What disks said of their health and of their end before they fell asleep, by the number of their plugging-in.
+    health: BTreeMap<u64, (HealthSeen, Option<String>)>,
     /// What is inside of encrypted disks that are open, by their UUID.
     inside: BTreeMap<String, Opened>,
 }
@@ -262,7 +262,7 @@ impl Hands {
         }
         seen.sort_by(|one: &DiskSeen, other| one.device.cmp(&other.device));
         known.found.retain(|device, _| seen.iter().any(|disk| disk.device == *device));
-        known.failing.retain(|seq, _| seen.iter().any(|disk| disk.seq == *seq));
+        known.health.retain(|seq, _| seen.iter().any(|disk| disk.seq == *seq));
         let is_open = |uuid: &str| seen.iter().any(|it| it.luks(uuid).is_some_and(|it| it.opened.is_some()));
         known.inside.retain(|uuid, _| is_open(uuid));
         Ok(seen)
@@ -337,10 +337,9 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     }
     match check::health(&disk.device).await {
         Health::Silent => {}
-        Health::Well => drop(known.failing.remove(&disk.seq)),
-        Health::Failing(why) => drop(known.failing.insert(disk.seq, why)),
+        Health::Told(seen, why) => drop(known.health.insert(disk.seq, (seen, why))),
     }
-    disk.failing = known.failing.get(&disk.seq).cloned();
+    (disk.health, disk.failing) = known.health.get(&disk.seq).cloned().map_or((None, None), |it| (Some(it.0), it.1));
     Some(disk)
 }
 

@@ -9,12 +9,12 @@ use std::{
 use futures_util::future::BoxFuture;
 use piccolo_schema::disk::{Passphrase, Tang};
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::{clevis, key::Key};
 use crate::host::{
-    Above, Bound, HostError, Pcrs, Reason, Signer, Terms, Tpm,
+    Above, Bound, HostError, Pcrs, Reason, Signer, StateSeen, Terms, Tpm,
     linux::{Chip, Vault, luks},
     tpm::token::{self, Token},
 };
@@ -47,12 +47,14 @@ pub struct Keyring {
     vault: Vault,
     changes: Arc<Changes>,
     starts: Option<Arc<dyn Starts>>,
+    /// Where it is told how the state of the system stands.
+    state: watch::Sender<Option<StateSeen>>,
 }
 
 impl Keyring {
     /// Returns a ring of these.
     pub fn new(chip: Chip, vault: Vault) -> Self {
-        Self { chip, vault, changes: Arc::default(), starts: None }
+        Self { chip, vault, changes: Arc::default(), starts: None, state: watch::Sender::new(None) }
     }
 
     /// Lets somebody else who changes keys of disks count here how often.
@@ -65,6 +67,21 @@ impl Keyring {
     #[must_use]
     pub fn asking(self, starts: Arc<dyn Starts>) -> Self {
         Self { starts: Some(starts), ..self }
+    }
+
+    /// Tells here how the encrypted state of the system stands, whenever that is another way.
+    #[must_use]
+    pub fn telling(self, state: watch::Sender<Option<StateSeen>>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Tells how the encrypted state of the system stands.
+    pub(super) fn tell(&self, state: Option<StateSeen>) {
+        self.state.send_if_modified(|told| {
+            let is_other = *told != state;
+            *told = state;
+            is_other
+        });
     }
 
     /// Says what is different in this start of what is measured into these registers, if that is known.
@@ -92,18 +109,33 @@ impl Keyring {
 
     /// Makes a key that the TPM alone gives back on these terms, with the token that says how.
     pub(super) async fn seal(&self, bound: &Bound) -> Result<(Key, Value), HostError> {
-        let secret = Zeroizing::new(luks::random()?.to_vec());
         let signer = match &bound.signed {
             Some(name) => Some(self.signed_by(name)?),
             None => None,
         };
-        let terms = Terms { signer, ..Terms::now(bound.pcrs) };
-        let sealed = self.chip.seal_on(&secret, &terms, None, Above::Shared).await?;
+        self.seal_on(&Terms { signer, ..Terms::now(bound.pcrs) }, Above::Shared, true).await
+    }
+
+    /// Makes one on the terms of a token, with its registers as they are now.
+    pub(super) async fn seal_like(&self, token: &Token) -> Result<(Key, Value), HostError> {
+        let terms = Terms { signer: token.sealed.signer.clone(), ..Terms::now(token.sealed.pcrs) };
+        let above = if token.sealed.home.is_some() { Above::Shared } else { Above::Old };
+        self.seal_on(&terms, above, token.kept).await
+    }
+
+    /// Makes sure that the TPM gives back what opens the slot of a token.
+    pub(super) async fn opens(&self, token: &Token) -> Result<(), HostError> {
+        self.chip.unseal(&token.sealed, None).await.map(drop)
+    }
+
+    async fn seal_on(&self, terms: &Terms, above: Above, kept: bool) -> Result<(Key, Value), HostError> {
+        let secret = Zeroizing::new(luks::random()?.to_vec());
+        let sealed = self.chip.seal_on(&secret, terms, None, above).await?;
         // Only what the chip gives back is worth a slot.
         if self.chip.unseal(&sealed, None).await? != secret {
             return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
         }
-        let written = Token { slot: 0, sealed, salt: None, kept: true }.write();
+        let written = Token { slot: 0, sealed, salt: None, kept }.write();
         let strange = |_| HostError::new(Reason::Failed, "What the TPM sealed can't be written down");
         Ok((Key::of(token::passphrase(&secret)), serde_json::from_str(&written).map_err(strange)?))
     }

@@ -1,6 +1,6 @@
-//! What people do with the keys of a disk that a manifest means, or of two that hold the same.
+//! What people do with the keys of a disk that a manifest means, of two that hold the same, or of the system's own.
 
-use piccolo_schema::{DiskSpec, disk::Passphrase};
+use piccolo_schema::DiskSpec;
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{
     clock,
-    host::{HostError, KeyAct, KeyOrder, LuksSeen, NewKey, Reason, bound, disk_label, linux::luks},
+    host::{DisksView, HostError, KeyAct, KeyOrder, LuksSeen, Meant, NewKey, Reason, bound, disk_label, linux::luks},
     secrets::{Plain, RecoveryKey},
 };
 
-/// An encrypted disk of a manifest.
-struct Locked {
-    luks: LuksSeen,
+/// An encrypted disk that is meant.
+pub(super) struct Locked {
+    pub(super) luks: LuksSeen,
     /// Which one, and the server that may be asked.
-    order: KeyOrder,
+    pub(super) order: KeyOrder,
 }
 
 impl Drives {
@@ -29,7 +29,7 @@ impl Drives {
     /// # Errors
     /// When there is no such disk, or the key does not open it.
     pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
-        let (all, key) = (self.encrypted(name, spec).await?, typed_key(typed)?);
+        let (all, key) = (self.declared(name, spec).await?, typed_key(typed)?);
         let (mut opened, mut failed) = (0, None);
         for it in &all {
             match self.unlock_one((name, spec), it, &key).await {
@@ -90,14 +90,18 @@ impl Drives {
         self.work(&it.order, KeyWork::Add { with: typed.clone(), new, is_chosen, token }).await.map(drop)
     }
 
-    /// Makes a recovery key of a disk, or one for both of two. It is told this once, and counts for nothing before somebody has
-    /// proved to have it.
+    /// Makes a recovery key of a disk, or one for both of two, by what this machine has or by a key that a person typed. It is
+    /// told this once, and counts for nothing before somebody has proved to have it.
     ///
     /// # Errors
-    /// When there is no such disk, or one of two is missing, or nothing of this machine opens it.
-    pub async fn recovery_key(&self, name: &str, spec: &DiskSpec) -> Result<(u8, Zeroizing<String>), HostError> {
-        let all = self.encrypted(name, spec).await?;
-        if all.len() < spec.selectors().count() {
+    /// When there is no such disk, or one of two is missing, or the key, or nothing of this machine, opens it.
+    pub async fn recovery_key(
+        &self,
+        meant: &Meant,
+        typed: Option<&Zeroizing<String>>,
+    ) -> Result<(u8, Zeroizing<String>), HostError> {
+        let (all, typed) = (self.encrypted(meant).await?, typed.map(typed_key).transpose()?);
+        if all.len() < meant.many() {
             let message =
                 "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one";
             return Err(HostError::new(Reason::Gone, message));
@@ -106,12 +110,12 @@ impl Drives {
         let mut slots: Vec<(&Locked, u8)> = Vec::new();
         for it in &all {
             let add = |with| KeyWork::Recovery { with, made: made.clone() };
-            match self.with_own_key(&it.order, &passphrases(spec), &add).await {
+            match self.by_a_key(&it.order, (meant, typed.as_ref()), &add).await {
                 Ok(Worked::Slot(slot)) => slots.push((it, slot)),
                 other => {
                     // One that does not open both is worth nothing. The first error is the one to tell.
                     for (it, slot) in slots {
-                        self.take_back(it, slot, spec).await;
+                        self.take_back(it, slot, (meant, typed.as_ref())).await;
                     }
                     return Err(other.err().unwrap_or_else(beside_the_point));
                 }
@@ -122,11 +126,24 @@ impl Drives {
         Ok((*slot, Zeroizing::new(String::from_utf8_lossy(made.plain().expose()).into_owned())))
     }
 
-    async fn take_back(&self, it: &Locked, slot: u8, spec: &DiskSpec) {
+    async fn take_back(&self, it: &Locked, slot: u8, by: (&Meant, Option<&Key>)) {
         let what = "a recovery key".to_owned();
         let act = KeyAct::Remove { slot, what: what.clone(), proved: false, passphrase: None };
         let remove = |with| KeyWork::Remove { with, slot, what: what.clone(), proved: false };
-        drop(self.with_own_key(&KeyOrder { act, ..it.order.clone() }, &passphrases(spec), &remove).await);
+        drop(self.by_a_key(&KeyOrder { act, ..it.order.clone() }, by, &remove).await);
+    }
+
+    /// Does something by the key that a person typed, or else by what this machine has.
+    async fn by_a_key(
+        &self,
+        order: &KeyOrder,
+        (meant, typed): (&Meant, Option<&Key>),
+        work: &(dyn Fn(Key) -> KeyWork + Send + Sync),
+    ) -> Result<Worked, HostError> {
+        match typed {
+            Some(key) => self.work(order, work(key.clone())).await,
+            None => self.with_own_key(order, &meant.passphrases(), work).await,
+        }
     }
 
     /// Takes down that somebody has the recovery key of a disk, or of each of two that is there, and takes those away that were
@@ -134,13 +151,8 @@ impl Drives {
     ///
     /// # Errors
     /// When there is no such disk, or this is no recovery key of it.
-    pub async fn prove_recovery(
-        &self,
-        name: &str,
-        spec: &DiskSpec,
-        typed: &Zeroizing<String>,
-    ) -> Result<u8, HostError> {
-        let (all, key) = (self.encrypted(name, spec).await?, typed_key(typed)?);
+    pub async fn prove_recovery(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<u8, HostError> {
+        let (all, key) = (self.encrypted(meant).await?, typed_key(typed)?);
         for it in all.iter().filter(|_| all.len() > 1) {
             if !self.does_open(it, &key).await? {
                 let message = format!("This is no recovery key of /dev/{}, or it was mistyped", it.luks.device);
@@ -148,7 +160,7 @@ impl Drives {
             }
         }
         // Those of a disk that was adopted are its owner's.
-        let (kept, mut first) = (spec.adopt.is_some(), None);
+        let (kept, mut first) = (meant.is_adopted(), None);
         for it in &all {
             let proved = self.work(&it.order, KeyWork::Prove { key: key.clone(), now: clock::now(), kept }).await;
             self.keys_changed(&it.order);
@@ -163,17 +175,36 @@ impl Drives {
         Ok(!matches!(self.work(&it.order, work).await?, Worked::Opens(false)))
     }
 
-    fn keys_changed(&self, order: &KeyOrder) {
+    pub(super) fn keys_changed(&self, order: &KeyOrder) {
         self.forget(&order.device);
         self.hint.notify_one();
     }
 
-    /// Finds the encrypted disk of a manifest, or those two that it means.
-    async fn encrypted(&self, name: &str, spec: &DiskSpec) -> Result<Vec<Locked>, HostError> {
-        let known = self.known().clone();
-        let Answer::Seen(view, _) = self.ask(Request::Look(known)).await? else {
-            return Err(beside_the_point());
+    /// Finds the encrypted disk that is meant, or those two.
+    pub(super) async fn encrypted(&self, meant: &Meant) -> Result<Vec<Locked>, HostError> {
+        let Meant::Declared { name, spec } = meant else {
+            let view = self.seen().await?;
+            let none = || HostError::new(Reason::Gone, "This system has no encrypted state of its own");
+            let luks = view.state().cloned().ok_or_else(none)?;
+            return Ok(vec![Locked { order: of(&luks), luks }]);
         };
+        self.declared(name, spec).await
+    }
+
+    async fn seen(&self) -> Result<Box<DisksView>, HostError> {
+        let mut known = self.known().clone();
+        if self.has_turned() {
+            known.forget_keys();
+        }
+        match self.ask(Request::Look(known)).await? {
+            Answer::Seen(view, _) => Ok(view),
+            _ => Err(beside_the_point()),
+        }
+    }
+
+    /// Finds the encrypted disk of a manifest, or those two that it means.
+    async fn declared(&self, name: &str, spec: &DiskSpec) -> Result<Vec<Locked>, HostError> {
+        let view = self.seen().await?;
         let (label, of_two) = (disk_label(name), spec.mirror.is_some());
         let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
         let mut found = Vec::new();
@@ -200,12 +231,8 @@ impl Drives {
     }
 }
 
-fn passphrases(spec: &DiskSpec) -> Vec<Passphrase> {
-    spec.encryption.iter().filter_map(|it| it.passphrase.clone()).collect()
-}
-
 /// A recovery key may be typed with blanks and capital letters.
-fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
+pub(super) fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
     let plain = match RecoveryKey::parse(typed) {
         Some(key) => key.text(),
         None => Plain::new(typed.as_bytes().to_vec()),

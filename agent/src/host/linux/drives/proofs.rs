@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::{Drives, encrypt::Worked, hands::KeyWork, key::Key, keyring::Keyring, locks::of};
-use crate::host::{DisksView, HostError, KeySeen, LuksSeen, Mount, OpenedBy, Pcrs, Reason, Shut, tpm::token::Token};
+use crate::host::{
+    DisksView, HostError, KeySeen, LuksSeen, Mount, OpenedBy, Pcrs, Reason, Shut, StateSeen, tpm::token::Token,
+};
 
 /// How long a look waits for the TPM. One that is slower is asked again when keys changed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,17 +72,26 @@ impl Drives {
         };
         let mut shut = Vec::new();
         for luks in view.disks.iter_mut().flat_map(|it| &mut it.luks).filter(is_due) {
-            shut.extend(self.prove_chip(ring, luks).await);
+            shut.extend(self.prove_chip(ring, luks, |it| it.bound().is_some()).await);
             if luks.opened.is_some() {
                 self.prove_secrets(ring, luks).await;
             }
         }
         self.proofs.lock().retain(|uuid, _| view.disks.iter().any(|it| it.luks(uuid).is_some()));
         view.shut = shut;
+        // No manifest keeps the slot of the system's own disk: the installation made it.
+        let state = match view.state() {
+            Some(luks) => {
+                let shut = self.prove_chip(ring, luks, |it| it.by == OpenedBy::Tpm2).await;
+                Some(StateSeen { luks: luks.clone(), shut })
+            }
+            None => None,
+        };
+        ring.tell(state);
     }
 
-    async fn prove_chip(&self, ring: &Keyring, luks: &LuksSeen) -> Option<Shut> {
-        let own: Vec<KeySeen> = luks.keys.iter().filter(|it| it.bound().is_some()).cloned().collect();
+    async fn prove_chip(&self, ring: &Keyring, luks: &LuksSeen, is_own: fn(&KeySeen) -> bool) -> Option<Shut> {
+        let own: Vec<KeySeen> = luks.keys.iter().filter(|it| is_own(it)).cloned().collect();
         if own.is_empty() {
             return None;
         }
@@ -89,17 +100,18 @@ impl Drives {
             return shut;
         }
         // What is not known is not told.
-        let shut = timeout(PATIENCE, self.ask_chip(ring, luks)).await.ok().and_then(Result::ok).flatten();
+        let shut = timeout(PATIENCE, self.ask_chip(ring, luks, &own)).await.ok().and_then(Result::ok).flatten();
         self.proofs.lock().entry(luks.uuid.clone()).or_default().chip = Some((own, shut.clone()));
         shut
     }
 
     /// Returns what keeps the TPM from opening a disk, if it refuses.
-    async fn ask_chip(&self, ring: &Keyring, luks: &LuksSeen) -> Result<Option<Shut>, HostError> {
+    async fn ask_chip(&self, ring: &Keyring, luks: &LuksSeen, own: &[KeySeen]) -> Result<Option<Shut>, HostError> {
+        let is_own = |it: &Token| own.iter().any(|key| key.slot == it.slot);
         let Worked::Tokens(tokens) = self.work(&of(luks), KeyWork::Tokens).await? else { return Ok(None) };
         let own: Vec<(String, Token)> = tokens
             .into_iter()
-            .filter_map(|text| Some((text.clone(), Token::read(&text).ok().filter(|it| it.kept)?)))
+            .filter_map(|text| Some((text.clone(), Token::read(&text).ok().filter(is_own)?)))
             .collect();
         let texts: Vec<String> = own.iter().map(|(text, _)| text.clone()).collect();
         match ring.by_chip(&texts, None).await {

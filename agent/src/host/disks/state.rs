@@ -1,0 +1,153 @@
+//! Whose keys are meant, and the disk that the system itself keeps its state on.
+
+use jiff::{SignedDuration, Timestamp};
+use piccolo_schema::{DiskSpec, disk::Passphrase};
+use serde::{Deserialize, Serialize};
+
+use super::{DisksView, LuksSeen, OpenedBy, Shut};
+use crate::host::STATE;
+
+/// How long a recovery key is believed to be where its owner keeps it.
+const BELIEVED: SignedDuration = SignedDuration::from_hours(24 * 180);
+
+/// Whose keys a person means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Meant {
+    /// Those of the disk of a manifest.
+    Declared {
+        /// The name of the manifest.
+        name: String,
+        /// What it asks for.
+        spec: Box<DiskSpec>,
+    },
+    /// Those of the state of the system itself.
+    State,
+}
+
+/// The encrypted state of the system, as its header tells, and what the TPM says to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StateSeen {
+    /// Its header.
+    pub luks: LuksSeen,
+    /// Why the TPM does not open it as the machine started this time, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shut: Option<Shut>,
+}
+
+/// Whether somebody has the recovery key of an encrypted disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retrieved {
+    /// There is none.
+    NotMade,
+    /// Nobody has typed it yet.
+    NotConfirmed,
+    /// It was last typed then, which is long ago.
+    ProofDue(Timestamp),
+    /// It was typed then.
+    Proved(Timestamp),
+}
+
+impl Meant {
+    /// Returns what a manifest asks for, if one is meant.
+    pub fn spec(&self) -> Option<&DiskSpec> {
+        match self {
+            Self::Declared { spec, .. } => Some(spec),
+            Self::State => None,
+        }
+    }
+
+    /// Returns the secrets whose passphrases open it.
+    pub fn passphrases(&self) -> Vec<Passphrase> {
+        self.spec().and_then(|it| it.encryption.as_ref()?.passphrase.clone()).into_iter().collect()
+    }
+
+    /// Returns how many disks there are.
+    pub fn many(&self) -> usize {
+        self.spec().map_or(1, |it| it.selectors().count())
+    }
+
+    /// Returns true if its keys are its owner's, who alone knows them.
+    pub fn is_adopted(&self) -> bool {
+        self.spec().is_some_and(|it| it.adopt.is_some())
+    }
+}
+
+impl LuksSeen {
+    /// Says whether somebody has its recovery key.
+    pub fn retrieved(&self, now: Timestamp) -> Retrieved {
+        let keys = || self.keys.iter().filter(|it| it.by == OpenedBy::Recovery);
+        match keys().filter_map(|it| it.proved).max() {
+            None if keys().next().is_none() => Retrieved::NotMade,
+            None => Retrieved::NotConfirmed,
+            Some(last) if now.duration_since(last) >= BELIEVED => Retrieved::ProofDue(last),
+            Some(last) => Retrieved::Proved(last),
+        }
+    }
+}
+
+impl DisksView {
+    /// Returns the encrypted state that the system itself stands on: the open partition of that name on its own disk. A disk
+    /// beside it that bears another such system is none of it.
+    pub fn state(&self) -> Option<&LuksSeen> {
+        let mut found = self.disks.iter().filter(|it| it.system).flat_map(|disk| {
+            let parts = disk.partitions.iter().filter(|it| it.name == STATE);
+            parts.flat_map(|part| disk.luks.iter().filter(|it| it.device == part.device && it.opened.is_some()))
+        });
+        found.next().filter(|_| found.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{DiskSeen, KeySeen, Opened, Partition};
+
+    fn disk(device: &str, system: bool, is_open: bool) -> DiskSeen {
+        let part = |number: u8, name: &str| Partition {
+            device: format!("{device}{number}"),
+            name: name.to_owned(),
+            ..Partition::default()
+        };
+        let opened = is_open.then(Opened::default);
+        let luks = LuksSeen { device: format!("{device}2"), uuid: device.to_owned(), opened, ..LuksSeen::default() };
+        DiskSeen {
+            device: device.to_owned(),
+            system,
+            partitions: vec![part(1, "esp"), part(2, STATE)],
+            luks: vec![luks],
+            ..DiskSeen::default()
+        }
+    }
+
+    #[test]
+    fn the_state_is_the_open_one_on_the_disk_of_the_system() {
+        let found = |disks: &[DiskSeen]| {
+            let view = DisksView { disks: disks.to_vec(), ..DisksView::default() };
+            view.state().map(|it| it.uuid.clone())
+        };
+        assert_eq!(found(&[disk("vda", true, true), disk("vdb", false, true)]).as_deref(), Some("vda"));
+        assert_eq!(found(&[disk("vda", true, false)]), None);
+        assert_eq!(found(&[disk("vdb", false, true)]), None);
+        // Two of them are never told apart by chance.
+        assert_eq!(found(&[disk("vda", true, true), disk("vdb", true, true)]), None);
+        let mut other = disk("vda", true, true);
+        other.partitions[1].name = "data".to_owned();
+        assert_eq!(found(&[other]), None);
+    }
+
+    #[test]
+    fn a_key_is_believed_to_be_kept_for_half_a_year() {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        let key = |days: Option<i64>| {
+            let proved = days.map(|it| now - SignedDuration::from_hours(24 * it));
+            KeySeen { by: OpenedBy::Recovery, proved, ..KeySeen::default() }
+        };
+        let of = |keys: &[KeySeen]| LuksSeen { keys: keys.to_vec(), ..LuksSeen::default() }.retrieved(now);
+        assert_eq!(of(&[]), Retrieved::NotMade);
+        assert_eq!(of(&[KeySeen::default()]), Retrieved::NotMade);
+        assert_eq!(of(&[key(None)]), Retrieved::NotConfirmed);
+        assert!(matches!(of(&[key(Some(179)), key(None)]), Retrieved::Proved(_)));
+        assert!(matches!(of(&[key(Some(180)), key(Some(400))]), Retrieved::ProofDue(_)));
+    }
+}

@@ -1,0 +1,173 @@
+//! How the keys of the system's own disk stand: what opens it, and whether its owner has the recovery key.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::host::{OpenedBy, Retrieved, StateSeen};
+
+/// How the encrypted state of the system stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateStanding {
+    /// What the kernel calls its partition now.
+    pub device: String,
+    /// The UUID of its header.
+    pub uuid: String,
+    /// What opens it, by the numbers of its key slots.
+    pub keys: Vec<String>,
+    /// True if one of them is the TPM's.
+    pub by_the_tpm: bool,
+    /// When its recovery key was last proved to open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_proved: Option<String>,
+    /// What its owner should do about it.
+    #[serde(skip)]
+    pub notes: Vec<StateNote>,
+}
+
+/// Something that its owner should do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StateNote {
+    /// The type of the condition.
+    #[serde(rename = "type")]
+    pub name: &'static str,
+    /// The cause in PascalCase.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+    /// A command that helps.
+    pub help: &'static str,
+}
+
+impl StateStanding {
+    /// Sums up what is seen of it.
+    pub fn new(seen: &StateSeen, now: Timestamp) -> Self {
+        let luks = &seen.luks;
+        let proved = match luks.retrieved(now) {
+            Retrieved::Proved(last) | Retrieved::ProofDue(last) => Some(last.to_string()),
+            Retrieved::NotMade | Retrieved::NotConfirmed => None,
+        };
+        Self {
+            device: luks.device.clone(),
+            uuid: luks.uuid.clone(),
+            keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
+            by_the_tpm: luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2),
+            recovery_proved: proved,
+            notes: shut(seen).into_iter().chain(recovery(luks.retrieved(now))).collect(),
+        }
+    }
+
+    /// Says it in one sentence.
+    pub fn message(&self) -> String {
+        if self.notes.is_empty() {
+            return "somebody has the recovery key of the system's disk, and nothing else is to be done".to_owned();
+        }
+        self.notes.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Says that the TPM does not open it as the machine started this time.
+fn shut(seen: &StateSeen) -> Option<StateNote> {
+    let shut = seen.shut.as_ref()?;
+    let (name, reason, why) = match &shut.changed {
+        Some(changed) => ("StartChanged", "TpmRefuses", format!("the machine started another way: {changed}")),
+        None => ("TpmRefuses", "NotOpened", shut.why.clone()),
+    };
+    let message = format!(
+        "the TPM does not open the system's disk, so its recovery key is asked for at each start: {why}. `piccolo trust why` \
+         tells more; if it shall be so from now on, `piccolo disk reseal --state` with the recovery key binds it to that"
+    );
+    Some(StateNote { name, reason, message, help: "piccolo disk reseal --state" })
+}
+
+/// Says what there is to do about its recovery key.
+fn recovery(retrieved: Retrieved) -> Option<StateNote> {
+    let check = "piccolo disk recovery-key --state --check";
+    let (reason, message, help) = match retrieved {
+        Retrieved::Proved(_) => return None,
+        Retrieved::NotMade => (
+            "NotMade",
+            "the system's disk has no recovery key, and what is on it is lost with its TPM: run `piccolo disk recovery-key \
+             --state`"
+                .to_owned(),
+            "piccolo disk recovery-key --state",
+        ),
+        Retrieved::NotConfirmed => (
+            "NotConfirmed",
+            format!(
+                "nobody has proved to have the recovery key of the system's disk, which was shown once as it was installed: \
+                 type it at `{check}`, or make another one without `--check`"
+            ),
+            check,
+        ),
+        Retrieved::ProofDue(last) => {
+            let when = last.strftime("%Y-%m-%d");
+            let message = format!(
+                "the recovery key of the system's disk was last typed on {when}; see whether you still have it: `{check}`"
+            );
+            ("ProofDue", message, check)
+        }
+    };
+    Some(StateNote { name: "RecoveryKeyNotRetrieved", reason, message, help })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::host::{KeySeen, LuksSeen, Shut};
+
+    fn stands(recovery: Option<Option<i64>>, shut: Option<Option<&str>>) -> StateStanding {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        let tpm = KeySeen { slot: 0, by: OpenedBy::Tpm2, ..KeySeen::default() };
+        let proved = |days: i64| now - SignedDuration::from_hours(24 * days);
+        let key = recovery.map(|days| KeySeen {
+            slot: 1,
+            by: OpenedBy::Recovery,
+            proved: days.map(proved),
+            ..KeySeen::default()
+        });
+        let keys = [Some(tpm), key].into_iter().flatten().collect();
+        let luks = LuksSeen { device: "vda6".to_owned(), uuid: "6c1b".to_owned(), keys, opened: None };
+        let shut = shut.map(|changed| Shut {
+            uuid: "6c1b".to_owned(),
+            why: "it was cleared".to_owned(),
+            changed: changed.map(str::to_owned),
+        });
+        StateStanding::new(&StateSeen { luks, shut }, now)
+    }
+
+    #[test]
+    fn an_owner_is_told_what_to_do_until_it_is_done() {
+        let table: &[(Option<Option<i64>>, Option<Option<&str>>, &[(&str, &str)])] = &[
+            (None, None, &[("RecoveryKeyNotRetrieved", "NotMade")]),
+            (Some(None), None, &[("RecoveryKeyNotRetrieved", "NotConfirmed")]),
+            (Some(Some(0)), None, &[]),
+            (Some(Some(179)), None, &[]),
+            (Some(Some(180)), None, &[("RecoveryKeyNotRetrieved", "ProofDue")]),
+            (Some(Some(1)), Some(Some("the firmware")), &[("StartChanged", "TpmRefuses")]),
+            (Some(Some(1)), Some(None), &[("TpmRefuses", "NotOpened")]),
+            (
+                Some(None),
+                Some(Some("Secure Boot")),
+                &[("StartChanged", "TpmRefuses"), ("RecoveryKeyNotRetrieved", "NotConfirmed")],
+            ),
+        ];
+        for (recovery, shut, expected) in table {
+            let stands = stands(*recovery, *shut);
+            let told: Vec<_> = stands.notes.iter().map(|it| (it.name, it.reason)).collect();
+            assert_eq!(told, *expected, "{recovery:?} {shut:?}");
+            // Each names the command that helps.
+            assert!(stands.notes.iter().all(|it| it.message.contains(it.help)), "{:?}", stands.notes);
+        }
+    }
+
+    #[test]
+    fn it_is_told_with_what_opens_it() {
+        let stands = stands(Some(Some(1)), None);
+        assert_eq!(stands.keys, ["0: the TPM", "1: a recovery key"]);
+        assert!(stands.by_the_tpm && stands.recovery_proved.as_deref() == Some("2026-11-27T12:00:00Z"));
+        assert!(stands.message().contains("nothing else is to be done"));
+    }
+}
