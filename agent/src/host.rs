@@ -35,7 +35,7 @@ pub use self::{
         HalfOrder, HealthSeen, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder,
         Making, Marker, Meant, Mirrored, Mount, MountSeen, NewKey, OpenHalf, Opened, OpenedBy, PairSeen, Partition,
         RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateSeen, Ticket, Unlocked, bound, human,
-        label as disk_label, mapped, mapped_name, named, parted,
+        label as disk_label, label_of, mapped, mapped_name, named, parted, swap_label,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

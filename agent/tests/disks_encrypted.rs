@@ -13,6 +13,8 @@
 mod mirrored;
 #[path = "support/skip.rs"]
 mod skip;
+#[path = "disks_encrypted/swap.rs"]
+mod swap;
 
 use std::{
     cell::RefCell,

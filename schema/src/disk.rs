@@ -74,7 +74,7 @@ pub struct DiskSpec {
     /// How it is mounted, beside `nosuid` and `nodev`, which always hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<MountOption>,
-    /// Encrypts what is on the disk, and says what opens it. Not for swap.
+    /// Encrypts what is on the disk, and says what opens it. For swap `{}`: each start makes a new key that nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
     /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With

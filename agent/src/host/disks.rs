@@ -27,7 +27,7 @@ pub use luks::{
     mapped, mapped_name,
 };
 pub use mount::{Mount, MountSeen};
-pub use names::{human, label};
+pub use names::{human, label, label_of, swap_label};
 pub use pair::{Alone, Half, HalfOrder, JoinOrder, Mirrored, OpenHalf, PairSeen, RebuildOrder};
 use parted::PartOrder;
 pub use scrub::ScrubSeen;

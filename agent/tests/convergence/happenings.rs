@@ -6,7 +6,7 @@ use piccolo_agent::host::{
 };
 use piccolo_schema::{
     ContainerSpec, DiskSpec, FirewallSpec, ImageSpec, NetworkSpec, SecretSpec, VolumeSpec,
-    disk::{Filesystem, MountOption, Selector},
+    disk::{Encryption, Filesystem, MountOption, Selector},
     quantity::Bytes,
 };
 use proptest::{prelude::*, sample::select};
@@ -117,6 +117,10 @@ fn disk_spec() -> impl Strategy<Value = DiskSpec> {
             let one = DiskSpec { select, filesystem: Filesystem::Ext4, ..DiskSpec::default() };
             if parted {
                 return support::disks::parted(one, mount, options);
+            }
+            if encryption.as_ref().is_some_and(|it| !it.recovery) {
+                let encryption = Some(Encryption::default());
+                return DiskSpec { filesystem: Filesystem::Swap, encryption, ..one };
             }
             DiskSpec { encryption, mount: Some(mount.to_owned()), options, ..one }
         },

@@ -29,7 +29,7 @@ fn meant(spec: &DiskSpec) -> Meant {
 }
 
 /// Plans and applies until nothing is left to do; returns why it waits, or what went wrong.
-async fn settle(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Result<(), String> {
+pub(crate) async fn settle(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Result<(), String> {
     let reconciler = Disks(Arc::clone(drives));
     for _ in 0..200 {
         let plan = plan(drives, desired).await;
@@ -50,7 +50,7 @@ async fn settle(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Result<(), Str
 }
 
 /// What the kernel calls the inside of what is open.
-fn open_ones() -> Vec<String> {
+pub(crate) fn open_ones() -> Vec<String> {
     let entries = fs::read_dir("/dev/mapper").into_iter().flatten().flatten();
     entries.filter_map(|it| it.file_name().into_string().ok()).filter(|it| it.starts_with("pic-")).collect()
 }

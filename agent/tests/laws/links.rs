@@ -125,6 +125,7 @@ fn by_hand(machine: &FakeLinks, what: u8) {
             name: "05-others.network".to_owned(),
             subject: None,
             text: "[Match]\nName=eth1\n".to_owned(),
+            closed: false,
         }),
         10 => view.wifi.iter_mut().for_each(|it| it.serves = false),
         11 => view.wifi.iter_mut().for_each(|it| it.digest = None),

@@ -139,7 +139,8 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
                 filesystem,
                 mount: (!is_swap).then(|| place.to_owned()),
                 options: if is_swap { Vec::new() } else { options },
-                encryption: encryption.filter(|_| !is_swap),
+                // Of swap nobody keeps the key.
+                encryption: encryption.map(|it| if is_swap { Encryption::default() } else { it }),
                 wipe: wipe.filter(|_| adopt.is_none()).map(str::to_owned),
                 adopt: adopt.map(str::to_owned),
                 ..DiskSpec::default()

@@ -101,8 +101,7 @@ impl Disk {
         let Some(encryption) = &self.spec.encryption else { return };
         let path = || Path::spec("encryption");
         if self.spec.filesystem == Filesystem::Swap {
-            let reason = "swap is not encrypted here yet".to_owned();
-            note(out, Code::Conflict, path(), reason, "take out `encryption`, or choose another `filesystem`");
+            return self.passing(encryption, out);
         }
         let is_opened = encryption.tpm2.is_some() || encryption.tang.is_some();
         match &encryption.passphrase {
@@ -133,6 +132,26 @@ impl Disk {
             let reason = "register 11 would have to stay as it is, and each new image changes it".to_owned();
             let path = path().key("tpm2").key("pcrs").index(index);
             note(out, Code::Conflict, path, reason, "take 11 out of `pcrs`, or take out `signedPcr11`");
+        }
+    }
+}
+
+impl Disk {
+    /// Checks encrypted swap, which is written over at each start.
+    fn passing(&self, encryption: &super::Encryption, out: &mut Vec<Violation>) {
+        let ways = [
+            ("tpm2", encryption.tpm2.is_some()),
+            ("passphrase", encryption.passphrase.is_some()),
+            ("tang", encryption.tang.is_some()),
+        ];
+        for (key, _) in ways.into_iter().filter(|(_, is_there)| *is_there) {
+            let reason =
+                "each start encrypts swap with a new key that nobody keeps, so nothing else opens it".to_owned();
+            note(out, Code::Conflict, Path::spec("encryption").key(key), reason, "write `encryption = {}`");
+        }
+        if self.spec.adopt.is_some() {
+            let reason = "encrypted swap is made anew at each start, so nothing is taken over".to_owned();
+            note(out, Code::Conflict, Path::spec("adopt"), reason, "take out `adopt` or `encryption`");
         }
     }
 }

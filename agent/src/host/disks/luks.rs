@@ -167,6 +167,11 @@ pub enum KeyAct {
         /// True if the disk is told at once which of its blocks are free, which shows to others where data lies.
         discard: bool,
     },
+    /// Opens it by a key of chance that nobody keeps, and makes swap inside: what was there before can't be read any more.
+    OpenAnew {
+        /// True if the disk is told at once which of its blocks are free.
+        discard: bool,
+    },
     /// Closes it.
     Close,
     /// Adds a slot.

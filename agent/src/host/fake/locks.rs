@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use piccolo_schema::disk::Filesystem;
+
 use super::{
     FakeEngine,
     disks::Slot,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::host::{
     Bound, DiskSeen, Ends, HALF_MADE, HostError, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder, NewKey,
-    Opened, OpenedBy, Reason, Signature, Unlocked, bound, mapped,
+    Opened, OpenedBy, Reason, Signature, Unlocked, bound, disk_label, mapped, parted::table_id, swap_label,
 };
 
 /// What opens encrypted disks, and what was opened.
@@ -97,6 +99,11 @@ impl Slot {
             return self.shut();
         }
         let mut luks = LuksSeen { device: self.seen.device.clone(), uuid, ..LuksSeen::default() };
+        if order.filesystem == Filesystem::Swap {
+            // What is inside is made whenever it is opened.
+            (self.seen.luks, self.inside) = (vec![luks], Vec::new());
+            return;
+        }
         let encryption = order.encryption.clone().unwrap_or_default();
         let keys = bound(&encryption, signer).ok().flatten().map(NewKey::Tpm2).into_iter();
         let keys = keys.chain(encryption.tang.map(NewKey::Tang));
@@ -113,6 +120,13 @@ impl Slot {
         }
     }
 
+    /// Opens it with a key that nobody keeps, and makes swap inside.
+    fn open_anew(&mut self, subject: &str, header: &str) {
+        let (kind, uuid) = (Filesystem::Swap.as_str().to_owned(), Some(table_id(header)));
+        self.inside = vec![Signature { offset: 4086, kind, uuid, label: Some(disk_label(subject)) }];
+        self.open(subject);
+    }
+
     /// Returns the disk as it is seen: of a half that is encrypted, what is inside tells.
     pub(super) fn shown(&self) -> DiskSeen {
         let mut seen = self.seen.clone();
@@ -127,6 +141,10 @@ impl Slot {
     pub(super) fn shut(&mut self) {
         for opened in self.seen.luks.iter_mut().filter_map(|it| it.opened.take()) {
             self.seen.holders.retain(|it| it != opened.name());
+            if self.inside.iter().all(|it| it.kind == Filesystem::Swap.as_str()) {
+                // Nobody keeps the key.
+                self.inside.clear();
+            }
         }
     }
 }
@@ -142,6 +160,15 @@ impl World {
         let (jammed, signer) = (self.shelf.locks.jammed, self.shelf.locks.signer.clone());
         let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
+        if let KeyAct::OpenAnew { .. } = order.act {
+            let is_ours = slot.seen.whole().is_some_and(|it| it.label.as_ref() == Some(&swap_label(subject)));
+            if !is_ours || !slot.inside.iter().all(|it| it.kind == Filesystem::Swap.as_str()) {
+                self.trespasses.push(format!("make swap in {} which holds {:?}", order.device, slot.inside));
+            }
+            slot.open_anew(subject, &order.uuid);
+            self.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
+            return Ok(());
+        }
         let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
         let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Tang | OpenedBy::Passphrase);
         let is_signed = |it: &KeySeen| it.signed.is_none() || it.signed == signer;
@@ -174,7 +201,7 @@ impl World {
                     self.trespasses.push(format!("take the last key of {} away", order.device));
                 }
             }
-            KeyAct::Close => {}
+            KeyAct::Close | KeyAct::OpenAnew { .. } => {}
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod rebind;
 mod refused;
 mod reset;
 mod scrub;
+mod swap;
 mod table;
 mod tree;
 mod writes;

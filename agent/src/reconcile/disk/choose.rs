@@ -3,7 +3,7 @@
 use piccolo_schema::DiskSpec;
 
 use super::guard::is_its_table;
-use crate::host::{DiskSeen, DisksView, HALF_MADE, disk_label, parted::HALF_TABLE};
+use crate::host::{DiskSeen, DisksView, HALF_MADE, label_of, parted::HALF_TABLE};
 
 /// How many disks are named to a person at most.
 const MOST_NAMED: usize = 6;
@@ -33,7 +33,7 @@ pub(super) fn choose<'a>(
 }
 
 fn was_given(name: &str, spec: &DiskSpec, disk: &DiskSeen) -> bool {
-    let label = disk_label(name);
+    let label = label_of(name, spec);
     if !spec.partitions.is_empty() {
         return disk.table.as_deref().is_some_and(|id| is_its_table(name, spec, id) || id == HALF_TABLE);
     }

@@ -277,7 +277,8 @@ impl<'a> Case<'a> {
     fn not_blank(self, leave: Leave<'_>) -> (&'static str, String) {
         let (disk, wanted) = (self.disk, self.kind());
         let usable = disk.found().find(|(_, it)| it.kind == wanted && it.uuid.is_some());
-        let usable = usable.and_then(|(_, it)| it.uuid.as_deref()).filter(|_| self.spec.partitions.is_empty());
+        let usable = usable.and_then(|(_, it)| it.uuid.as_deref());
+        let usable = usable.filter(|_| self.spec.partitions.is_empty() && !self.is_passing());
         let table = disk.table.as_deref().filter(|_| !self.spec.partitions.is_empty() && !disk.is_half_parted());
         let keep = match usable.or(table) {
             Some(uuid) => format!("to use it as it is, write `adopt = \"{uuid}\"`; "),

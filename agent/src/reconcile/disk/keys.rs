@@ -2,7 +2,7 @@
 
 use piccolo_schema::{
     DiskSpec,
-    disk::{Encryption, Passphrase},
+    disk::{Encryption, Filesystem, Passphrase},
 };
 
 use super::step::Act;
@@ -26,7 +26,7 @@ pub(super) enum Door<'a> {
     /// It is open.
     Open(&'a LuksSeen, &'a Opened),
     /// This opens it.
-    Shut(Act),
+    Shut(Box<Act>),
 }
 
 /// Looks whether an encrypted disk is open, and if not whether it may be.
@@ -41,6 +41,15 @@ pub(super) fn door<'a>(
         let message = format!("{} is encrypted, and its header can't be read; keep it as it is", disk.name());
         return Err(("HeaderUnreadable", message));
     };
+    if spec.filesystem == Filesystem::Swap {
+        let is_made = |it: &&Opened| it.whole().is_some_and(|it| it.kind == Filesystem::Swap.as_str());
+        let anew = || act(spec, (luks, half), KeyAct::OpenAnew { discard: spec.trim });
+        return Ok(luks
+            .opened
+            .as_ref()
+            .filter(is_made)
+            .map_or_else(|| Door::Shut(Box::new(anew())), |it| Door::Open(luks, it)));
+    }
     if let Some(opened) = &luks.opened {
         return Ok(Door::Open(luks, opened));
     }
@@ -49,7 +58,8 @@ pub(super) fn door<'a>(
     }
     let passphrase = spec.encryption.as_ref().and_then(|it| it.passphrase.clone());
     let others = named(luks).filter(|it| passphrase.as_ref() != Some(it)).collect();
-    Ok(Door::Shut(act(spec, (luks, half), KeyAct::Open { passphrase, others, discard: spec.trim })))
+    let open = KeyAct::Open { passphrase, others, discard: spec.trim };
+    Ok(Door::Shut(Box::new(act(spec, (luks, half), open))))
 }
 
 /// Looks into an encrypted disk.
@@ -60,7 +70,7 @@ pub(super) fn inside(
     view: &DisksView,
 ) -> Result<Inside, Refusal> {
     match door(name, spec, (disk, uuid), None, view)? {
-        Door::Shut(act) => Ok(Inside::First(act)),
+        Door::Shut(act) => Ok(Inside::First(*act)),
         Door::Open(_, opened) => {
             let found = what_is_inside(name, spec, (disk, uuid), opened)?;
             Ok(Inside::There(found.to_owned(), opened.device.clone()))

@@ -205,7 +205,7 @@ impl<'a> Pair<'a> {
     /// Plans for one half whose other one is missing, or is to be filled.
     fn one(&self, one: Used<'_>, which: usize, complete: bool) -> Acts {
         let other = &self.sides[which];
-        let new = other.new();
+        let new = other.fillable();
         let alone = self.alone().cloned();
         if let Some(own) = self.own(one.uuid).filter(|it| it.present) {
             let pair = own.pair.clone().unwrap_or_default();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     host::{
-        DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, disk_label, mapped_name,
+        DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, label_of, mapped_name,
         parted::{manifest_of, part_of},
     },
     reconcile::{Plan, Waiting},
@@ -174,7 +174,7 @@ pub(super) fn make(
         identity: disk.identity.clone(),
         digest: disk.digest(),
         filesystem: spec.filesystem,
-        label: disk_label(name),
+        label: label_of(name, spec),
         quotas: spec.options.contains(&MountOption::ProjectQuota),
         encryption: spec.encryption.clone(),
         ticket,

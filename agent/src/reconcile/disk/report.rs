@@ -5,7 +5,7 @@ mod parts;
 use jiff::Timestamp;
 use piccolo_schema::{
     Declared, Disk, DiskStatus,
-    disk::{EncryptionStatus, HealthStatus},
+    disk::{EncryptionStatus, Filesystem, HealthStatus},
     quantity::Bytes,
 };
 
@@ -17,7 +17,7 @@ use super::{
     scrub,
 };
 use crate::{
-    host::{DiskSeen, DisksView, HealthSeen, KeySeen, LuksSeen, MountSeen, Retrieved, disk_label, human},
+    host::{DiskSeen, DisksView, HealthSeen, KeySeen, LuksSeen, MountSeen, Retrieved, human, label_of},
     reconcile::{Note, Report},
 };
 
@@ -95,7 +95,7 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
 /// Returns the encrypted disk or partition that a manifest means.
 fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
     manifest.spec.encryption.as_ref()?;
-    let label = disk_label(manifest.name());
+    let label = label_of(manifest.name(), &manifest.spec);
     let labelled = || disk.luks(disk.whole().filter(|it| it.label.as_ref() == Some(&label))?.uuid.as_deref()?);
     match &manifest.spec.adopt {
         Some(uuid) => disk.luks(uuid).or_else(|| labelled().filter(|_| manifest.spec.mirror.is_some())),
@@ -131,7 +131,8 @@ fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Optio
 /// Says what there is to do about the recovery key of a disk, if there is anything.
 fn recovery(manifest: &Disk, (disk, luks): (&DiskSeen, &LuksSeen), now: Timestamp) -> Option<Note> {
     // The keys of an adopted disk are its owner's, who alone knows them.
-    manifest.spec.encryption.as_ref().filter(|it| it.recovery && manifest.spec.adopt.is_none())?;
+    let is_kept = manifest.spec.adopt.is_none() && manifest.spec.filesystem != Filesystem::Swap;
+    manifest.spec.encryption.as_ref().filter(|it| it.recovery && is_kept)?;
     let name = manifest.name();
     // One key opens both, and each says for itself whether it does.
     let half = manifest.spec.mirror.as_ref().map(|_| format!("{}: ", disk.name())).unwrap_or_default();

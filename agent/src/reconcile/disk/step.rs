@@ -210,6 +210,7 @@ impl Display for DiskStep {
 fn turned(f: &mut fmt::Formatter<'_>, name: &str, act: &KeyAct) -> fmt::Result {
     match act {
         KeyAct::Open { .. } => write!(f, "open disk {name}"),
+        KeyAct::OpenAnew { .. } => write!(f, "open disk {name} with a new key, and make swap inside"),
         KeyAct::Close => write!(f, "close disk {name}"),
         KeyAct::Add { key: NewKey::Tpm2(bound), .. } => write!(f, "let the TPM ({bound}) open disk {name}"),
         KeyAct::Add { key: NewKey::Tang(tang), .. } => write!(f, "let the server {} open disk {name}", tang.url),

@@ -137,6 +137,10 @@ impl Hands {
                 self.open(&subject, (device, uuid), (&key, discard)).await?;
                 Worked::Done
             }
+            KeyWork::OpenAnew { subject, discard } => {
+                self.open_anew(&subject, (device, uuid), discard).await?;
+                Worked::Done
+            }
             KeyWork::Add { with, new, is_chosen, token } => {
                 let strength = if is_chosen { Strength::Chosen } else { Strength::Random };
                 Worked::Slot(slots.add_with(&with.plain(), &new.plain(), strength, token).await?)

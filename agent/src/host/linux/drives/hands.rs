@@ -89,6 +89,8 @@ pub(super) enum KeyWork {
     Try { key: Key, slot: Option<u8> },
     /// Opens it for a manifest.
     Open { subject: String, key: Key, discard: bool },
+    /// Opens it for a manifest by a key that nobody keeps, and makes swap inside.
+    OpenAnew { subject: String, discard: bool },
     /// Adds a key by one that opens it already.
     Add { with: Key, new: Key, is_chosen: bool, token: serde_json::Value },
     /// Takes a slot away by a key that opens another one, if it is still opened by this, and a recovery key was proved where

@@ -1,6 +1,6 @@
 //! Encrypted disks as the daemon sees them: which key opens one, and what is done with it.
 
-use piccolo_schema::disk::{Passphrase, Tang};
+use piccolo_schema::disk::{Filesystem, Passphrase, Tang};
 use serde_json::Value;
 
 use super::{
@@ -24,9 +24,10 @@ struct Refusals {
 }
 
 impl Drives {
-    /// Makes the keys of a disk that is to be encrypted.
+    /// Makes the keys of a disk that is to be encrypted; none where nothing outlives a start.
     pub(super) async fn first_keys(&self, order: &MakeOrder) -> Result<Option<FirstKeys>, HostError> {
-        let Some(encryption) = &order.encryption else { return Ok(None) };
+        let kept = order.encryption.as_ref().filter(|_| order.filesystem != Filesystem::Swap);
+        let Some(encryption) = kept else { return Ok(None) };
         let ring = self.keyring()?;
         let tpm = match bound(encryption, ring.signer().as_deref())? {
             Some(bound) => Some(ring.seal(&bound).await?),
@@ -60,6 +61,9 @@ impl Drives {
             KeyAct::Close => {
                 let _turn = self.turn.lock().await;
                 return self.ask(Request::Close { subject: under }).await.map(drop);
+            }
+            KeyAct::OpenAnew { discard } => {
+                return self.work(order, KeyWork::OpenAnew { subject: under, discard: *discard }).await.map(drop);
             }
             KeyAct::Open { passphrase, others, discard } => {
                 let all = passphrase.iter().chain(others).cloned().collect();

@@ -63,8 +63,12 @@ impl Hands {
         erase(&disk, &path).await?;
         mark(&lock, later_marks(disk.identity.size), &nonce).await?;
         if order.encryption.is_some() {
-            let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
-            self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
+            if order.filesystem == Filesystem::Swap {
+                self.encrypt_swap(order, &lock).await?;
+            } else {
+                let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
+                self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
+            }
             self.finish(order).await?;
             blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
         } else if order.parts.is_empty() {

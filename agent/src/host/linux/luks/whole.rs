@@ -28,6 +28,11 @@ const PROVED: &str = "piccolo_proved";
 const COSTS: [&str; 8] =
     ["--pbkdf", "argon2id", "--pbkdf-memory", "262144", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2"];
 
+/// How the kernel calls what is mapped by a key that no header knows.
+const PASSING: &str = "CRYPT-PLAIN-";
+/// Where what is behind a header of LUKS2 begins, in sectors of 512 bytes.
+const BEHIND_HEADER: &str = "32768";
+
 /// How hard a key is to guess without any help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::host::linux) enum Strength {
@@ -70,6 +75,13 @@ impl Slots {
         all.extend(discard.then(|| "--allow-discards".to_owned()));
         all.extend([self.text(), name.to_owned()]);
         self.done(&all, Some(key.expose())).await.map(drop)
+    }
+
+    /// Takes every key away, so that nothing opens the disk any more.
+    pub(in crate::host::linux) async fn forget_all(&self) -> Result<(), HostError> {
+        let mut all = words(&["luksErase", "--batch-mode"]);
+        all.push(self.text());
+        self.done(&all, None).await.map(drop)
     }
 
     /// Gives the disk a label.
@@ -226,6 +238,22 @@ impl Slots {
     }
 }
 
+/// Maps what is behind the header of a device by a key of chance that nobody keeps. What was there before can't be read.
+pub(in crate::host::linux) async fn open_anew(device: &str, name: &str, discard: bool) -> Result<(), HostError> {
+    let path = format!("/dev/{device}");
+    let mut all = vec!["open", "--type", "plain", "--batch-mode", "--cipher", "aes-xts-plain64", "--key-size", "512"];
+    all.extend(["--key-file", "/dev/urandom", "--offset", BEHIND_HEADER]);
+    all.extend(discard.then_some("--allow-discards"));
+    all.extend([path.as_str(), name]);
+    no_device(&all).await
+}
+
+/// Returns true if what is open under a name is mapped by a key that nobody keeps.
+pub(in crate::host::linux) fn is_passing(name: &str) -> bool {
+    let mapped = PASSING.to_owned() + name;
+    nodes().any(|node| told(&node, "dm/uuid") == mapped)
+}
+
 /// Closes what was opened under a name.
 pub(in crate::host::linux) async fn close(name: &str) -> Result<(), HostError> {
     no_device(&["close", name]).await
@@ -247,15 +275,23 @@ async fn no_device(all: &[&str]) -> Result<(), HostError> {
 /// Returns the name under which the disk of this UUID is open on this device, as the kernel tells.
 pub(in crate::host::linux) fn opened(uuid: &str, device: &str) -> Option<String> {
     let wanted = format!("CRYPT-LUKS2-{}-", uuid.replace('-', ""));
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
-    let mut nodes = entries.filter(|it| it.file_name().to_str().is_some_and(|name| name.starts_with("dm-")));
-    nodes.find_map(|node| {
-        let path = node.path();
+    nodes().find_map(|node| {
+        let (mapped, name) = (told(&node, "dm/uuid"), told(&node, "dm/name"));
+        let is_meant = mapped.starts_with(&wanted) || mapped.starts_with(&format!("{PASSING}pic-"));
         // One that was pulled out leaves what is inside behind.
-        let is_it = read(&path.join("dm/uuid")).starts_with(&wanted) && path.join("slaves").join(device).exists();
-        Some(read(&path.join("dm/name"))).filter(|name| is_it && !name.is_empty())
+        Some(name).filter(|name| is_meant && node.join("slaves").join(device).exists() && !name.is_empty())
     })
+}
+
+/// Returns what the kernel maps.
+fn nodes() -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+    let is_one = |it: &std::fs::DirEntry| it.file_name().to_str().is_some_and(|name| name.starts_with("dm-"));
+    entries.filter(is_one).map(|it| it.path())
+}
+
+fn told(node: &Path, what: &str) -> String {
+    std::fs::read_to_string(node.join(what)).unwrap_or_default().trim().to_owned()
 }
 
 /// Reads what a header tells of its keys.

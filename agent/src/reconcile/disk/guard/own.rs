@@ -1,7 +1,9 @@
 //! What of a disk is the manifest's own, and under which names.
 
+use piccolo_schema::disk::Filesystem;
+
 use super::{Case, Verdict};
-use crate::host::{DisksView, HALF_MADE, LUKS, Opened, Signature, disk_label, mapped};
+use crate::host::{DisksView, HALF_MADE, LUKS, Opened, Signature, label_of, mapped};
 
 impl<'a> Case<'a> {
     /// Returns where what the manifest means is, if it is there.
@@ -9,7 +11,9 @@ impl<'a> Case<'a> {
         if !self.spec.partitions.is_empty() {
             return None;
         }
-        match &self.spec.adopt {
+        // Nothing outlives a start there, so nothing is taken over.
+        let adopt = self.spec.adopt.as_ref().filter(|_| !self.is_passing());
+        match adopt {
             Some(uuid) => {
                 let adopted = self.disk.holds(uuid).filter(|(_, it)| it.kind == self.kind());
                 // Of two that are encrypted each has a header of its own, and one alone is named.
@@ -21,10 +25,15 @@ impl<'a> Case<'a> {
 
     /// Returns what was made for the manifest on the disk as a whole, and has its label.
     fn labelled(self) -> Option<(&'a str, &'a Signature)> {
-        let label = disk_label(self.name);
+        let label = label_of(self.name, self.spec);
         let is_ours =
             |it: &&Signature| it.kind == self.kind() && it.uuid.is_some() && it.label.as_ref() == Some(&label);
         self.disk.whole().filter(is_ours).map(|it| (self.disk.device.as_str(), it))
+    }
+
+    /// Returns true for what is made anew at each start: swap behind a key that nobody keeps.
+    pub(super) fn is_passing(self) -> bool {
+        self.spec.filesystem == Filesystem::Swap && self.spec.encryption.is_some()
     }
 
     /// Returns the name under which a making on this disk is remembered.

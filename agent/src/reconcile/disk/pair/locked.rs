@@ -21,7 +21,7 @@ use crate::{
 /// What is behind the encryption of a half.
 pub(super) enum Lock<'a> {
     /// This opens it.
-    Shut(Act),
+    Shut(Box<Act>),
     /// Nothing yet: it is to be filled.
     Empty(OpenHalf),
     /// A file system by its UUID, or why that is not what is meant.
@@ -73,7 +73,7 @@ impl Pair<'_> {
             _ => None,
         };
         let open = |side: &Side<'_>| match &side.lock {
-            Some(Lock::Shut(act)) => Some(act.clone()),
+            Some(Lock::Shut(act)) => Some((**act).clone()),
             _ => None,
         };
         let closes = self.sides.iter().enumerate().filter_map(close);

@@ -48,7 +48,7 @@ impl<'a> Side<'a> {
 
     /// Returns the disk that may be filled in the place of a lost half, and how that is ordered; not yet where it has to be
     /// encrypted first.
-    pub(super) fn new(&self) -> Option<(&'a DiskSeen, &Verdict, Option<HalfOrder>)> {
+    pub(super) fn fillable(&self) -> Option<(&'a DiskSeen, &Verdict, Option<HalfOrder>)> {
         let (Ok(disk), Ok(verdict)) = (&self.disk, &self.verdict) else { return None };
         match (verdict, &self.lock) {
             (Verdict::Make { .. }, _) => Some((disk, verdict, half_order(disk, verdict))),

@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 use piccolo_schema::disk::Encryption;
 
 use super::*;
-use crate::host::{Identity, KeySeen, LUKS, Mount, Opened, OpenedBy, Shut, Signature, Ticket};
+use crate::host::{Identity, KeySeen, LUKS, Mount, Opened, OpenedBy, Shut, Signature, Ticket, disk_label};
 
 #[test]
 fn a_start_that_the_tpm_refuses_is_told_with_the_way_out() {
