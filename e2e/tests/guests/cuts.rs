@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use piccolo_agent::host::HALF_MADE;
 use piccolo_e2e::guest::{Guest, Hardware};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -138,15 +139,14 @@ async fn resumed(guest: &mut Guest, person: &Person, (manifest, disk): (&str, &P
 /// Says by the bytes of the disk alone how far its making came.
 fn stage(disk: &Path) -> anyhow::Result<&'static str> {
     let head = fs::read(disk)?;
-    let has = |what: &[u8]| head[..(1 << 15)].windows(what.len()).any(|it| it == what);
+    let has = |what: &str| head[..(1 << 15)].windows(what.len()).any(|it| it == what.as_bytes());
+    let is_encrypted = head.starts_with(b"LUKS\xba\xbe");
     Ok(match () {
         () if head.iter().all(|byte| *byte == 0) => "blank",
         () if head.starts_with(b"piccolo-making:") => "marked",
-        () if head.starts_with(b"LUKS\xba\xbe") && has(b"piccolo-half-made") && !has(b"systemd-tpm2") => {
-            "without a key of the chip"
-        }
-        () if head.starts_with(b"LUKS\xba\xbe") && has(b"piccolo-half-made") => "encrypted, half made",
-        () if head.starts_with(b"LUKS\xba\xbe") => "encrypted, whole",
+        () if is_encrypted && has(HALF_MADE) && !has("systemd-tpm2") => "without a slot of the chip",
+        () if is_encrypted && has(HALF_MADE) => "half made",
+        () if is_encrypted => "whole",
         () => "something else",
     })
 }
