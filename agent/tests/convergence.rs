@@ -230,6 +230,32 @@ fn a_volume_on_trial_is_nobody_elses() {
     }
 }
 
+/// The image that a container will be made from again is not removed while it waits, to be fetched anew each time.
+#[test]
+fn what_a_container_was_updated_to_is_kept_for_it() {
+    let db = |more: serde_json::Value| {
+        let mut spec = serde_json::json!({ "image": "app:1" });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Box::new(serde_json::from_value::<ContainerSpec>(spec).unwrap())
+    };
+    for gone in [false, true] {
+        let mut scene = Scene::new(Files::default());
+        scene.happen(Happening::Write("db", db(serde_json::json!({ "update": { "policy": "auto" } }))));
+        scene.happen(Happening::Pass);
+        scene.happen(Happening::Offer("db", GOOD));
+        (0..2).for_each(|_| scene.happen(Happening::Pass));
+        scene.happen(Happening::Write("db", db(serde_json::json!({ "network": "lan" }))));
+        let pruned = serde_json::json!({ "reference": "app:1", "prune": "unused" });
+        scene.happen(Happening::WriteImage("first", serde_json::from_value(pruned).unwrap()));
+        scene.happen(Happening::Pass);
+        if gone {
+            scene.engine.remove_by_hand("db");
+        }
+        scene.settle().unwrap();
+        scene.rest().unwrap();
+    }
+}
+
 /// Of two disks that are declared at one place the first by name has it, but nothing is mounted over what is there.
 #[test]
 fn a_place_that_is_held_is_waited_for() {

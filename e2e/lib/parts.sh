@@ -26,7 +26,7 @@ need_engine() {
   if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     need_packages docker.io
   fi
-  need_packages docker-registry git iptables nftables iproute2 curl
+  need_packages docker-registry git iptables mount nftables iproute2 curl
 }
 
 # need_compiler: what Rust's linker needs, the libraries for TPMs, and Rust itself.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::{Timestamp, civil::DateTime};
+use piccolo_schema::image::Reference;
 use serde::{Deserialize, Serialize};
 
 use super::{EngineView, HostError, Snapshots};
@@ -118,6 +119,11 @@ pub struct Rollout {
 }
 
 impl Record {
+    /// Returns the name of the image that the container is made from, if it was updated before.
+    pub fn pin(&self) -> Option<String> {
+        Some(Reference::parse(&self.image).ok()?.at(self.current.as_deref()?).ok()?.to_string())
+    }
+
     /// Notes what the registry has. A container of another image begins anew, but a failure is never forgotten.
     pub fn offer(&mut self, image: &str, digest: &str, now: Timestamp) {
         if self.image != image {

@@ -134,7 +134,7 @@ impl World {
             state: State::Created,
             health: None,
             exit_code: None,
-            image_id: self.image_id(&spec.image),
+            image_id: self.image_id(&image),
             image_digest: self.digest_here(&image),
             since: None,
             engine_restarts: 0,

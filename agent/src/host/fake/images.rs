@@ -11,7 +11,7 @@ use super::{
 };
 use crate::host::{
     ArchiveSeen, Brought, Built, ContextSeen, Fingerprint, FromArchive, HostError, ImageSeen, Images, ImagesView, Ours,
-    Pushed, Reason, Trouble,
+    Pushed, Reason, Record, Trouble,
 };
 
 impl Images for FakeEngine {
@@ -214,6 +214,11 @@ impl World {
         format!("sha256:{name}{built}")
     }
 
+    /// Returns what containers that are declared are made from after an update.
+    fn pins(&self) -> impl Iterator<Item = String> {
+        self.records.values().filter(|it| self.named.contains(&listed_as(&it.image))).filter_map(Record::pin)
+    }
+
     fn images_view(&self) -> ImagesView {
         let seen = |name: &String| ImageSeen {
             id: self.image_id(name),
@@ -237,7 +242,7 @@ impl World {
             brought: self.brought.clone(),
             ours: self.ours.clone(),
             used: self.containers.values().map(|it| it.image_id.clone()).collect(),
-            named: self.named.clone(),
+            named: self.named.iter().cloned().chain(self.pins()).collect(),
             now: Some(self.now()),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 
 use piccolo_schema::image::Reference;
@@ -18,6 +18,7 @@ use super::{
     docker::{Docker, lock},
     images::{forget_name, whole},
     seen::Images,
+    updates::Updater,
     volumes::blocking,
 };
 use crate::{
@@ -34,6 +35,8 @@ pub(super) struct Ledger {
     book: Arc<Book<Page>>,
     /// The names that manifests give to images, in familiar form.
     named: watch::Receiver<BTreeSet<String>>,
+    /// Who knows what containers were updated to.
+    updater: OnceLock<Weak<Updater>>,
     /// What each container was seen to run last.
     seen: Mutex<BTreeMap<String, String>>,
 }
@@ -62,7 +65,8 @@ impl Ledger {
     /// # Errors
     /// When it can't be read.
     pub(super) fn open(home: &Path, named: watch::Receiver<BTreeSet<String>>) -> io::Result<Self> {
-        Ok(Self { book: Arc::new(Book::open(home.join("ledger"))?), named, seen: Mutex::default() })
+        let book = Arc::new(Book::open(home.join("ledger"))?);
+        Ok(Self { book, named, updater: OnceLock::new(), seen: Mutex::default() })
     }
 
     fn page(&self) -> Page {
@@ -115,6 +119,12 @@ impl Page {
 }
 
 impl Docker {
+    /// Keeps the images to which containers were updated.
+    pub(super) fn keep_pins_of(&self, updater: &Arc<Updater>) {
+        // There is one for as long as the daemon runs.
+        let _ = self.ledger.updater.set(Arc::downgrade(updater));
+    }
+
     /// Writes down that an image came here for a manifest. One of which that fails is never removed.
     pub(super) async fn remember(&self, image: &str) {
         let written = async {
@@ -136,7 +146,9 @@ impl Docker {
         let page = self.ledger.page();
         let ran = page.ran.into_values().flat_map(|ran| [Some(ran.now), ran.before]).flatten();
         let used = containers.into_iter().map(|it| it.image_id).chain(ran).collect();
-        let named = self.ledger.named.borrow().clone();
+        let mut named = self.ledger.named.borrow().clone();
+        // A container that waits is made from its pin, and would fetch it again and again.
+        named.extend(self.ledger.updater.get().and_then(Weak::upgrade).into_iter().flat_map(|it| it.pins()));
         Ok(ImagesView { ours: page.ours, used, named, now: Some(clock::now()), ..view })
     }
 

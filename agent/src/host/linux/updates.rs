@@ -65,14 +65,26 @@ impl Updater {
     /// # Errors
     /// When the book can't be read.
     pub fn open(docker: Arc<Docker>, home: &Path, followed: watch::Receiver<Followed>) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+        let updater = Arc::new(Self {
             snapshots: SnapshotStore::new(docker.clone(), home.join("snapshots")),
             docker,
             book: Arc::new(Book::open(home.join("updates"))?),
             followed,
             well: Mutex::default(),
             hint: Hint::default(),
-        }))
+        });
+        updater.docker.keep_pins_of(&updater);
+        Ok(updater)
+    }
+
+    /// Returns the names of the images that declared containers are made from, of those that were updated before.
+    pub(super) fn pins(&self) -> BTreeSet<String> {
+        let declared = self.followed.borrow();
+        let is_declared = |(subject, record): &(&String, &Record)| {
+            declared.images.get(*subject).or_else(|| declared.fixed.get(*subject)) == Some(&record.image)
+        };
+        let records = self.book.records();
+        records.iter().filter(is_declared).filter_map(|(_, record)| record.pin()).collect()
     }
 
     /// Asks registries again and again, each image after `interval`, until the shutdown. May be dropped at any time.
