@@ -15,7 +15,7 @@ pub struct StateStanding {
     pub uuid: String,
     /// What opens it, by the numbers of its key slots.
     pub keys: Vec<String>,
-    /// True if one of them is the TPM's.
+    /// True if one of them is the TPM's, and opened it when the machine started.
     pub by_the_tpm: bool,
     /// When its recovery key was last proved to open it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ impl StateStanding {
             device: luks.device.clone(),
             uuid: luks.uuid.clone(),
             keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
-            by_the_tpm: luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2),
+            by_the_tpm: seen.shut.is_none() && luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2),
             recovery_proved: proved,
             notes: shut(seen).into_iter().chain(recovery(luks.retrieved(now))).collect(),
         }
@@ -165,9 +165,10 @@ mod tests {
 
     #[test]
     fn it_is_told_with_what_opens_it() {
-        let stands = stands(Some(Some(1)), None);
+        let (stands, shut) = (stands(Some(Some(1)), None), stands(Some(Some(1)), Some(None)));
         assert_eq!(stands.keys, ["0: the TPM", "1: a recovery key"]);
         assert!(stands.by_the_tpm && stands.recovery_proved.as_deref() == Some("2026-11-27T12:00:00Z"));
         assert!(stands.message().contains("nothing else is to be done"));
+        assert!(!shut.by_the_tpm, "it did not open it when the machine started");
     }
 }
