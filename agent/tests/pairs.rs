@@ -286,3 +286,60 @@ fn two_blank_disks_become_one_and_a_lost_half_is_filled_anew() {
     house.happen(&Happening::Ask(0, 1, true));
     assert_eq!(words(&house), ["HalfOutdated"]);
 }
+
+#[test]
+fn a_filling_that_is_cut_is_begun_anew_and_nothing_inside_is_no_leave() {
+    for last in 1..6 {
+        let mut house = House::new(true);
+        (0..2).for_each(|_| house.happen(&Happening::Pass));
+        house.happen(&Happening::BreakMakings(Some(last)));
+        assert!(!house.pass(), "it broke off");
+        house.happen(&Happening::BreakMakings(None));
+        house.happen(&Happening::Reboot);
+        house.settles().unwrap();
+        assert!(house.is_mounted(), "broken after {last}");
+        house.happen(&Happening::Store);
+        // So is one in the place of a lost half, and that one when it comes back.
+        for lost in [1, 2] {
+            house.happen(&Happening::PullOut(lost));
+            house.happen(&Happening::Store);
+            house.happen(&Happening::Ask(2, 0, true));
+            house.happen(&Happening::Plug(lost));
+            // Encrypting is one thing, filling what is open another.
+            (0..if lost == 1 { 2 } else { 0 }).for_each(|_| house.happen(&Happening::Pass));
+            house.happen(&Happening::BreakMakings(Some(last)));
+            (0..4).for_each(|_| house.happen(&Happening::Pass));
+            let seen = house.engine.disks().now_or_never().unwrap().unwrap();
+            assert!(seen.disks.iter().flat_map(|it| &it.luks).any(|it| it.filling), "nothing was cut");
+            house.happen(&Happening::BreakMakings(None));
+            house.happen(&Happening::Reboot);
+            house.settles().unwrap();
+            assert!(house.is_mounted(), "broken after {last}");
+            assert_eq!(house.engine.on_disks()[&2], house.stored);
+        }
+        assert_eq!(house.engine.trespasses(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_new_first_half_whose_making_is_cut_is_gone_on_with() {
+    for encrypted in [false, true] {
+        for last in 1..6 {
+            let mut house = House::new(encrypted);
+            house.settles().unwrap();
+            house.happen(&Happening::Store);
+            house.happen(&Happening::PullOut(0));
+            house.happen(&Happening::Ask(2, 1, true));
+            house.happen(&Happening::Plug(2));
+            house.happen(&Happening::BreakMakings(Some(last)));
+            (0..2).for_each(|_| house.happen(&Happening::Pass));
+            // After a start the other half is mounted alone, and that is not the end of the making.
+            house.happen(&Happening::Reboot);
+            house.happen(&Happening::Jam(false));
+            (0..3).for_each(|_| house.happen(&Happening::Pass));
+            house.settles().unwrap();
+            assert_eq!(house.engine.on_disks()[&2], "x", "{encrypted}, broken after {last}");
+            assert_eq!(house.engine.trespasses(), Vec::<String>::new());
+        }
+    }
+}

@@ -129,7 +129,7 @@ mod tests {
             ..KeySeen::default()
         });
         let keys = [Some(tpm), key].into_iter().flatten().collect();
-        let luks = LuksSeen { device: "vda6".to_owned(), uuid: "6c1b".to_owned(), keys, opened: None };
+        let luks = LuksSeen { device: "vda6".to_owned(), uuid: "6c1b".to_owned(), keys, ..LuksSeen::default() };
         let shut = shut.map(|changed| Shut {
             uuid: "6c1b".to_owned(),
             why: "it was cleared".to_owned(),

@@ -161,6 +161,12 @@ async fn one_recovery_key_opens_both_halves_or_neither() {
     drives.prove_recovery(&meant(&spec), &key).await.unwrap();
     let proved = slots().await.map(|keys| keys.iter().filter(|it| it.proved.is_some()).count());
     assert_eq!(proved, [1, 1]);
+    // A copy of one is not the other.
+    let uuid = run(&["cryptsetup", "luksUUID", &room.device]);
+    let uuid = String::from_utf8(uuid.stdout).unwrap().trim().to_owned();
+    assert!(run(&["cryptsetup", "luksUUID", "--batch-mode", "--uuid", &uuid, &other]).status.success());
+    let refused = drives.recovery_key(&meant(&spec), None).await.unwrap_err();
+    assert!(refused.message.contains("the same header"), "{refused}");
     // While one is missing there is none for both.
     assert!(run(&["losetup", "--detach", &other]).status.success());
     let refused = drives.recovery_key(&meant(&spec), None).await.unwrap_err();

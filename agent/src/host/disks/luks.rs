@@ -30,6 +30,9 @@ pub struct LuksSeen {
     /// What is inside, while it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
+    /// True if we wrote down that what is inside is written over: it is a half that is filled, and was not seen whole yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub filling: bool,
 }
 
 /// A key slot of an encrypted disk.
@@ -89,6 +92,9 @@ pub struct Opened {
     /// What the half of a file system that is there says of itself, where that is on several disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half: Option<Half>,
+    /// Why it can't be told what is there, or of what it is a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// An encrypted disk that was opened for a manifest.

@@ -15,7 +15,7 @@ use crate::host::{
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
-const STAGES: u8 = 6;
+pub(super) const STAGES: u8 = 6;
 
 /// The disks of the machine in memory.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Shelf {
     /// When disks were mounted.
     since: BTreeMap<String, jiff::Timestamp>,
     /// After how many steps makings break off.
-    breaks_at: Option<u8>,
+    pub(super) breaks_at: Option<u8>,
 }
 
 /// A disk with what people stored on it.
@@ -108,12 +108,12 @@ impl Disks for FakeEngine {
         .await
     }
 
-    async fn rebuild_disk(&self, _subject: &str, order: &RebuildOrder) -> Result<(), HostError> {
-        self.verb(Verb::MakeDisk, |world| world.rebuild(order)).await
+    async fn rebuild_disk(&self, subject: &str, order: &RebuildOrder) -> Result<(), HostError> {
+        self.verb(Verb::MakeDisk, |world| world.rebuild(subject, order)).await
     }
 
-    async fn join_disk(&self, _subject: &str, order: &JoinOrder) -> Result<(), HostError> {
-        self.verb(Verb::MakeDisk, |world| world.join(order)).await
+    async fn join_disk(&self, subject: &str, order: &JoinOrder) -> Result<(), HostError> {
+        self.verb(Verb::MakeDisk, |world| world.join(subject, order)).await
     }
 
     async fn even_disk(&self, subject: &str) -> Result<(), HostError> {
@@ -244,7 +244,7 @@ impl World {
         let mounts = self.shelf.mounts.values();
         let mounts = mounts.map(|own| MountSeen { pair: self.pair_seen(&own.mount), ..own.clone() });
         DisksView {
-            disks: self.shelf.disks.values().map(Slot::shown).collect(),
+            disks: self.shelf.disks.values().map(|it| it.shown(&self.shelf.locks)).collect(),
             mounts: mounts.collect(),
             tickets: self.shelf.tickets.values().cloned().collect(),
             making: self.shelf.making.values().cloned().collect(),
@@ -378,9 +378,10 @@ impl World {
         };
         self.shelf.mounts.insert(subject.to_owned(), own);
         // What is mounted was made to its end.
-        self.shelf.making.remove(manifest_of(subject));
         if mount.mirror.as_ref().is_none_or(|it| it.device.is_some()) {
+            self.shelf.making.remove(manifest_of(subject));
             self.shelf.making.remove(&DisksView::second(subject));
+            self.shelf.locks.filling.remove(subject);
         }
         self.count(None);
         Ok(())

@@ -23,12 +23,18 @@ pub(super) struct Locks {
     locked: BTreeMap<String, Locked>,
     /// Whose signatures over its image come with the system.
     pub(super) signer: Option<String>,
+    /// The headers of halves inside of which it is written over, by subject.
+    pub(super) filling: BTreeMap<String, Vec<String>>,
 }
 
 impl Locks {
     pub(super) fn unlocked(&self) -> Vec<Unlocked> {
         let one = |(subject, device): (&String, &String)| Unlocked { subject: subject.clone(), device: device.clone() };
         self.unlocked.iter().map(one).collect()
+    }
+
+    pub(super) fn fills(&self, header: &str) -> bool {
+        self.filling.values().flatten().any(|it| it == header)
     }
 
     pub(super) fn locked(&self) -> Vec<Locked> {
@@ -113,7 +119,7 @@ impl Slot {
     }
 
     pub(super) fn open(&mut self, subject: &str) {
-        let opened = Opened { device: mapped(subject), signatures: self.inside.clone(), half: None };
+        let opened = Opened { device: mapped(subject), signatures: self.inside.clone(), ..Opened::default() };
         if let Some(luks) = self.seen.luks.first_mut() {
             self.seen.holders = vec![opened.name().to_owned()];
             luks.opened = Some(opened);
@@ -128,8 +134,9 @@ impl Slot {
     }
 
     /// Returns the disk as it is seen: of a half that is encrypted, what is inside tells.
-    pub(super) fn shown(&self) -> DiskSeen {
+    pub(super) fn shown(&self, locks: &Locks) -> DiskSeen {
         let mut seen = self.seen.clone();
+        seen.luks.iter_mut().for_each(|it| it.filling = locks.fills(&it.uuid));
         if !seen.luks.is_empty() {
             let half = seen.half.take();
             seen.luks.iter_mut().filter_map(|it| it.opened.as_mut()).for_each(|it| it.half.clone_from(&half));

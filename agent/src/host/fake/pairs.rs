@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     FakeEngine,
-    disks::Slot,
+    disks::{STAGES, Slot},
     world::{World, gone},
 };
 use crate::host::{
@@ -39,7 +39,9 @@ impl FakeEngine {
     pub fn store_elsewhere(&self, seq: u64, what: &str) {
         self.by_hand(|world| {
             let is_live = world.shelf.pairs.values().any(|live| live.members.values().any(|it| *it == seq));
-            if let Some(slot) = world.shelf.disks.get_mut(&seq).filter(|_| !is_live)
+            // Nobody keeps anything in what says that it is half made.
+            let is_whole = |slot: &Slot| slot.inside.iter().all(|it| it.label.as_deref() != Some(HALF_MADE));
+            if let Some(slot) = world.shelf.disks.get_mut(&seq).filter(|slot| !is_live && is_whole(slot))
                 && let Some(half) = &mut slot.seen.half
             {
                 half.generation += 7;
@@ -143,7 +145,7 @@ impl World {
         }
     }
 
-    pub(super) fn rebuild(&mut self, order: &RebuildOrder) -> Result<(), HostError> {
+    pub(super) fn rebuild(&mut self, subject: &str, order: &RebuildOrder) -> Result<(), HostError> {
         let now = self.now();
         let live = self.shelf.pairs.get(&order.uuid).ok_or_else(|| gone(&order.uuid))?;
         let other = live.members.values().next().and_then(|seq| self.shelf.disks.get(seq));
@@ -151,13 +153,16 @@ impl World {
             .map(|it| (it.seen.signatures.clone(), it.inside.clone(), it.data.clone(), it.seen.ends))
             .ok_or_else(|| gone(&order.uuid))?;
         let slot = self.shelf.disks.get_mut(&order.onto.seq).ok_or_else(|| gone(&order.onto.device))?;
+        let is_begun = order.onto.open.as_ref().is_some_and(|it| self.shelf.locks.fills(&it.header));
         if slot.seen.identity != order.onto.identity || slot.seen.digest() != order.onto.digest {
             return Err(HostError::new(Reason::Refused, "The disk is not as it was"));
         }
         let ticket = order.onto.ticket.as_ref().and_then(|it| self.shelf.tickets.get_mut(it));
         let leave = ticket.as_ref().is_some_and(|it| it.standing(&slot.seen, now) == Standing::Valid);
         let is_stale = order.stale.is_some() && slot.seen.half == order.stale && data.starts_with(&slot.data);
-        if !slot.seen.mounted.is_empty() || !(leave || is_stale || slot.seen.is_blank() || slot.is_empty_half(order)) {
+        if !slot.seen.mounted.is_empty()
+            || !(leave || is_stale || slot.seen.is_blank() || slot.is_empty_half(order, is_begun))
+        {
             self.trespasses.push(format!("fill {} which holds {:?}", order.onto.device, slot.data));
         }
         if let Some(ticket) = ticket {
@@ -165,6 +170,14 @@ impl World {
         }
         let uuid = order.stale.as_ref().map(|it| it.uuid.clone()).or_else(|| live.uuids.get(&order.lost).cloned());
         let uuid = uuid.unwrap_or_else(|| format!("lost-{}", order.lost));
+        if let Some(open) = &order.onto.open {
+            self.shelf.locks.filling.entry(subject.to_owned()).or_default().push(open.header.clone());
+            if self.shelf.breaks_at.is_some_and(|it| it < STAGES) {
+                (slot.seen.half, slot.data) = (None, String::new());
+                slot.hold(Vec::new());
+                return Err(HostError::new(Reason::Failed, "It broke off"));
+            }
+        }
         slot.seen.half = Some(Half { uuid, number: order.lost, of: 2, generation: live.generation });
         slot.data = data;
         if order.onto.open.is_some() {
@@ -193,9 +206,14 @@ impl World {
         Ok(())
     }
 
-    /// Makes one file system on two encrypted halves.
-    pub(super) fn join(&mut self, order: &JoinOrder) -> Result<(), HostError> {
+    /// Makes one file system on two encrypted halves: what is there is wiped, one is made that says that it is half made, and
+    /// that gets its label. It may break off in between.
+    pub(super) fn join(&mut self, subject: &str, order: &JoinOrder) -> Result<(), HostError> {
         let mut name = None;
+        let last = self.shelf.breaks_at.unwrap_or(STAGES);
+        let before = self.shelf.locks.clone();
+        let headers = order.halves.iter().map(|it| it.header.clone());
+        self.shelf.locks.filling.entry(subject.to_owned()).or_default().extend(headers);
         for (number, half) in (1..).zip(&order.halves) {
             let slot = self.shelf.disks.values_mut().find(|slot| slot.seen.device == half.disk);
             let slot = slot.ok_or_else(|| gone(&half.disk))?;
@@ -203,16 +221,29 @@ impl World {
             if opened.is_none_or(|it| it.device != half.device) {
                 return Err(gone(&half.device));
             }
-            if !slot.is_to_be_filled() || !slot.seen.mounted.is_empty() {
+            if !slot.is_to_be_filled(before.fills(&half.header)) || !slot.seen.mounted.is_empty() {
                 self.trespasses.push(format!("join {} which holds {:?}", half.disk, slot.inside));
             }
             let uuid = name.get_or_insert_with(|| format!("2222{:04x}-{}", slot.seen.seq, half.header)).clone();
             let kind = "btrfs".to_owned();
-            let made = Signature { offset: 65600, kind, uuid: Some(uuid), label: Some(order.label.clone()) };
+            let label = if last < STAGES { HALF_MADE } else { &order.label };
+            let made = Signature { offset: 65600, kind, uuid: Some(uuid), label: Some(label.to_owned()) };
+            if last < 3 && number == 2 {
+                break;
+            }
+            if last < 4 {
+                slot.seen.half = None;
+                slot.hold(Vec::new());
+                continue;
+            }
             slot.seen.half = Some(Half { uuid: format!("half-{}", half.header), number, of: 2, generation: 1 });
             slot.hold(vec![made]);
         }
         self.count(None);
+        if last < STAGES {
+            return Err(HostError::new(Reason::Failed, "It broke off"));
+        }
+        self.shelf.locks.filling.remove(subject);
         Ok(())
     }
 
@@ -232,12 +263,13 @@ impl Slot {
         self.inside = inside;
     }
 
-    fn is_to_be_filled(&self) -> bool {
-        self.data.is_empty() && self.inside.iter().all(|it| it.label.as_deref() == Some(HALF_MADE))
+    fn is_to_be_filled(&self, is_begun: bool) -> bool {
+        let says_so = self.inside.iter().all(|it| it.label.as_deref() == Some(HALF_MADE));
+        self.data.is_empty() && says_so && (is_begun || !self.inside.is_empty())
     }
 
-    fn is_empty_half(&self, order: &RebuildOrder) -> bool {
+    fn is_empty_half(&self, order: &RebuildOrder, is_begun: bool) -> bool {
         let open = order.onto.open.as_ref().and_then(|it| self.seen.luks(&it.header));
-        open.is_some_and(|it| it.opened.is_some()) && !self.inside.is_empty() && self.is_to_be_filled()
+        open.is_some_and(|it| it.opened.is_some()) && self.is_to_be_filled(is_begun)
     }
 }

@@ -200,6 +200,7 @@ impl Disks for Drives {
             tokio::select! {
                 () = self.hint.notified() => return,
                 () = Keyring::changed_by_others(self.keyring.as_ref()) => return,
+                () = self.is_due() => return,
                 () = tokio::time::sleep(GLANCE) => {
                     // While a hand is still at it there is nothing to be seen yet.
                     let now = self.outrun();
@@ -274,9 +275,10 @@ impl Disks for Drives {
         begun.map(drop)
     }
 
-    async fn join_disk(&self, _subject: &str, order: &JoinOrder) -> Result<(), HostError> {
+    async fn join_disk(&self, subject: &str, order: &JoinOrder) -> Result<(), HostError> {
         let _turn = self.turn.lock().await;
-        let joined = self.ask(Request::Join { order: Box::new(order.clone()) }).await;
+        let request = Request::Join { subject: subject.to_owned(), order: Box::new(order.clone()) };
+        let joined = self.ask(request).await;
         order.halves.iter().for_each(|it| self.forget(&it.device));
         self.hint.notify_one();
         joined.map(drop)

@@ -146,12 +146,14 @@ impl<'a> Case<'a> {
         if own.is_none() {
             self.is_known()?;
             self.is_free(false)?;
-            let half = self.pair.and_then(|(other, _)| other);
+            // The halves of one file system share its UUID; those of encrypted ones are headers of their own.
+            let half = self.pair.and_then(|(other, _)| other).filter(|_| self.spec.encryption.is_none());
             let shares = |other: &&DiskSeen| {
                 other.seq != self.disk.seq && Some(other.seq) != half && other.holds(&uuid).is_some()
             };
             if let Some(twin) = self.view.disks.iter().find(shares) {
-                let message = format!("{} holds the same file system {uuid}, as a copy does; unplug one", twin.name());
+                let what = if self.spec.encryption.is_some() { "header" } else { "file system" };
+                let message = format!("{} holds the same {what} {uuid}, as a copy does; unplug one", twin.name());
                 return Err(("DuplicateUuid", message));
             }
             self.has_its_size()?;

@@ -85,6 +85,9 @@ pub(super) fn what_is_inside<'a>(
     (disk, header): (&DiskSeen, &str),
     opened: &'a Opened,
 ) -> Result<&'a str, Refusal> {
+    if let Some(why) = opened.trouble.as_ref().filter(|_| opened.signatures.is_empty()) {
+        return Err(unreadable(disk, why));
+    }
     let whole = opened.whole().and_then(|it| Some((it, it.uuid.as_deref()?)));
     let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
     match whole {
@@ -99,6 +102,11 @@ pub(super) fn what_is_inside<'a>(
             Err(("WrongFilesystem", format!("Inside of {} is {holds}; {help}", disk.name())))
         }
     }
+}
+
+/// Says that what is inside of an open disk can't be told, which is another thing than that it is nothing.
+pub(super) fn unreadable(disk: &DiskSeen, why: &str) -> Refusal {
+    ("DiskUnreadable", format!("What is inside of {} can't be told: {why}", disk.name()))
 }
 
 fn told(name: &str, disk: &DiskSeen, why: &str) -> String {

@@ -227,7 +227,11 @@ impl<'a> Pair<'a> {
                     let lost = pair.lacks.unwrap_or_else(|| 3_u64.saturating_sub(one.half.number));
                     Ok(vec![self.rebuild(own, lost, onto, disk, None)])
                 }
-                _ if pair.lacks.is_none() => Ok(self.settle(one, self.stranger(one, &pair), None)),
+                // What can't be told of the other half now is no reason to write down that this one is without it.
+                _ if pair.lacks.is_none() => {
+                    let other = self.stranger(one, &pair);
+                    Ok(other.map(|it| self.settle(one, Some(it), None)).unwrap_or_default())
+                }
                 _ => Ok(self.settle(one, None, Some(alone.unwrap_or_else(|| one.alone(pair.generation))))),
             };
         }
@@ -241,7 +245,9 @@ impl<'a> Pair<'a> {
             let alone = alone.unwrap_or_else(|| one.alone(one.half.generation));
             return Ok(self.settle(one, None, Some(alone)));
         }
-        if let Ok(Verdict::Leave(reason @ "DiskLocked", message)) = &other.verdict {
+        if let Ok(Verdict::Leave(reason @ ("DiskLocked" | "DiskUnreadable" | "WrongFilesystem"), message)) =
+            &other.verdict
+        {
             let help = if asked { "" } else { "; `degraded = true` in `mirror` uses the other half alone meanwhile" };
             return Err((reason, format!("{message}{help}")));
         }

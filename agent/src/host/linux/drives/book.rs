@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a ticket is remembered after it was made, so that a manifest that names it is told why it means nothing.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How many halves of one manifest are remembered to be filled.
+const MOST_FILLING: usize = 8;
 /// How many tickets are remembered.
 const MOST_TICKETS: usize = 64;
 
@@ -43,6 +45,9 @@ pub(super) struct Page {
     pub(super) unlocked: BTreeMap<String, String>,
     /// When scrubs were begun, by subject.
     pub(super) scrubbed: BTreeMap<String, Timestamp>,
+    /// The headers of encrypted halves inside of which we write over what says that they are to be filled, by subject.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) filling: BTreeMap<String, Vec<String>>,
 }
 
 impl Book {
@@ -66,9 +71,38 @@ impl Book {
             page.scrubbed.entry(subject.to_owned()).or_insert_with(clock::now);
             // What is mounted was made to its end.
             let (second, manifest) = (DisksView::second(subject), manifest_of(subject));
-            // One that is made for the place of a lost half is not.
-            let lacks = mount.mirror.as_ref().is_some_and(|it| it.device.is_none());
-            page.making.retain(|it| it.subject != manifest && (lacks || it.subject != second));
+            // One that is made for the place of a lost half is not, and that may be the first or the second.
+            if mount.mirror.as_ref().is_some_and(|it| it.device.is_none()) {
+                return Ok(());
+            }
+            page.making.retain(|it| it.subject != manifest && it.subject != second);
+            page.filling.remove(manifest);
+            Ok(())
+        })
+    }
+
+    /// Writes down that what is inside of these halves is written over, before that is done.
+    pub(super) fn fills(&self, subject: &str, headers: &[&str]) -> Result<(), HostError> {
+        self.change(|page| {
+            let all = page.filling.entry(subject.to_owned()).or_default();
+            all.retain(|it| !headers.contains(&it.as_str()));
+            all.extend(headers.iter().map(|it| (*it).to_owned()));
+            // A half may have been exchanged before it was whole, again and again.
+            let many = all.len();
+            all.drain(..many.saturating_sub(MOST_FILLING));
+            Ok(())
+        })
+    }
+
+    /// Returns true if that is written down of a half.
+    pub(super) fn is_filled(&self, subject: &str, header: &str) -> Result<bool, HostError> {
+        Ok(self.read()?.filling.get(subject).is_some_and(|all| all.iter().any(|it| it == header)))
+    }
+
+    /// Erases that: they are whole.
+    pub(super) fn filled(&self, subject: &str) -> Result<(), HostError> {
+        self.change(|page| {
+            page.filling.remove(subject);
             Ok(())
         })
     }
@@ -198,5 +232,47 @@ impl Book {
     fn trouble(&self, error: &dyn std::fmt::Display) -> HostError {
         let message = format!("What is remembered of disks in `{}` can't be used ({error})", self.path.display());
         HostError::new(Reason::Failed, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Identity, Mirrored};
+
+    fn mount(device: Option<&str>) -> Mount {
+        let mirror = Mirrored { device: device.map(str::to_owned), ..Mirrored::default() };
+        Mount { mirror: Some(mirror), ..Mount::default() }
+    }
+
+    #[test]
+    fn what_is_made_for_a_lost_half_is_remembered_until_both_are_mounted() {
+        let home = tempfile::tempdir().unwrap();
+        let book = Book::new(home.path());
+        for subject in ["album", "album/mirror", "other"] {
+            let (subject, identity) = (subject.to_owned(), Identity::default());
+            let making = Making { nonce: subject.clone(), subject, identity, ticket: None };
+            book.begin(&making, None, &DiskSeen::default(), clock::now()).unwrap();
+        }
+        book.fills("album", &["one", "two"]).unwrap();
+        book.fills("album", &["two"]).unwrap();
+        let left = || book.read().unwrap().making.into_iter().map(|it| it.subject).collect::<Vec<_>>();
+        book.mounts("album", &mount(None)).unwrap();
+        assert_eq!(left(), ["album", "album/mirror", "other"]);
+        assert_eq!(book.read().unwrap().filling["album"], ["one", "two"]);
+        assert!(book.is_filled("album", "two").unwrap() && !book.is_filled("other", "two").unwrap());
+        book.mounts("album", &mount(Some("sdb"))).unwrap();
+        assert_eq!(left(), ["other"]);
+        assert!(!book.is_filled("album", "two").unwrap());
+    }
+
+    #[test]
+    fn what_is_mounted_alone_by_its_manifest_was_made_to_its_end() {
+        let home = tempfile::tempdir().unwrap();
+        let book = Book::new(home.path());
+        let making = Making { subject: "media".to_owned(), ..Making::default() };
+        book.begin(&making, None, &DiskSeen::default(), clock::now()).unwrap();
+        book.mounts("media", &Mount::default()).unwrap();
+        assert_eq!(book.read().unwrap().making, []);
     }
 }

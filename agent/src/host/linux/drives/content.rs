@@ -55,7 +55,8 @@ struct Found {
 /// Looks at a disk. The ends of one in use are left alone.
 pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bool) -> Result<Content, HostError> {
     let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
-    content.half = halves::half_of(name, &content.signatures).await;
+    // One of which it can't be told whether it is a half is not taken for one that stands for itself.
+    content.half = halves::half_of(name, &content.signatures).await?;
     if content.signatures.iter().any(|it| it.kind == "gpt") {
         content.table = parted::read(name).await;
     }

@@ -51,7 +51,7 @@ pub(super) fn sweep() {
 pub(super) async fn look(device: &str, uuid: &str) -> Option<LuksSeen> {
     // One whose header can't be read is told by having none of this.
     let keys = slots(device).keys().await.ok()?;
-    Some(LuksSeen { device: device.to_owned(), uuid: uuid.to_owned(), keys, opened: None })
+    Some(LuksSeen { device: device.to_owned(), uuid: uuid.to_owned(), keys, ..LuksSeen::default() })
 }
 
 /// Looks whether it is open, and what is inside.
@@ -65,12 +65,22 @@ pub(super) async fn look_inside(luks: &mut LuksSeen, before: Option<Opened>, tab
     };
     luks.opened = Some(match before.filter(|it| it.device == device && stays(it)) {
         Some(before) => before,
-        None => {
-            let signatures = signatures(&device).await.unwrap_or_default();
-            let half = halves::half_of(&device, &signatures).await;
-            Opened { device, signatures, half }
-        }
+        None => inside(device).await,
     });
+}
+
+/// Looks at what is inside. What can't be told now is told as that, for it may be there.
+async fn inside(device: String) -> Opened {
+    let mut opened = Opened { device, ..Opened::default() };
+    match signatures(&opened.device).await {
+        Ok(found) => opened.signatures = found,
+        Err(error) => opened.trouble = Some(error.message),
+    }
+    match halves::half_of(&opened.device, &opened.signatures).await {
+        Ok(half) => opened.half = half,
+        Err(error) => opened.trouble = Some(error.message),
+    }
+    opened
 }
 
 impl Hands {

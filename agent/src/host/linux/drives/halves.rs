@@ -28,16 +28,27 @@ const MOUNTED: &str = "/sys/fs/btrfs";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns what the half on a device says of itself.
-pub(super) async fn half(name: &str) -> Option<Half> {
+pub(super) async fn half(name: &str) -> Result<Half, HostError> {
     let path = format!("/dev/{name}");
-    let text = program::run("btrfs", ["inspect-internal", "dump-super", &path], LOOK).await.ok()?;
-    parse_half(&text)
+    let text = program::run("btrfs", ["inspect-internal", "dump-super", &path], LOOK).await?;
+    let none = || HostError::new(Reason::Failed, format!("`btrfs` does not say of what `{path}` is a part"));
+    parse_half(&text).ok_or_else(none)
 }
 
 /// Does so where a device holds one of several.
-pub(super) async fn half_of(name: &str, signatures: &[Signature]) -> Option<Half> {
-    let holds = signatures.iter().any(|it| it.kind == Filesystem::Btrfs.as_str());
-    if holds { half(name).await.filter(|it| it.of > 1) } else { None }
+///
+/// # Errors
+/// When that can't be told, which is another thing than that it holds one for itself.
+pub(super) async fn half_of(name: &str, signatures: &[Signature]) -> Result<Option<Half>, HostError> {
+    if !signatures.iter().any(|it| it.kind == Filesystem::Btrfs.as_str()) {
+        return Ok(None);
+    }
+    match half(name).await {
+        Ok(half) => Ok(Some(half).filter(|it| it.of > 1)),
+        // Without its program there are no halves on this machine, and the kernel mounts the others all the same.
+        Err(error) if error.reason == Reason::Refused => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse_half(text: &str) -> Option<Half> {

@@ -63,7 +63,7 @@ pub(super) enum Request {
     /// To begin to fill a disk in the place of a lost half.
     Rebuild { subject: String, order: Box<RebuildOrder> },
     /// To make one file system on two encrypted halves.
-    Join { order: Box<JoinOrder> },
+    Join { subject: String, order: Box<JoinOrder> },
     /// To begin to keep everything twice again.
     Even { subject: String },
     /// To take a mount away.
@@ -200,7 +200,7 @@ impl Hands {
             Request::Trim { subject } => place::trim(&self.book, &subject).await?,
             Request::Scrub { subject, resumes } => scrub::scrub(&self.book, &subject, resumes).await?,
             Request::Rebuild { subject, order } => self.rebuild(&subject, &order).await?,
-            Request::Join { order } => self.join(&order).await?,
+            Request::Join { subject, order } => self.join(&subject, &order).await?,
             Request::Even { subject } => halves::even(self, &subject).await?,
             Request::Unmount { subject } => self.take_away(&subject).await?,
             Request::Reset(work) => return self.reset(*work).await,
@@ -218,8 +218,10 @@ impl Hands {
     }
 
     async fn view(&self, mut known: Known) -> Result<Answer, HostError> {
-        let disks = self.look(Some(&mut known)).await?;
+        let mut disks = self.look(Some(&mut known)).await?;
         let book = self.book.read()?;
+        let all = disks.iter_mut().flat_map(|it| &mut it.luks);
+        all.for_each(|it| it.filling = book.filling.values().flatten().any(|header| *header == it.uuid));
         let table = Table::read()?;
         let mut mounts = Vec::new();
         for (subject, mount) in book.mounts {
@@ -351,7 +353,7 @@ async fn look_inside(closed: &[LuksSeen], known: &mut Known, table: &Table) -> V
     for luks in &mut all {
         let before = known.inside.remove(&luks.uuid);
         encrypt::look_inside(luks, before, table).await;
-        if let Some(opened) = luks.opened.clone().filter(|it| !it.signatures.is_empty()) {
+        if let Some(opened) = luks.opened.clone().filter(|it| !it.signatures.is_empty() && it.trouble.is_none()) {
             known.inside.insert(luks.uuid.clone(), opened);
         }
     }

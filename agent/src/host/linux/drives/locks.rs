@@ -86,7 +86,17 @@ impl Drives {
                 self.refused(subject, order, (passphrases, opens), &error).await;
                 Err(error)
             }
-            other => other.map(drop),
+            // A half that does not answer, or whose server does not, keeps the other one from nothing for ever.
+            Err(error) if opens && order.half.is_some() && error.reason != Reason::Gone => {
+                self.refused(subject, order, (passphrases, opens), &error).await;
+                Err(error)
+            }
+            other => {
+                if opens && other.is_ok() {
+                    self.may_have_passed(subject);
+                }
+                other.map(drop)
+            }
         }
     }
 

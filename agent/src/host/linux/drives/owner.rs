@@ -220,6 +220,11 @@ impl Drives {
             let order = |luks: &LuksSeen| KeyOrder { tang: tang.clone(), half: half.clone(), ..of(luks) };
             found.extend(disk.luks.iter().filter(is_it).map(|it| Locked { luks: it.clone(), order: order(it) }));
         }
+        let is_copied = |(at, it): (usize, &Locked)| found[..at].iter().any(|other| other.luks.uuid == it.luks.uuid);
+        if found.iter().enumerate().any(is_copied) {
+            let message = format!("Two disks hold the same header of `{name}`, as a copy does; unplug one");
+            return Err(HostError::new(Reason::Refused, message));
+        }
         match found.len() {
             0 => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
             many if many <= spec.selectors().count() => Ok(found),

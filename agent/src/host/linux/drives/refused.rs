@@ -1,10 +1,18 @@
-//! Which disks nothing opened, until something is another.
+//! Which disks nothing opened, until something is another, or for a while.
+
+use std::time::Duration;
 
 use piccolo_schema::disk::Passphrase;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::Drives;
-use crate::host::{DisksView, HostError, KeyOrder, KeySeen, Locked};
+use crate::host::{DisksView, HostError, KeyOrder, KeySeen, Locked, Reason};
+
+/// How often a half is tried in vain before the other one may be used without it.
+const TRIES: u32 = 3;
+/// After how long it is tried again then.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// A disk that nothing opened, and what was tried: when that is another, it is tried again.
 pub(super) struct Refused {
@@ -14,6 +22,29 @@ pub(super) struct Refused {
     keys: Vec<KeySeen>,
     passphrases: Vec<Passphrase>,
     tried: Vec<Option<[u8; 32]>>,
+    /// What holds for a while only, as where a disk or a server does not answer.
+    passing: Option<Passing>,
+}
+
+/// How often it was tried in vain, and when it is tried again.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    tries: u32,
+    again: Instant,
+    /// True once it was told that the time has come.
+    is_told: bool,
+}
+
+impl Passing {
+    /// Counts one more that was in vain.
+    fn next(before: Option<Self>, now: Instant) -> Self {
+        Self { tries: before.map_or(0, |it| it.tries).saturating_add(1), again: now + AGAIN, is_told: false }
+    }
+
+    /// Returns when it is tried again; none while it is tried as soon as anything else that failed.
+    fn waits(self) -> Option<Instant> {
+        (self.tries >= TRIES).then_some(self.again)
+    }
 }
 
 /// What is remembered of disks that nothing opened.
@@ -25,11 +56,30 @@ impl Drives {
         (passphrases, opens): (Vec<Passphrase>, bool),
         error: &HostError,
     ) {
-        let locked =
-            Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why: error.message.trim().to_owned() };
         let tried = self.fingerprints(&passphrases).await;
-        let refused = Refused { locked, opens, keys: Vec::new(), passphrases, tried };
-        self.locked().insert(order.under(subject).to_owned(), refused);
+        let mut all = self.locked();
+        let before = all.get(order.under(subject)).and_then(|it| it.passing);
+        let passing = (error.reason != Reason::Undecryptable).then(|| Passing::next(before, Instant::now()));
+        let again = if passing.is_some() { ", which is tried again each minute" } else { "" };
+        let why = format!("{}{again}", error.message.trim());
+        let locked = Locked { subject: subject.to_owned(), uuid: order.uuid.clone(), why };
+        let refused = Refused { locked, opens, keys: Vec::new(), passphrases, tried, passing };
+        all.insert(order.under(subject).to_owned(), refused);
+    }
+
+    /// Tries all of a manifest at once again whose failure may have passed, for it has for one of them.
+    pub(super) fn may_have_passed(&self, subject: &str) {
+        self.locked().retain(|_, it| it.passing.is_none() || it.locked.subject != subject);
+    }
+
+    /// Returns once something is to be tried again, once for each time. It may have become due before anybody asked.
+    pub(super) async fn is_due(&self) {
+        let next = self.locked().values().filter_map(|it| it.passing.filter(|it| !it.is_told)?.waits()).min();
+        let Some(next) = next else { return std::future::pending().await };
+        tokio::time::sleep_until(next).await;
+        let mut all = self.locked();
+        let due = all.values_mut().filter_map(|it| it.passing.as_mut()).filter(|it| it.again <= next);
+        due.for_each(|it| it.is_told = true);
     }
 
     /// Returns the disks that are still locked, for nothing has changed since they were tried.
@@ -52,7 +102,9 @@ impl Drives {
                 refused.keys = keys;
             }
         }
-        locked.values().map(|it| it.locked.clone()).collect()
+        let now = Instant::now();
+        let waits = |it: &&Refused| it.passing.is_none_or(|it| it.waits().is_some_and(|again| again > now));
+        locked.values().filter(waits).map(|it| it.locked.clone()).collect()
     }
 
     /// Returns by what passphrases are known again. It stays in memory.
@@ -77,5 +129,57 @@ impl Drives {
 impl Drives {
     pub(super) fn opened_by_hand(&self, uuid: &str) {
         self.locked().retain(|_, it| it.locked.uuid != uuid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_for_a_while_is_tried_again_in_time() {
+        let start = Instant::now();
+        let first = Passing::next(None, start);
+        let second = Passing::next(Some(first), start);
+        assert_eq!((first.waits(), second.waits()), (None, None), "the first failures say nothing yet");
+        let third = Passing::next(Some(second), start);
+        assert_eq!(third.waits(), Some(start + AGAIN));
+        // What was due and failed once more is not tried without a pause.
+        let later = start + AGAIN;
+        assert_eq!(Passing::next(Some(third), later).waits(), Some(later + AGAIN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_that_fails_is_locked_for_a_while_and_with_its_other_one_again() {
+        let home = tempfile::tempdir().unwrap();
+        let drives = Drives::open(home.path());
+        let luks = crate::host::LuksSeen { uuid: "6c1b".to_owned(), ..Default::default() };
+        let disk = crate::host::DiskSeen { seq: 7, luks: vec![luks.clone()], ..Default::default() };
+        let view = DisksView { disks: vec![disk.clone()], ..DisksView::default() };
+        let order = KeyOrder { uuid: luks.uuid, half: Some(disk.half_key("album")), ..KeyOrder::default() };
+        let error = HostError::new(Reason::TimedOut, "`cryptsetup` took longer than 60s");
+        for _ in 1..TRIES {
+            drives.refused("album", &order, (Vec::new(), true), &error).await;
+            assert_eq!(drives.still_locked(&view).await, []);
+        }
+        drives.refused("album", &order, (Vec::new(), true), &error).await;
+        let locked = drives.still_locked(&view).await;
+        assert_eq!((locked[0].subject.as_str(), locked[0].uuid.as_str()), ("album", "6c1b"));
+        assert!(locked[0].why.ends_with("tried again each minute"), "{}", locked[0].why);
+        // Its time comes once, also where nobody waited for it.
+        tokio::time::advance(AGAIN * 2).await;
+        drives.is_due().await;
+        assert_eq!(drives.still_locked(&view).await, []);
+        assert!(tokio::time::timeout(AGAIN * 9, drives.is_due()).await.is_err());
+        drives.refused("album", &order, (Vec::new(), true), &error).await;
+        drives.may_have_passed("another");
+        assert_eq!(drives.still_locked(&view).await.len(), 1);
+        drives.may_have_passed("album");
+        assert_eq!(drives.still_locked(&view).await, []);
+        // What was refused for good stays so until something is another.
+        let error = HostError::new(Reason::Undecryptable, "it was sealed by another TPM");
+        drives.refused("album", &order, (Vec::new(), true), &error).await;
+        drives.may_have_passed("album");
+        assert_eq!(drives.still_locked(&view).await[0].why, "it was sealed by another TPM");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     reconcile::disk::{
         guard::Verdict,
-        keys::{Door, by_the_chip, door, keys, what_is_inside},
+        keys::{Door, by_the_chip, door, keys, unreadable, what_is_inside},
         step::Act,
     },
 };
@@ -24,12 +24,13 @@ pub(super) enum Lock<'a> {
     Shut(Box<Act>),
     /// Nothing yet: it is to be filled.
     Empty(OpenHalf),
-    /// A file system by its UUID, or why that is not what is meant.
-    Holds(Result<&'a str, Refusal>, &'a Opened),
+    /// A file system by its UUID.
+    Holds(&'a str, &'a Opened),
 }
 
 impl<'a> Side<'a> {
-    /// Looks behind the encryption, where there is some. A half that nothing opens is taken for one that is missing.
+    /// Looks behind the encryption, where there is some. A half that nothing opens, or that holds something else, is taken for
+    /// one that is missing.
     pub(super) fn unlocked(mut self, name: &str, spec: &DiskSpec, view: &DisksView) -> Self {
         if spec.encryption.is_none() {
             return self;
@@ -38,7 +39,10 @@ impl<'a> Side<'a> {
         match door(name, spec, (disk, uuid), Some(disk.half_key(name)), view) {
             Err((reason, message)) => self.verdict = Ok(Verdict::Leave(reason, message)),
             Ok(Door::Shut(act)) => self.lock = Some(Lock::Shut(act)),
-            Ok(Door::Open(luks, opened)) => self.lock = Some(behind(name, spec, (disk, luks), opened)),
+            Ok(Door::Open(luks, opened)) => match behind(name, spec, (disk, luks), opened) {
+                Err((reason, message)) => self.verdict = Ok(Verdict::Leave(reason, message)),
+                Ok(lock) => self.lock = Some(lock),
+            },
         }
         self
     }
@@ -50,15 +54,24 @@ impl<'a> Side<'a> {
     }
 }
 
-fn behind<'a>(name: &str, spec: &DiskSpec, (disk, luks): (&'a DiskSeen, &'a LuksSeen), opened: &'a Opened) -> Lock<'a> {
-    let is_to_be_filled = opened
+fn behind<'a>(
+    name: &str,
+    spec: &DiskSpec,
+    (disk, luks): (&'a DiskSeen, &'a LuksSeen),
+    opened: &'a Opened,
+) -> Result<Lock<'a>, Refusal> {
+    if let Some(why) = &opened.trouble {
+        return Err(unreadable(disk, why));
+    }
+    let is_half_made = opened
         .whole()
         .is_some_and(|it| it.kind == Filesystem::Btrfs.as_str() && it.label.as_deref() == Some(HALF_MADE));
-    if is_to_be_filled {
+    // Nothing inside allows nothing by itself: it counts where we wrote down that we would write over what was there.
+    if is_half_made || (luks.filling && opened.signatures.is_empty()) {
         let (disk, header) = (luks.device.clone(), luks.uuid.clone());
-        return Lock::Empty(OpenHalf { disk, header, device: opened.device.clone() });
+        return Ok(Lock::Empty(OpenHalf { disk, header, device: opened.device.clone() }));
     }
-    Lock::Holds(what_is_inside(name, spec, (disk, &luks.uuid), opened), opened)
+    Ok(Lock::Holds(what_is_inside(name, spec, (disk, &luks.uuid), opened)?, opened))
 }
 
 impl Pair<'_> {

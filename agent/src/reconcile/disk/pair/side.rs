@@ -29,17 +29,17 @@ impl<'a> Side<'a> {
         let (Ok(disk), Ok(Verdict::Use { uuid, device, .. })) = (&self.disk, &self.verdict) else { return Ok(None) };
         let (uuid, device) = match &self.lock {
             None => (uuid.as_str(), device.as_str()),
-            Some(Lock::Holds(found, opened)) => (found.clone()?, opened.device.as_str()),
+            Some(Lock::Holds(found, opened)) => (*found, opened.device.as_str()),
             Some(Lock::Empty(_) | Lock::Shut(_)) => return Ok(None),
         };
         match Used::of(disk, uuid).filter(|it| it.half.of == 2) {
             Some(used) => Ok(Some(Used { uuid, device, ..used })),
             None => {
                 let message = format!(
-                    "{} holds a file system for itself, which does not become a half of two; give it away (`piccolo disk \
-                     wipe-ticket {}`), or take `mirror` out",
+                    "{} holds a file system for itself, which does not become a half of two; give it away ({}), or take \
+                     `mirror` out",
                     disk.name(),
-                    by_name(disk)
+                    ways_of(&[disk])
                 );
                 Err(("NotMirrored", message))
             }
@@ -145,9 +145,16 @@ pub(super) fn written_apart(one: Used<'_>, other: Used<'_>) -> Refusal {
     ("HalvesApart", message)
 }
 
+/// Says how one of these is given away. There is no ticket for one that is open, and it is closed with its manifest.
 pub(super) fn ways(disks: &[Used<'_>]) -> String {
-    let ways: Vec<String> = disks.iter().map(|it| format!("`piccolo disk wipe-ticket {}`", by_name(it.disk))).collect();
-    ways.join(" or ")
+    ways_of(&disks.iter().map(|it| it.disk).collect::<Vec<_>>())
+}
+
+fn ways_of(disks: &[&DiskSeen]) -> String {
+    let is_open = disks.iter().flat_map(|it| &it.luks).any(|it| it.opened.is_some());
+    let first = if is_open { "take this manifest out, which closes what is open, then run " } else { "" };
+    let ways: Vec<String> = disks.iter().map(|it| format!("`piccolo disk wipe-ticket {}`", by_name(it))).collect();
+    format!("{first}{}", ways.join(" or "))
 }
 
 fn by_name(disk: &DiskSeen) -> &str {

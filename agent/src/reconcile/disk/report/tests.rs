@@ -69,7 +69,7 @@ fn notes_of(row: Row) -> Vec<(&'static str, &'static str)> {
         days.map(|_| key).into_iter().collect()
     });
     let opened = Some(Opened { device: "mapper/pic-media".to_owned(), signatures: vec![inside], ..Opened::default() });
-    let luks = keys.map(|keys| LuksSeen { device: "sda".to_owned(), uuid: uuid.clone(), keys, opened });
+    let luks = keys.map(|keys| LuksSeen { device: "sda".to_owned(), uuid: uuid.clone(), keys, opened, filling: false });
     let disk = DiskSeen {
         device: "sda".to_owned(),
         identity: Identity { serial: "A1".to_owned(), ..Identity::default() },
