@@ -74,6 +74,8 @@ pub struct Drives {
     hint: Notify,
     /// One verb at a time: each looks before it acts.
     turn: tokio::sync::Mutex<()>,
+    /// One disk at a time is bound anew: each slot that is made or goes is a turn of its own.
+    rebinding: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
     /// How often what is known was forgotten.
     forgets: AtomicU64,
@@ -110,6 +112,7 @@ impl Drives {
             outside,
             hint: Notify::new(),
             turn: tokio::sync::Mutex::default(),
+            rebinding: tokio::sync::Mutex::default(),
             known: Mutex::default(),
             forgets: AtomicU64::default(),
             turns: AtomicU64::default(),

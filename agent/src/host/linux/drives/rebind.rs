@@ -20,6 +20,7 @@ impl Drives {
     /// When there is no such disk, what was typed does not open it, no slot is shut, a PIN belongs to one, or nobody is known
     /// to have another key.
     pub async fn rebind(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Vec<(u8, u8)>, HostError> {
+        let _turn = self.rebinding.lock().await;
         let (all, key) = (self.encrypted(meant).await?, typed_key(typed)?);
         for it in &all {
             self.is_trusted(it, &key).await?;
