@@ -270,14 +270,15 @@ async fn files_that_cannot_be_used_are_listed() {
     fs::write(house.file("containers/web.toml"), text).unwrap();
     let problems = loop {
         let list = house.get("/problems").await.json();
-        if list["items"] != json!([]) {
+        // While it is being written, the file may be seen empty.
+        if list["items"][0]["errors"][0]["line"] == json!(9) {
             break list;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let problem = &problems["items"][0];
     assert_eq!((&problem["path"], &problem["name"]), (&json!("containers/web.toml"), &json!("web")));
-    assert_eq!((&problem["errors"][0]["line"], problems["items"].as_array().unwrap().len()), (&json!(9), 1));
+    assert_eq!(problems["items"].as_array().unwrap().len(), 1);
     assert_eq!(house.get("/plan").await.json()["problems"], problems["items"]);
     assert_eq!(house.get(&web()).await.status, 200);
 }

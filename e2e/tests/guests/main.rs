@@ -8,6 +8,7 @@ mod cuts;
 mod encrypted;
 mod install;
 mod live;
+mod pairs;
 mod reset;
 mod secure;
 mod signed;
