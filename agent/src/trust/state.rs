@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn an_owner_is_told_what_to_do_until_it_is_done() {
-        let table: &[(Option<Option<i64>>, Option<Option<&str>>, &[(&str, &str)])] = &[
+        type Row = (Option<Option<i64>>, Option<Option<&'static str>>, &'static [(&'static str, &'static str)]);
+        let table: &[Row] = &[
             (None, None, &[("RecoveryKeyNotRetrieved", "NotMade")]),
             (Some(None), None, &[("RecoveryKeyNotRetrieved", "NotConfirmed")]),
             (Some(Some(0)), None, &[]),

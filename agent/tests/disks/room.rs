@@ -221,13 +221,12 @@ pub(crate) fn let_go(device: &str) {
 /// Breaks the making that is planned off after so many milliseconds, and has another daemon come. Returns whether it goes on,
 /// and not that it is refused.
 pub(crate) async fn broken_off(room: &Room, desired: &Desired<Disk>, milliseconds: u64, devices: &[String]) -> bool {
-    let drives = room.drives();
+    let (mut drives, begun) = (room.drives(), Instant::now());
     let mut planned = plan(&drives, desired).await;
-    // On a machine that is busy a look at a disk may take too long, and is made again.
-    for _ in 0..10 {
-        if !planned.steps.is_empty() {
-            break;
-        }
+    // On a machine that is busy a look at a disk may take too long, and another daemon makes it again.
+    while planned.steps.is_empty() {
+        assert!(begun.elapsed().as_secs() < 120, "there is nothing to break off: {:?}", planned.waiting);
+        drives = room.drives();
         planned = plan(&drives, desired).await;
     }
     let reconciler = Disks(drives);
