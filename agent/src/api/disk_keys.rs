@@ -86,8 +86,8 @@ pub(super) async fn proof(Extract(state): Extract<State>, headers: HeaderMap, by
     Ok(told(&meant, json!({ "slot": slot, "othersKept": meant.is_adopted() })))
 }
 
-/// Binds the slots of the TPM to how the machine started this time. It takes a key that opens the disk, so that whoever has
-/// but a session of an admin's does nothing by it.
+/// Binds the slots of the TPM to how the machine started this time. It takes a key that opens the disk: a slot goes, and somebody
+/// has to be known to have another way in.
 pub(super) async fn rebind(
     Extract(state): Extract<State>,
     headers: HeaderMap,

@@ -37,24 +37,25 @@ async fn a_good_image_goes_through_with_little_downtime() -> anyhow::Result<()> 
         machine.write("app.toml", &container("app", &repository("app:1")?, app))?;
         machine.start().await?;
         machine.until_settled().await?;
-        let before = digest(&machine, "app").await?;
-        let begin = Timestamp::now();
-        point("app:1", "latest").await?;
-        machine.until("the new image is on trial", async || is_on_trial(&engine).await).await?;
-        let ours = downtime::since(&engine, begin, "app").await?;
-        machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
-        machine.until_settled().await?;
-        ensure!(digest(&machine, "app").await? != before, "the old image runs");
-        nothing_drifted(&machine).await?;
-
-        let mut by_hand = Vec::new();
-        for _ in 0..3 {
+        // One after the other by turns, so that whatever else the machine does meets both.
+        let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
+        for to in ["latest", "1", "latest"] {
+            let (before, begin) = (digest(&machine, "app").await?, Timestamp::now());
+            point("app:1", to).await?;
+            machine.until("the new image is on trial", async || is_on_trial(&engine).await).await?;
+            ours.push(downtime::since(&engine, begin, "app").await?);
+            machine.until("it is kept", async || engine.inspect("app.prev").await.is_none()).await?;
+            machine.until_settled().await?;
+            ensure!(digest(&machine, "app").await? != before, "the old image runs");
             by_hand.push(downtime::by_hand(&engine, &image("latest")?).await?);
         }
+        nothing_drifted(&machine).await?;
+
+        ours.sort_by(f64::total_cmp);
         by_hand.sort_by(f64::total_cmp);
-        println!("downtime of an update {ours:.0} ms; stop, create and start by hand {by_hand:.0?} ms");
-        // One update on a machine that may be busy: this finds what waits in between. The bench compares medians.
-        ensure!(ours <= 3.0 * by_hand[2], "the update takes much longer than by hand");
+        println!("downtime of updates {ours:.0?} ms; stop, create and start by hand {by_hand:.0?} ms");
+        // The bench compares more of them.
+        ensure!(ours[1] <= 1.2 * by_hand[2], "an update takes longer than by hand");
         Ok(())
     })
     .await
