@@ -274,7 +274,7 @@ fn a_place_that_is_held_is_waited_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(2_000))]
 
     #[test]
     fn anything_then_quiet_converges_and_stays(happenings in vec(happening(), 1..=40)) {

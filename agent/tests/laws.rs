@@ -251,7 +251,7 @@ fn updates_keep_the_laws() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(300))]
 
     #[test]
     fn containers_keep_the_laws(earlier in files(), drifts in drifts(6), today in files()) {

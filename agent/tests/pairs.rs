@@ -169,7 +169,7 @@ fn blank(number: u64) -> DiskSeen {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(200))]
 
     #[test]
     fn no_half_is_taken_for_what_it_is_not(days in vec(happening(true), 1..40), encrypted in any::<bool>()) {

@@ -313,7 +313,7 @@ impl Happening {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(2_000))]
 
     #[test]
     fn anything_then_quiet_leaves_no_trace_of_a_bad_image(

@@ -115,7 +115,7 @@ fn asked(spec: &Option<HostSpec>) -> Desired<Host> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(500))]
 
     #[test]
     fn settings_keep_the_laws(

@@ -68,7 +68,7 @@ fn onto(asked: Option<(&str, bool, bool)>) -> Desired<Install> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(300))]
 
     #[test]
     fn installations_keep_the_laws(

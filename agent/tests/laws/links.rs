@@ -170,7 +170,7 @@ fn wanted(specs: &[(&'static str, LinkSpec)]) -> Desired<Link> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(300))]
 
     #[test]
     fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..16_u8, 0..4), today in link_specs()) {
@@ -216,7 +216,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::cases(60))]
 
     /// So is a network by which the machine is reached, with the password that it had.
     #[test]
@@ -248,6 +248,15 @@ proptest! {
         machine.confirm();
         assert!(support::pass(&world.reconciler(), &new) && machine.trespasses().is_empty());
     }
+}
+
+/// A port that got another name while its file was there is let go of with the file, whoever has networkd read them.
+#[test]
+fn a_renamed_port_is_let_go_of_from_any_moment() {
+    let a =
+        serde_json::from_value(serde_json::json!({ "match": { "mac": "52:54:00:00:00:00" }, "dhcp4": true })).unwrap();
+    let earlier = [("a", a), ("air", air("net0", Some("one")))];
+    laws(|| Wires(wires(&earlier, &[13])), &wanted(&[]));
 }
 
 /// So is the key of an encrypted link, whatever began the change: the Secret may say the old value again, or a third.

@@ -13,6 +13,14 @@ use piccolo_agent::{
     reconcile::{Plan, Reconciler, Step, container::Containers},
 };
 use piccolo_schema::Desired;
+use proptest::test_runner::Config as ProptestConfig;
+
+/// Returns how a property is tried: on so many cases as a rule, on as many times more as `PICCOLO_MORE_CASES` says for whoever
+/// hunts for what is rare.
+pub fn cases(usual: u32) -> ProptestConfig {
+    let times = std::env::var("PICCOLO_MORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(1);
+    ProptestConfig { cases: usual.saturating_mul(times), failure_persistence: None, ..ProptestConfig::default() }
+}
 
 /// Returns a reconciler of containers that has just been started on this machine.
 pub fn containers(engine: &Arc<FakeEngine>) -> Containers<FakeEngine> {

@@ -303,10 +303,14 @@ impl Inner {
                     self.applied.insert(device.name.clone(), unit.text.clone());
                 }
                 Some(_) => {}
-                None if self.applied.remove(&device.name).is_some() => {
-                    (device.unit, device.setup) = (None, Some("unmanaged".to_owned()));
+                None => {
+                    let was_set_up = self.applied.remove(&device.name).is_some();
+                    // It may bear another name since: what set it up is known by the file.
+                    let is_gone = |path: &String| !units.iter().any(|it| it.path() == *path);
+                    if was_set_up || device.unit.as_ref().is_some_and(is_gone) {
+                        (device.unit, device.setup) = (None, Some("unmanaged".to_owned()));
+                    }
                 }
-                None => {}
             }
         }
     }
