@@ -17,7 +17,7 @@ mod words;
 
 pub use self::makers::Vouched;
 pub use self::{
-    boot::{Cause, Change, Event, Image, Kept, NotImage, NotLog, Part, Story, Verdict, Why},
+    boot::{Cause, Change, Event, Grub, Image, Kept, Next, NextFile, NotLog, NotNext, Part, Story, Verdict, Why},
     disks::{DiskKey, DiskRebinding, DiskRecovery, DiskWish},
     error::TrustError,
     keeper::{Keeper, Rebinding, Wish},

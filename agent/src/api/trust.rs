@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{State, body, fault::Fault};
 use crate::trust::{
-    DiskKey, DiskRebinding, DiskRecovery, DiskWish, Image, LARGEST_NONCE, Pcrs, Quote, Rebinding, Standing,
+    DiskKey, DiskRebinding, DiskRecovery, DiskWish, LARGEST_NONCE, Next, NextFile, Pcrs, Quote, Rebinding, Standing,
     StateStanding, Why, Wish,
 };
 
@@ -126,9 +126,15 @@ struct Resealing {
     /// The recovery key, where the chip does not open the keys.
     #[serde(default)]
     recovery: Option<Zeroizing<String>>,
-    /// The file with the kernel's image that starts next.
+    /// The file with the kernel, or its image, that starts next.
     #[serde(default)]
     image: Option<PathBuf>,
+    /// Other files that GRUB reads then.
+    #[serde(default)]
+    files: Vec<NextFile>,
+    /// The whole command line of the kernel, if GRUB gives it another one then.
+    #[serde(default)]
+    cmdline: Option<String>,
 }
 
 /// Binds the keys to this start.
@@ -137,9 +143,15 @@ pub(super) async fn reseal(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Value>, Fault> {
-    let Resealing { pcrs, recovery, image } = body::parsed_secret(&headers, &bytes)?;
+    let Resealing { pcrs, recovery, image, files, cmdline } = body::parsed_secret(&headers, &bytes)?;
     let next = match image {
-        Some(path) => Some(spawn_blocking(move || read_image(&path)).await.map_err(|_| ends())??),
+        Some(path) => {
+            let read = spawn_blocking(move || read_next(&path, &files, cmdline));
+            Some(read.await.map_err(|_| ends())??)
+        }
+        None if !files.is_empty() || cmdline.is_some() => {
+            return Err(Fault::bad_request("name the kernel that starts next with them (image)"));
+        }
         None => None,
     };
     let wish = Rebinding::new(pcrs, recovery.as_deref().map(String::as_str), next).map_err(Fault::bad_request)?;
@@ -159,12 +171,12 @@ pub(super) async fn rebind(
     Ok(Json(json!({ "slots": slots })))
 }
 
-fn read_image(path: &Path) -> Result<Image, Fault> {
-    let wrong = |cause: String| Fault::bad_request(format!("{}: {cause}", path.display()));
-    if !path.is_absolute() {
-        return Err(wrong("write an absolute path, as the daemon runs in another directory".to_owned()));
+fn read_next(image: &Path, files: &[NextFile], cmdline: Option<String>) -> Result<Next, Fault> {
+    if let Some(path) = files.iter().map(|it| it.path.as_path()).chain([image]).find(|it| !it.is_absolute()) {
+        let how = "write an absolute path, as the daemon runs in another directory";
+        return Err(Fault::bad_request(format!("{}: {how}", path.display())));
     }
-    Image::open(path).map_err(|error| wrong(error.to_string()))
+    Next::open(image, files, cmdline).map_err(|error| Fault::bad_request(error.to_string()))
 }
 
 fn ends() -> Fault {

@@ -5,9 +5,11 @@
 
 mod change;
 mod firmware;
+mod grub;
 mod image;
 mod kept;
 mod little;
+mod next;
 mod part;
 mod story;
 mod system;
@@ -21,8 +23,10 @@ use sha2::{Digest, Sha256};
 pub use self::{
     change::Change,
     firmware::NotLog,
-    image::{Image, NotImage},
+    grub::Grub,
+    image::Image,
     kept::Kept,
+    next::{Next, NextFile, NotNext},
     part::Part,
     story::{Event, Story},
     why::{Cause, Verdict, Why},

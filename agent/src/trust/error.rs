@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use super::{NotImage, NotLog, Pcrs};
+use super::{NotLog, NotNext, Pcrs};
 use crate::{host::HostError, secrets::SealError};
 
 /// Why keys were not sealed, unsealed or opened. Says nothing of what is in them.
@@ -46,9 +46,9 @@ pub enum TrustError {
     /// Nobody can tell what the next start will measure.
     #[error("what the next start measures into registers {0} can't be worked out before; bind the keys to others")]
     Unforeseen(Pcrs),
-    /// The image of the next start can't be used.
+    /// What starts next can't be told.
     #[error("{0}")]
-    Image(#[from] NotImage),
+    Next(#[from] NotNext),
     /// The log of this start can't be used.
     #[error("{0}")]
     Log(#[from] NotLog),

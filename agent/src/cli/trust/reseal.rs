@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{disk, why};
 use crate::{
     cli::{ask, client::Client, failure::Failure, screen::Screen},
-    trust::{DiskRebinding, Pcrs},
+    trust::{DiskRebinding, NextFile, Pcrs},
 };
 
 /// What is typed by whoever means it.
@@ -25,9 +25,16 @@ pub(super) struct Args {
     /// The file with the recovery key, where the TPM does not open the keys any more.
     #[arg(long, conflicts_with = "disk")]
     recovery_file: Option<PathBuf>,
-    /// The image of the kernel that starts next (a unified kernel image, on the machine): the keys open after that start too.
+    /// What starts next, on the machine: a unified kernel image, or a kernel that GRUB starts. The keys open after that start
+    /// too.
     #[arg(long, conflicts_with = "disk")]
     next_image: Option<PathBuf>,
+    /// Another file that GRUB reads then, and where it lies now: `/initrd.img=/boot/initrd.img-new`. May be given several times.
+    #[arg(long, requires = "next_image", value_name = "NAME=FILE", value_parser = next_file)]
+    next_file: Vec<NextFile>,
+    /// The whole command line of the kernel then, as /proc/cmdline will say it, where GRUB gives it another one.
+    #[arg(long, requires = "next_image", value_name = "TEXT")]
+    next_cmdline: Option<String>,
     /// An encrypted disk whose slots for the TPM shall be bound anew, in the place of the machine's keys.
     #[arg(long)]
     disk: Option<PathBuf>,
@@ -67,7 +74,10 @@ async fn of_keys(args: &Args, client: &Client, screen: &Screen) -> Result<(), Fa
     let recovery = args.recovery_file.as_deref().map(disk::from_file).transpose()?;
     // The daemon runs in another directory.
     let image = args.next_image.as_deref().map(absolute).transpose()?;
-    let body = Zeroizing::new(json!({ "pcrs": args.pcrs, "recovery": recovery, "image": image }).to_string());
+    let body = json!({
+        "pcrs": args.pcrs, "recovery": recovery, "image": image, "files": args.next_file, "cmdline": args.next_cmdline,
+    });
+    let body = Zeroizing::new(body.to_string());
     let json = [(header::CONTENT_TYPE, "application/json")];
     let answer = client.send(Method::POST, "/trust/reseal", &json, body.as_bytes().to_vec()).await?;
     let answer = client.json(&answer)?;
@@ -96,6 +106,16 @@ async fn of_disk(path: &Path, args: &Args, client: &Client, screen: &Screen) -> 
         ))?;
     }
     Ok(())
+}
+
+/// Reads what GRUB calls a file, and where it lies now.
+fn next_file(text: &str) -> Result<NextFile, String> {
+    let (name, path) = text
+        .split_once('=')
+        .filter(|(name, _)| name.starts_with('/'))
+        .ok_or("write by which path GRUB reads the file, and where it lies now: /initrd.img=/boot/initrd.img-new")?;
+    let path = path::absolute(path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(NextFile { name: name.to_owned(), path })
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {

@@ -1,18 +1,14 @@
-//! A kernel's image in a file, as the firmware and its own stub would measure it: so a seal can be made before it starts.
+//! A kernel's image in a file, as the firmware and its own stub would measure it.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::ops::Range;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::{Event, Part, Story, Sum, little::Little};
+use super::{Event, NotNext, Part, Story, Sum, little::Little, next::LARGEST};
 
-/// The largest image.
-const LARGEST: usize = 512 << 20;
+/// Where Linux writes that it is a kernel (its boot protocol for x86).
+const KERNEL: Range<usize> = 0x202..0x206;
 /// The sections that the stub of systemd measures, in its order.
 const MEASURED: [&str; 11] =
     [".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey", ".profile"];
@@ -39,59 +35,38 @@ pub struct Image {
     sections: Vec<(&'static str, Sum)>,
 }
 
-/// Why a file is no such image, or what it will be measured as can't be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotImage {
-    /// It is no program for the firmware, or damaged.
-    #[error("this is no image that the firmware of a machine starts (PE), or it is cut short")]
-    Form,
-    /// It holds no kernel.
-    #[error("there is no kernel in it: a unified kernel image has a section .linux")]
-    Kernel,
-    /// It can start in several ways.
-    #[error("it holds several profiles or trees of devices; which one starts is not known before")]
-    Several,
-    /// This machine did not start such an image.
-    #[error(
-        "this start was none by one unified kernel image, so what the next one will measure can't be worked out from it"
-    )]
-    Start,
-}
-
 impl Image {
     /// Reads an image.
     ///
     /// # Errors
     /// When it is none, or can start in several ways.
-    pub fn read(bytes: &[u8]) -> Result<Self, NotImage> {
-        let file = Pe::read(bytes).ok_or(NotImage::Form)?;
-        let digest = file.digest().ok_or(NotImage::Form)?;
+    pub fn read(bytes: &[u8]) -> Result<Self, NotNext> {
+        let file = Pe::read(bytes).ok_or(NotNext::Form)?;
+        let digest = file.digest().ok_or(NotNext::Form)?;
         let named = |name: &str| file.sections.iter().filter(|it| it.name == name).count();
         if SEVERAL.iter().any(|name| named(name) > 0)
             || MEASURED.iter().any(|name| named(name) > 1)
             || named(".profile") > 0
         {
-            return Err(NotImage::Several);
+            return Err(NotNext::Several);
         }
         let mut sections = Vec::new();
         for name in MEASURED {
             let Some(section) = file.sections.iter().find(|it| it.name == name) else { continue };
             sections.push((name, Sha256::digest(section.data).into()));
         }
-        let kernel = file.sections.iter().find(|it| it.name == ".linux").ok_or(NotImage::Kernel)?;
-        let inner = Pe::read(kernel.data).and_then(|it| it.digest()).ok_or(NotImage::Kernel)?;
+        let kernel = file.sections.iter().find(|it| it.name == ".linux").ok_or(NotNext::Kernel)?;
+        let inner = Pe::read(kernel.data).and_then(|it| it.digest()).ok_or(NotNext::Kernel)?;
         Ok(Self { digest, inner, sections })
     }
 
-    /// Reads an image from its file.
+    /// Reads a kernel that is no part of an image, and returns what the firmware measures of it.
     ///
     /// # Errors
-    /// When the file can't be read, or is no image.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let limit = u64::try_from(LARGEST).unwrap_or(u64::MAX).saturating_add(1);
-        let mut bytes = Vec::new();
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-        Self::read(&bytes).map_err(io::Error::other)
+    /// When it is none.
+    pub(super) fn of_kernel(bytes: &[u8]) -> Result<Sum, NotNext> {
+        let is_kernel = bytes.get(KERNEL).is_some_and(|it| it == b"HdrS");
+        Pe::read(bytes).filter(|_| is_kernel).and_then(|it| it.digest()).ok_or(NotNext::Kernel)
     }
 
     /// Works out the next start, in which this image starts in the place of the one that did. What the kernel measures of its
@@ -99,13 +74,13 @@ impl Image {
     ///
     /// # Errors
     /// When this start was by no such image.
-    pub fn next(&self, now: &Story) -> Result<Story, NotImage> {
+    pub fn next(&self, now: &Story) -> Result<Story, NotNext> {
         let is_kernel = |it: &&Event| it.pcr == 4 && it.part == Part::Kernel;
         let kernels = now.events.iter().filter(is_kernel).count();
         let is_stub = now.events.iter().any(|it| it.pcr == 11 && it.detail == ".linux");
         // Under Secure Boot the kernel inside is not measured for itself: it was with its image.
         if !(1..=2).contains(&kernels) || !is_stub {
-            return Err(NotImage::Start);
+            return Err(NotNext::NotImage);
         }
         let is_section = |it: &Event| it.pcr == 11 && it.part != Part::Phase && MEASURED.contains(&it.detail.as_str());
         let mut events = Vec::with_capacity(now.events.len());

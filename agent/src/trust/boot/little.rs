@@ -1,7 +1,7 @@
 //! Reads what firmware writes: numbers with the lowest byte first, and texts of two bytes a letter.
 
-/// The most letters of a text that are looked at.
-const LONGEST: usize = 400;
+/// The most letters of a text that are looked at: a kernel's longest command line, and what GRUB writes before it.
+const LONGEST: usize = 2048 + 32;
 
 /// What is left to read.
 #[derive(Clone, Copy)]

@@ -306,7 +306,7 @@ fn words_of_a_log_move_no_cursor() {
     let system = later(15, &"11".repeat(32), "machine-id", "a\u{1b}[31mb");
     let story = Story::read(&log, &system).unwrap();
     for event in &story.events {
-        assert!(event.detail.len() <= 400 && !event.detail.chars().any(char::is_control), "{event:?}");
+        assert!(event.detail.len() <= 2080 && !event.detail.chars().any(char::is_control), "{event:?}");
     }
 }
 

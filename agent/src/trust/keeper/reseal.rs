@@ -8,11 +8,8 @@ use super::{Keeper, KeyFile, Lock, Pcrs, Standing, TrustError};
 use crate::{
     host::Tpm,
     secrets::{Identity, Plain},
-    trust::{Image, Story},
+    trust::{Next, Story},
 };
-
-/// What no log foretells: what the kernel measures of its initrd, and what comes behind it.
-const UNFORESEEN: [u64; 2] = [9, 10];
 
 /// How keys shall be bound anew.
 #[derive(Default)]
@@ -21,8 +18,8 @@ pub struct Rebinding {
     pub pcrs: Option<Pcrs>,
     /// What opens the keys where the chip does not any more.
     pub recovery: Option<Identity>,
-    /// The kernel's image that starts next: the keys open after that start as well.
-    pub next: Option<Image>,
+    /// What starts next: the keys open after that start as well.
+    pub next: Option<Next>,
 }
 
 impl Rebinding {
@@ -30,7 +27,7 @@ impl Rebinding {
     ///
     /// # Errors
     /// A sentence, when that is none.
-    pub fn new(pcrs: Option<Pcrs>, recovery: Option<&str>, next: Option<Image>) -> Result<Self, String> {
+    pub fn new(pcrs: Option<Pcrs>, recovery: Option<&str>, next: Option<Next>) -> Result<Self, String> {
         let read = |typed: &str| Identity::parse(&Plain::new(typed.trim().as_bytes().to_vec()));
         let wrong = "this is no recovery key: it begins with AGE-SECRET-KEY-1";
         let recovery = recovery.map(|typed| read(typed).ok_or_else(|| wrong.to_owned())).transpose()?;
@@ -57,8 +54,8 @@ impl<T: Tpm> Keeper<T> {
             (Err(_), Some(key)) => (Identity::generate(), self.opened_by(key, &sealed)?),
         };
         let mut made = Lock::make(&self.tpm, &identity, pcrs, &recovery).await?;
-        if let Some(image) = &wish.next {
-            made = made.also(&self.tpm, &identity, self.foreseen(image, pcrs).await?).await?;
+        if let Some(next) = &wish.next {
+            made = made.also(&self.tpm, &identity, self.foreseen(next, pcrs).await?).await?;
         }
         for (key, plain) in sealed.iter().zip(&plains) {
             self.lock_up(key, plain, &identity, &recovery)?;
@@ -87,10 +84,9 @@ impl<T: Tpm> Keeper<T> {
         sealed.iter().map(open).collect()
     }
 
-    /// Works out what registers hold after a start by this image.
-    async fn foreseen(&self, image: &Image, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, TrustError> {
-        let blind = Pcrs::of(UNFORESEEN.into_iter().filter(|it| u8::try_from(*it).is_ok_and(|it| pcrs.has(it))));
-        let blind = blind.unwrap_or_default();
+    /// Works out what registers hold after the next start.
+    async fn foreseen(&self, next: &Next, pcrs: Pcrs) -> Result<BTreeMap<u8, String>, TrustError> {
+        let blind = Pcrs::of(next.unforeseen().iter().filter(|it| pcrs.has(*it)).map(u64::from)).unwrap_or_default();
         if !blind.is_empty() || pcrs.iter().any(|it| !Pcrs::OF_A_START.has(it)) {
             return Err(TrustError::Unforeseen(if blind.is_empty() { pcrs } else { blind }));
         }
@@ -101,7 +97,7 @@ impl<T: Tpm> Keeper<T> {
             wrong if wrong.is_empty() => {}
             wrong => return Err(TrustError::Untrue(wrong)),
         }
-        let next = image.next(&story)?;
+        let next = next.after(&story)?;
         Ok(pcrs.iter().map(|pcr| (pcr, HEXLOWER.encode(&next.value(pcr)))).collect())
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     file,
     host::{Measured, fake::FakeTpm},
-    trust::{Level, Verdict},
+    trust::{Grub, Level, Next, Story, Verdict},
 };
 
 const KEYS: [(&str, &str); 2] = [("secrets", "identity.age"), ("authority", "access/ca.key")];
@@ -321,4 +321,30 @@ async fn keys_open_after_the_start_that_was_foreseen_and_no_other() {
     room.opens(&tpm).await.unwrap();
     tpm.start(start("first"));
     assert!(room.opens(&tpm).await.is_err());
+}
+
+#[tokio::test]
+async fn keys_open_after_the_start_by_grub_that_was_foreseen() {
+    let (room, tpm) = (Room::new(), FakeTpm::default());
+    tpm.start(start("grub-a"));
+    room.keeper(&tpm).seal(&room.wish("4,7,9")).await.unwrap();
+    let then = Story::read(&start("grub-b").firmware_log, b"").unwrap();
+    let of = |pcr, name: &str| then.events.iter().rfind(|it| it.pcr == pcr && it.detail == name).unwrap().digest;
+    let cmdline =
+        "BOOT_IMAGE=/flatcar/vmlinuz-b console=ttyS0 mount.usr=PARTUUID=e03dd35c-7c2d-4a47-b3fe-27f15780a57c panic=5";
+    let grub = || Grub {
+        kernel: of(4, "inside its image"),
+        content: of(9, "/flatcar/vmlinuz-b"),
+        files: vec![("/grub/slot".to_owned(), of(9, "/grub/slot"))],
+        cmdline: Some(cmdline.to_owned()),
+    };
+    let wish =
+        |pcrs: &str| Rebinding { pcrs: pcrs.parse().ok(), next: Some(Next::Grub(grub())), ..Rebinding::default() };
+    let blind = room.keeper(&tpm).reseal(&wish("7,8"), NOW.to_owned()).await;
+    assert!(matches!(blind, Err(TrustError::Unforeseen(pcrs)) if pcrs.to_string() == "8"));
+    room.keeper(&tpm).reseal(&wish("4,7,9"), NOW.to_owned()).await.unwrap();
+    for (name, opens) in [("grub-b", true), ("grub-a", true), ("first", false)] {
+        tpm.start(start(name));
+        assert_eq!(room.opens(&tpm).await.is_ok(), opens, "{name}");
+    }
 }

@@ -45,12 +45,12 @@ fn a_signature_or_a_checksum_is_no_other_image() {
     *other.last_mut().unwrap() = 1;
     assert_ne!(digest(&plain), digest(&other));
     // What only starts can't be told for is refused.
-    assert!(matches!(Image::read(&kernel), Err(NotImage::Kernel)));
-    assert!(matches!(Image::read(&program(&[(".linux", b"no program")], b"")), Err(NotImage::Kernel)));
+    assert!(matches!(Image::read(&kernel), Err(NotNext::Kernel)));
+    assert!(matches!(Image::read(&program(&[(".linux", b"no program")], b"")), Err(NotNext::Kernel)));
     let twice = [sections[0], sections[1], sections[1]];
-    assert!(matches!(Image::read(&program(&twice, b"")), Err(NotImage::Several)));
+    assert!(matches!(Image::read(&program(&twice, b"")), Err(NotNext::Several)));
     let several = [sections[1], (".profile", &b"x"[..])];
-    assert!(matches!(Image::read(&program(&several, b"")), Err(NotImage::Several)));
+    assert!(matches!(Image::read(&program(&several, b"")), Err(NotNext::Several)));
     for cut in (0..plain.len() - 512).step_by(7) {
         assert!(Image::read(&plain[..cut]).is_err(), "{cut}");
     }
@@ -80,5 +80,66 @@ fn the_next_start_is_this_one_with_another_image() {
     // A start by something else says nothing of it.
     let mut events = first.events.clone();
     events.retain(|it| it.pcr != 11);
-    assert!(matches!(image.next(&first.with(events)), Err(NotImage::Start)));
+    assert!(matches!(image.next(&first.with(events)), Err(NotNext::NotImage)));
+}
+
+/// Two starts of an emulated machine by GRUB 2.12, from the slots of one with two systems: another kernel, another file with the
+/// name of the slot, another command line.
+#[test]
+fn the_next_start_by_grub_is_this_one_with_other_files() {
+    let (now, then) = (story("grub-a"), story("grub-b"));
+    let held = registers(&measured("grub-b"));
+    assert!(now.untrue_of(&measured("grub-a")).is_empty() && then.untrue(&held).is_empty());
+    let of = |pcr, name: &str| then.events.iter().rfind(|it| it.pcr == pcr && it.detail == name).unwrap().digest;
+    let cmdline =
+        "BOOT_IMAGE=/flatcar/vmlinuz-b console=ttyS0 mount.usr=PARTUUID=e03dd35c-7c2d-4a47-b3fe-27f15780a57c panic=5";
+    let grub = |files: &[&str], cmdline: Option<&str>| Grub {
+        kernel: of(4, "inside its image"),
+        content: of(9, "/flatcar/vmlinuz-b"),
+        files: files.iter().map(|name| ((*name).to_owned(), of(9, name))).collect(),
+        cmdline: cmdline.map(str::to_owned),
+    };
+    let next = grub(&["/grub/slot"], Some(cmdline)).after(&now).unwrap();
+    let right: Vec<u8> = (0..10).filter(|pcr| next.value(*pcr) == held[pcr]).collect();
+    // What GRUB is told is not worked out: it tells the slots apart by other commands.
+    assert_eq!(right, [0, 1, 2, 3, 4, 5, 6, 7, 9]);
+    // What is left out is another start.
+    for wrong in [grub(&[], Some(cmdline)), grub(&["/grub/slot"], None), grub(&["/grub/slot"], Some("quiet"))] {
+        assert_ne!(wrong.after(&now).unwrap().value(9), held[&9]);
+    }
+    // An initrd is measured as a file, and as what the kernel got.
+    let initrd = Grub { files: vec![("/flatcar/initrd".to_owned(), [7; 32])], ..grub(&[], None) };
+    let after = initrd.after(&now).unwrap();
+    assert_eq!(after.events.iter().filter(|it| it.pcr == 9 && it.digest == [7; 32]).count(), 2);
+    assert!(Next::Grub(initrd).unforeseen().has(8));
+}
+
+#[test]
+fn what_grub_did_otherwise_is_not_told() {
+    let now = story("grub-a");
+    let grub = |files: &[&str], cmdline: Option<&str>| Grub {
+        kernel: [1; 32],
+        content: [2; 32],
+        files: files.iter().map(|name| ((*name).to_owned(), [3; 32])).collect(),
+        cmdline: cmdline.map(str::to_owned),
+    };
+    let missing = grub(&["/boot/initrd.img"], None).after(&now);
+    assert_eq!(missing, Err(NotNext::NotRead("/boot/initrd.img".to_owned())));
+    assert_eq!(grub(&[], None).after(&story("first")), Err(NotNext::NotGrub));
+    let altered = |change: fn(&mut Event)| {
+        let mut events = now.events.clone();
+        events.iter_mut().for_each(change);
+        now.with(events)
+    };
+    let untold = altered(|it| it.detail = it.detail.replace("kernel_cmdline", "grub_cmd"));
+    assert_eq!(grub(&[], Some("quiet")).after(&untold), Err(NotNext::Options));
+    let other = altered(|it| it.detail = it.detail.replace("panic=5", "panic=6"));
+    assert_eq!(grub(&[], Some("quiet")).after(&other), Err(NotNext::Options));
+    let several = altered(|it| {
+        if it.part == Part::Initrd && it.detail.is_empty() {
+            it.digest = [9; 32];
+        }
+    });
+    assert_eq!(grub(&["/flatcar/initrd"], None).after(&several), Err(NotNext::Initrds));
+    assert!(grub(&[], None).after(&several).is_ok());
 }
