@@ -102,7 +102,7 @@ fn commands() -> Vec<(String, String)> {
     let readme = (readme.clone(), fs::read_to_string(readme).unwrap());
     let mut commands = Vec::new();
     for (path, text) in pages().into_iter().chain([readme]) {
-        let lines = blocks(&text, "sh").join("\n");
+        let lines = blocks(&text, "sh").join("\n").replace("\\\n", "");
         for line in lines.lines().filter(|line| line.starts_with("piccolo ")) {
             let line = [" | ", " > ", " && "].iter().fold(line, |line, end| line.split(end).next().unwrap_or(line));
             commands.push((path.display().to_string(), line.to_owned()));
