@@ -6,6 +6,8 @@
 mod expected;
 #[path = "convergence/happenings.rs"]
 mod happenings;
+#[path = "convergence/parted.rs"]
+mod parted;
 mod support;
 
 use std::{

@@ -11,6 +11,8 @@
 
 #[path = "disks_encrypted/mirrored.rs"]
 mod mirrored;
+#[path = "disks_encrypted/parted.rs"]
+mod parted;
 #[path = "support/skip.rs"]
 mod skip;
 #[path = "disks_encrypted/swap.rs"]

@@ -159,7 +159,7 @@ fn disk_plans_are_as_written_down() {
         let observed = toml::from_str::<DisksView>(observed).unwrap_or_else(|error| panic!("{error}\n{observed}"));
         describe(&Disks::<FakeEngine>::plan(&desired, &observed))
     });
-    assert!(cases >= 250, "{cases} cases are too few");
+    assert!(cases >= 290, "{cases} cases are too few");
 }
 
 /// The table of the guard once more, with manifests that ask for encryption: what is written to is the same.
@@ -179,6 +179,23 @@ fn the_guard_is_as_strict_with_partitions() {
         let films = Partition { mount: Some("/srv/films".to_owned()), ..part("films", Some(Bytes::new(1 << 40))) };
         let rest = Partition { mount: spec.mount.clone(), options: spec.options.clone(), ..part("rest", None) };
         DiskSpec { partitions: vec![films, rest], mount: None, options: Vec::new(), ..spec }
+    });
+}
+
+/// And with manifests that ask for partitions of which each is encrypted.
+#[test]
+fn the_guard_is_as_strict_with_encrypted_partitions() {
+    guard_again("disk-parted-encrypted.txt", |spec| {
+        let rest = Partition { name: "rest".to_owned(), mount: spec.mount.clone(), ..Partition::default() };
+        let options = spec.options.clone();
+        let encryption = Some(Encryption { tpm2: Some(Tpm2::default()), ..Encryption::default() });
+        DiskSpec {
+            partitions: vec![Partition { options, ..rest }],
+            encryption,
+            mount: None,
+            options: Vec::new(),
+            ..spec
+        }
     });
 }
 

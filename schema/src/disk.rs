@@ -74,7 +74,8 @@ pub struct DiskSpec {
     /// How it is mounted, beside `nosuid` and `nodev`, which always hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<MountOption>,
-    /// Encrypts what is on the disk, and says what opens it. For swap `{}`: each start makes a new key that nobody keeps.
+    /// Encrypts what is on the disk, in each of its partitions for itself, and says what opens it. For swap `{}`: each start makes
+    /// a new key that nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
     /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With
@@ -187,7 +188,7 @@ pub struct HealthStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EncryptionStatus {
-    /// The UUID of the encrypted disk or partition; of two disks, that of the first.
+    /// The UUID of what is encrypted; of two disks, that of the first.
     pub uuid: String,
     /// Whether it is open; of two disks, whether each that is there is.
     pub open: bool,

@@ -116,7 +116,7 @@ fn disk_spec() -> impl Strategy<Value = DiskSpec> {
             let options = reads.then_some(MountOption::NoAtime).into_iter().collect();
             let one = DiskSpec { select, filesystem: Filesystem::Ext4, ..DiskSpec::default() };
             if parted {
-                return support::disks::parted(one, mount, options);
+                return support::disks::parted(DiskSpec { encryption, ..one }, mount, options);
             }
             if encryption.as_ref().is_some_and(|it| !it.recovery) {
                 let encryption = Some(Encryption::default());

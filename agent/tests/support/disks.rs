@@ -7,7 +7,8 @@ use std::{
 
 use piccolo_agent::{
     host::{
-        DiskSeen, Ends, HALF_MADE, Identity, Marker, Partition, Signature, disk_label,
+        DiskSeen, Ends, HALF_MADE, Identity, KeySeen, LUKS, LuksSeen, Marker, OpenedBy, Partition, Pcrs, Signature,
+        disk_label,
         fake::{FakeEngine, When},
         parted::{HALF_TABLE, table_id},
     },
@@ -38,6 +39,7 @@ pub enum Holds {
     HalfMade,
     HalfParted,
     Parted(&'static str),
+    LockedParts(&'static str),
     Marked,
 }
 
@@ -98,6 +100,7 @@ fn disk() -> impl Strategy<Value = Made> {
         1 => Just(Holds::HalfMade),
         1 => Just(Holds::HalfParted),
         1 => select(&NAMES).prop_map(Holds::Parted),
+        1 => select(&NAMES).prop_map(Holds::LockedParts),
         1 => Just(Holds::Marked),
     ];
     let rarely = || prop::bool::weighted(0.1);
@@ -126,7 +129,8 @@ pub fn wanted() -> impl Strategy<Value = BTreeMap<&'static str, DiskSpec>> {
         |(select, filesystem, place, options, adopt, wipe, encryption, mirror, parts)| {
             if parts {
                 let wipe = wipe.filter(|_| adopt.is_none()).map(str::to_owned);
-                let one = DiskSpec { select, filesystem, wipe, adopt: adopt.map(str::to_owned), ..DiskSpec::default() };
+                let adopt = adopt.map(str::to_owned);
+                let one = DiskSpec { select, filesystem, wipe, adopt, encryption, ..DiskSpec::default() };
                 return parted(one, place, options);
             }
             if let Some((degraded, second)) = mirror {
@@ -186,7 +190,7 @@ fn on_two(
     }
 }
 
-/// Returns a disk as one with swap and the rest in partitions.
+/// Returns a disk as one with swap and the rest in partitions, encrypted if the disk is.
 pub fn parted(whole: DiskSpec, place: &str, options: Vec<MountOption>) -> DiskSpec {
     let swap = PartSpec {
         name: "room".to_owned(),
@@ -255,11 +259,17 @@ impl Made {
                 disk.signatures = vec![Signature { offset: 512, kind: "gpt".to_owned(), ..Signature::default() }];
                 disk.partitions = vec![part];
             }
-            Holds::HalfParted | Holds::Parted(_) => {
+            Holds::HalfParted | Holds::Parted(_) | Holds::LockedParts(_) => {
                 let (table, name) = match self.holds {
-                    Holds::Parted(name) => (table_id(name), name),
+                    Holds::Parted(name) | Holds::LockedParts(name) => (table_id(name), name),
                     _ => (HALF_TABLE.to_owned(), "films"),
                 };
+                let is_locked = matches!(self.holds, Holds::LockedParts(_));
+                let (kind, uuid) = (if is_locked { LUKS } else { "ext4" }, format!("{seq}-data"));
+                let key = KeySeen { by: OpenedBy::Tpm2, pcrs: Pcrs::of([7]), ..KeySeen::default() };
+                let device = format!("sd{seq}p1");
+                let header = LuksSeen { device, uuid: uuid.clone(), keys: vec![key], ..LuksSeen::default() };
+                disk.luks = is_locked.then_some(header).into_iter().collect();
                 let label = disk_label(&format!("{name}/data"));
                 disk.table = Some(table);
                 disk.signatures = vec![Signature { offset: 512, kind: "gpt".to_owned(), ..Signature::default() }];
@@ -268,7 +278,7 @@ impl Made {
                     name: "data".to_owned(),
                     start: 1 << 20,
                     size: 1 << 30,
-                    signatures: vec![one("ext4", &format!("{seq}-data"), Some(label))],
+                    signatures: vec![one(kind, &uuid, Some(label))],
                 }];
             }
             Holds::Unknown(ends) => disk.ends = *ends,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 /// How a disk is encrypted (LUKS2), and what opens it when the machine starts: its TPM, a server in the network, a passphrase, or
 /// several of these.
 ///
-/// Of two disks that hold the same (`mirror`) each is encrypted for itself, and all that is said here holds for both.
+/// Of two disks that hold the same (`mirror`) each is encrypted for itself, and all that is said here holds for both. So is each
+/// of several partitions that is not `plain`; swap among them gets a new key at each start.
 ///
 /// Whether a disk is encrypted is decided when it is made, and never changes while its data stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

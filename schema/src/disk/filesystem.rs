@@ -1,6 +1,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the header takes of a disk or partition that is encrypted.
+const HEADER: u64 = 16 << 20;
+
 /// What a disk holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -61,6 +64,11 @@ impl Filesystem {
             Self::Btrfs => 128 << 20,
             Self::Swap => 1 << 20,
         }
+    }
+
+    /// Returns the fewest bytes that it can be made on where it is encrypted or not: a header lies before what is encrypted.
+    pub const fn least_if(self, encrypted: bool) -> u64 {
+        if encrypted { self.least() + HEADER } else { self.least() }
     }
 }
 

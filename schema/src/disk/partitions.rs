@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskSpec, Filesystem, MountOption};
+use super::{DiskSpec, Encryption, EncryptionStatus, Filesystem, MountOption};
 use crate::{quantity::Bytes, volume::plain};
 
 /// A part of a disk, with a file system and a place of its own.
@@ -28,6 +28,9 @@ pub struct Partition {
     /// What it holds. The `filesystem` of the disk when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<Filesystem>,
+    /// Leaves this one as it is on a disk with `encryption`, for what may be read by everybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
     /// The directory at which it is mounted. Swap has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -55,6 +58,9 @@ pub struct PartitionStatus {
     /// The UUID of its file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// How it is encrypted, where it is and a key of it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionStatus>,
     /// Where it is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
@@ -66,13 +72,31 @@ pub struct PartitionStatus {
 impl DiskSpec {
     /// Returns what is asked of a partition, as if it were a disk alone.
     pub fn of_part(&self, part: &Partition) -> Self {
+        let filesystem = part.filesystem.unwrap_or(self.filesystem);
+        let encryption = self.encryption.clone().filter(|_| !part.plain);
         Self {
-            filesystem: part.filesystem.unwrap_or(self.filesystem),
+            filesystem,
+            // Of swap nobody keeps the key, so nothing opens it but a new one.
+            encryption: encryption.map(|it| if filesystem == Filesystem::Swap { Encryption::default() } else { it }),
             mount: part.mount.clone(),
             options: part.options.clone(),
             partitions: Vec::new(),
             ..self.clone()
         }
+    }
+
+    /// Returns its partitions that are encrypted and have keys that are kept.
+    pub fn locked_parts(&self) -> impl Iterator<Item = &Partition> {
+        let has_keys = |part: &&Partition| {
+            let spec = self.of_part(part);
+            spec.encryption.is_some() && spec.filesystem != Filesystem::Swap
+        };
+        self.partitions.iter().filter(has_keys)
+    }
+
+    /// Returns how many headers with keys it has, once all that it asks for is there.
+    pub fn locks(&self) -> usize {
+        if self.partitions.is_empty() { self.selectors().count() } else { self.locked_parts().count() }
     }
 
     /// Returns the names under which what a disk holds is mounted: that of its manifest, or one for each partition.

@@ -100,7 +100,18 @@ impl Disk {
     fn encryption(&self, out: &mut Vec<Violation>) {
         let Some(encryption) = &self.spec.encryption else { return };
         let path = || Path::spec("encryption");
-        if self.spec.filesystem == Filesystem::Swap {
+        if !self.spec.partitions.is_empty() && self.spec.partitions.iter().all(|it| it.plain) {
+            let reason = "every partition is `plain`, so nothing is encrypted".to_owned();
+            return note(
+                out,
+                Code::Conflict,
+                path(),
+                reason,
+                "take it out, or take `plain` out of those to be encrypted",
+            );
+        }
+        let is_swap = self.spec.partitions.is_empty() && self.spec.filesystem == Filesystem::Swap;
+        if is_swap || (!self.spec.partitions.is_empty() && self.spec.locked_parts().next().is_none()) {
             return self.passing(encryption, out);
         }
         let is_opened = encryption.tpm2.is_some() || encryption.tang.is_some();

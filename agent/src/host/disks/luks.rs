@@ -143,14 +143,14 @@ pub struct KeyOrder {
     /// The server that the manifest names, if it names one. No other one is asked because the header says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tang: Option<Tang>,
-    /// Which half it is, where the manifest asks for two disks.
+    /// Which half it is, where the manifest asks for two disks, or which partition, where a person asks for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half: Option<HalfKey>,
     /// What is done.
     pub act: KeyAct,
 }
 
-/// One of two encrypted disks of a manifest. Each is opened under a name of its own: a third one may be filled beside them.
+/// One of several that are encrypted for a manifest. Each is opened under a name of its own: a third one may be filled beside them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HalfKey {

@@ -1,10 +1,13 @@
 //! Disks with partitions of ours: by what such a table is known, and how it is to be made.
 
-use piccolo_schema::disk::Filesystem;
+use piccolo_schema::{
+    DiskSpec,
+    disk::{Filesystem, Partition as Asked, part_key},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DiskSeen, MakeOrder, MountSeen, Partition, Signature};
+use super::{DiskSeen, LuksSeen, MakeOrder, MountSeen, Opened, Partition, Signature, Unlocked, label};
 
 /// The GUID of a table whose partitions are being made and were not looked over yet.
 pub const HALF_TABLE: &str = "7069636f-6861-8c66-a10d-2f3b9d0c5e71";
@@ -26,6 +29,9 @@ pub struct PartOrder {
     /// True if it is made so that what is stored in directories can be limited.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quotas: bool,
+    /// True if it is encrypted, as the order for the disk says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// Returns the GUID by which a table of ours is known: that of its manifest's name.
@@ -43,6 +49,14 @@ pub fn table_id(subject: &str) -> String {
     cuts.into_iter().filter_map(|cut| hex.get(cut)).collect::<Vec<_>>().join("-")
 }
 
+/// Returns true if a table is the one that a manifest means.
+pub fn is_its_table(name: &str, spec: &DiskSpec, id: &str) -> bool {
+    match &spec.adopt {
+        Some(uuid) => uuid.eq_ignore_ascii_case(id) && id != HALF_TABLE,
+        None => id == table_id(name),
+    }
+}
+
 /// Returns the manifest that something is mounted for: a partition has a name of its own behind a stroke.
 pub fn manifest_of(subject: &str) -> &str {
     subject.split_once('/').map_or(subject, |(name, _)| name)
@@ -57,6 +71,27 @@ impl DiskSeen {
     /// Returns true if its table was never made to the end.
     pub fn is_half_parted(&self) -> bool {
         self.table.as_deref() == Some(HALF_TABLE)
+    }
+
+    /// Returns its partitions that are encrypted and open, with what is inside.
+    pub fn open_parts(&self) -> impl Iterator<Item = (&Partition, &LuksSeen, &Opened)> {
+        let luks = |part: &Partition| self.luks.iter().find(|it| it.device == part.device);
+        self.partitions.iter().filter_map(move |part| Some((part, luks(part)?, luks(part)?.opened.as_ref()?)))
+    }
+
+    /// Returns those that a manifest asks for and that have keys, with their headers as they are.
+    pub fn locked_parts<'a>(
+        &'a self,
+        name: &str,
+        spec: &'a DiskSpec,
+    ) -> impl Iterator<Item = (&'a Asked, &'a LuksSeen)> {
+        let is_its = self.table.as_deref().is_some_and(|id| is_its_table(name, spec, id));
+        let luks = move |asked: &Asked| {
+            let seen = self.partitions.iter().find(|it| it.name == asked.name)?;
+            let is_ours = spec.adopt.is_some() || seen.whole()?.label == Some(label(&part_key(name, &asked.name)));
+            self.luks.iter().find(|it| it.device == seen.device).filter(|_| is_ours)
+        };
+        spec.locked_parts().filter(move |_| is_its).filter_map(move |asked| Some((asked, luks(asked)?)))
     }
 
     /// Returns its partitions as they lie on it.
@@ -87,7 +122,23 @@ impl MountSeen {
     }
 }
 
+impl Unlocked {
+    /// Returns the partition that it is the inside of, if it was opened for one and that is there.
+    pub fn part<'a>(&self, disks: &'a [DiskSeen]) -> Option<&'a Partition> {
+        let own = part_of(&self.subject)?;
+        let is_it =
+            |(part, _, opened): &(&Partition, &LuksSeen, &Opened)| part.name == own && opened.device == self.device;
+        disks.iter().flat_map(DiskSeen::open_parts).find(is_it).map(|(part, ..)| part)
+    }
+}
+
 impl MakeOrder {
+    /// Returns the orders for what is in its partitions that have keys of their own, without their devices.
+    pub fn locked_parts(&self) -> impl Iterator<Item = Self> {
+        let has_keys = |it: &&PartOrder| it.encrypted && it.filesystem != Filesystem::Swap;
+        self.parts.iter().filter(has_keys).map(|it| self.of_part(it, ""))
+    }
+
     /// Returns the order for what is in one partition.
     pub fn of_part(&self, part: &PartOrder, device: &str) -> Self {
         Self {
@@ -95,6 +146,7 @@ impl MakeOrder {
             filesystem: part.filesystem,
             label: part.label.clone(),
             quotas: part.quotas,
+            encryption: self.encryption.clone().filter(|_| part.encrypted),
             parts: Vec::new(),
             ..self.clone()
         }

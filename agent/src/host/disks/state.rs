@@ -62,9 +62,9 @@ impl Meant {
         self.spec().and_then(|it| it.encryption.as_ref()?.passphrase.clone()).into_iter().collect()
     }
 
-    /// Returns how many disks there are.
+    /// Returns how many headers with keys there are, once all that is asked for is there.
     pub fn many(&self) -> usize {
-        self.spec().map_or(1, |it| it.selectors().count())
+        self.spec().map_or(1, DiskSpec::locks)
     }
 
     /// Returns true if its keys are its owner's, who alone knows them.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::host::{
     DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HostError, JoinOrder, KeyOrder,
-    MakeOrder, Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing, Ticket,
-    parted::manifest_of,
+    LuksSeen, MakeOrder, Making, Marker, Mount, MountSeen, Reason, RebuildOrder, ScrubSeen, Signature, Standing,
+    Ticket, parted::manifest_of,
 };
 
 /// How many steps a making has: record, first mark, erasure, file system, label, end.
@@ -40,8 +40,8 @@ pub(super) struct Shelf {
 pub(super) struct Slot {
     pub(super) seen: DiskSeen,
     pub(super) data: String,
-    /// What is inside of what is encrypted.
-    pub(super) inside: Vec<Signature>,
+    /// What is inside of what is encrypted, by the UUIDs of headers.
+    pub(super) inside: BTreeMap<String, Vec<Signature>>,
 }
 
 impl Disks for FakeEngine {
@@ -147,8 +147,8 @@ impl FakeEngine {
     pub fn plug_in(&self, seen: DiskSeen, data: &str) {
         self.by_hand(|world| {
             // What is inside of one that was pulled out is there when it comes back.
-            let inside =
-                seen.luks.first().and_then(|it| world.shelf.insides.get(&it.uuid).cloned()).unwrap_or_default();
+            let kept = |it: &LuksSeen| Some((it.uuid.clone(), world.shelf.insides.get(&it.uuid)?.clone()));
+            let inside = seen.luks.iter().filter_map(kept).collect();
             drop(world.shelf.disks.insert(seen.seq, Slot { seen, data: data.to_owned(), inside }));
         });
     }
@@ -164,9 +164,7 @@ impl FakeEngine {
             }
             slot.seen.mounted.clear();
             slot.shut();
-            if let Some(luks) = slot.seen.luks.first() {
-                world.shelf.insides.insert(luks.uuid.clone(), slot.inside.clone());
-            }
+            world.shelf.insides.extend(slot.inside.clone());
             pulled = Some((slot.seen, slot.data));
         });
         pulled
@@ -333,8 +331,9 @@ impl World {
             3 => {
                 (seen.signatures, seen.partitions, slot.data) = (Vec::new(), Vec::new(), String::new());
                 (seen.table, seen.luks) = (None, Vec::new());
+                slot.inside.clear();
             }
-            _ if !order.parts.is_empty() => slot.part(order, stage == 4),
+            _ if !order.parts.is_empty() => slot.part(subject, (order, signer.as_deref()), stage == 4),
             _ if order.encryption.is_some() => {
                 let label = if order.half.is_some() { HALF_MADE } else { &order.label };
                 slot.encrypt(subject, (order, signer.as_deref()), stage == 4, made(label));

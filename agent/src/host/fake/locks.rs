@@ -78,8 +78,10 @@ impl FakeEngine {
     /// Opens an encrypted disk as a person with its recovery key does.
     pub fn unlock_by_hand(&self, seq: u64, subject: &str) {
         self.by_hand(|world| {
-            if let Some(slot) = world.shelf.disks.get_mut(&seq) {
-                slot.open(subject);
+            if let Some(slot) = world.shelf.disks.get_mut(&seq)
+                && let Some(uuid) = slot.seen.luks.first().map(|it| it.uuid.clone())
+            {
+                slot.open(subject, &uuid);
                 world.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
                 world.shelf.locks.locked.retain(|_, it| slot.seen.luks(&it.uuid).is_none());
             }
@@ -104,24 +106,33 @@ impl Slot {
         if !first {
             return self.shut();
         }
-        let mut luks = LuksSeen { device: self.seen.device.clone(), uuid, ..LuksSeen::default() };
-        if order.filesystem == Filesystem::Swap {
-            // What is inside is made whenever it is opened.
-            (self.seen.luks, self.inside) = (vec![luks], Vec::new());
-            return;
+        (self.seen.luks, self.inside) = (Vec::new(), BTreeMap::new());
+        self.lock(order, signer, &uuid, inside);
+        if order.filesystem != Filesystem::Swap {
+            self.open(subject, &uuid);
         }
-        let encryption = order.encryption.clone().unwrap_or_default();
-        let keys = bound(&encryption, signer).ok().flatten().map(NewKey::Tpm2).into_iter();
-        let keys = keys.chain(encryption.tang.map(NewKey::Tang));
-        keys.chain(encryption.passphrase.map(NewKey::Passphrase)).for_each(|key| add(&mut luks, &key));
-        (self.seen.luks, self.inside) = (vec![luks], vec![inside]);
-        self.open(subject);
     }
 
-    pub(super) fn open(&mut self, subject: &str) {
-        let opened = Opened { device: mapped(subject), signatures: self.inside.clone(), ..Opened::default() };
-        if let Some(luks) = self.seen.luks.first_mut() {
-            self.seen.holders = vec![opened.name().to_owned()];
+    /// Encrypts the device of an order, with this inside. Of swap that is made whenever it is opened.
+    pub(super) fn lock(&mut self, order: &MakeOrder, signer: Option<&str>, uuid: &str, inside: Signature) {
+        let mut luks = LuksSeen { device: order.device.clone(), uuid: uuid.to_owned(), ..LuksSeen::default() };
+        let is_kept = order.filesystem != Filesystem::Swap;
+        if is_kept {
+            let encryption = order.encryption.clone().unwrap_or_default();
+            let keys = bound(&encryption, signer).ok().flatten().map(NewKey::Tpm2).into_iter();
+            let keys = keys.chain(encryption.tang.map(NewKey::Tang));
+            keys.chain(encryption.passphrase.map(NewKey::Passphrase)).for_each(|key| add(&mut luks, &key));
+        }
+        self.seen.luks.push(luks);
+        self.inside.insert(uuid.to_owned(), is_kept.then_some(inside).into_iter().collect());
+    }
+
+    pub(super) fn open(&mut self, subject: &str, header: &str) {
+        let signatures = self.inside.get(header).cloned().unwrap_or_default();
+        let opened = Opened { device: mapped(subject), signatures, ..Opened::default() };
+        if let Some(luks) = self.seen.luks.iter_mut().find(|it| it.uuid == header) {
+            self.seen.holders.retain(|it| it != opened.name());
+            self.seen.holders.push(opened.name().to_owned());
             luks.opened = Some(opened);
         }
     }
@@ -129,8 +140,14 @@ impl Slot {
     /// Opens it with a key that nobody keeps, and makes swap inside.
     fn open_anew(&mut self, subject: &str, header: &str) {
         let (kind, uuid) = (Filesystem::Swap.as_str().to_owned(), Some(table_id(header)));
-        self.inside = vec![Signature { offset: 4086, kind, uuid, label: Some(disk_label(subject)) }];
-        self.open(subject);
+        let made = Signature { offset: 4086, kind, uuid, label: Some(disk_label(subject)) };
+        self.inside.insert(header.to_owned(), vec![made]);
+        self.open(subject, header);
+    }
+
+    /// Returns all that is inside of what is encrypted.
+    pub(super) fn insides(&self) -> Vec<Signature> {
+        self.inside.values().flatten().cloned().collect()
     }
 
     /// Returns the disk as it is seen: of a half that is encrypted, what is inside tells.
@@ -146,11 +163,18 @@ impl Slot {
 
     /// Closes all that is encrypted.
     pub(super) fn shut(&mut self) {
-        for opened in self.seen.luks.iter_mut().filter_map(|it| it.opened.take()) {
+        self.shut_those(|_| true);
+    }
+
+    fn shut_those(&mut self, is_meant: impl Fn(&Opened) -> bool) {
+        for luks in &mut self.seen.luks {
+            let Some(opened) = luks.opened.take_if(|it| is_meant(it)) else { continue };
             self.seen.holders.retain(|it| it != opened.name());
-            if self.inside.iter().all(|it| it.kind == Filesystem::Swap.as_str()) {
+            if let Some(inside) = self.inside.get_mut(&luks.uuid)
+                && inside.iter().all(|it| it.kind == Filesystem::Swap.as_str())
+            {
                 // Nobody keeps the key.
-                self.inside.clear();
+                inside.clear();
             }
         }
     }
@@ -168,15 +192,17 @@ impl World {
         let is_it = |slot: &&mut Slot| slot.seen.luks(&order.uuid).is_some();
         let slot = self.shelf.disks.values_mut().find(is_it).ok_or_else(|| gone(&order.uuid))?;
         if let KeyAct::OpenAnew { .. } = order.act {
-            let is_ours = slot.seen.whole().is_some_and(|it| it.label.as_ref() == Some(&swap_label(subject)));
-            if !is_ours || !slot.inside.iter().all(|it| it.kind == Filesystem::Swap.as_str()) {
-                self.trespasses.push(format!("make swap in {} which holds {:?}", order.device, slot.inside));
+            let header = slot.seen.holds(&order.uuid).map(|(_, it)| it);
+            let is_ours = header.is_some_and(|it| it.label.as_ref() == Some(&swap_label(subject)));
+            let inside = slot.inside.get(&order.uuid).cloned().unwrap_or_default();
+            if !is_ours || !inside.iter().all(|it| it.kind == Filesystem::Swap.as_str()) {
+                self.trespasses.push(format!("make swap in {} which holds {inside:?}", order.device));
             }
             slot.open_anew(subject, &order.uuid);
             self.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
             return Ok(());
         }
-        let luks = slot.seen.luks.first_mut().ok_or_else(|| gone(&order.uuid))?;
+        let luks = slot.seen.luks.iter_mut().find(|it| it.uuid == order.uuid).ok_or_else(|| gone(&order.uuid))?;
         let is_own = |it: &KeySeen| matches!(it.by, OpenedBy::Tpm2 | OpenedBy::Tang | OpenedBy::Passphrase);
         let is_signed = |it: &KeySeen| it.signed.is_none() || it.signed == signer;
         // What opens a slot that goes is of no use for that.
@@ -186,7 +212,7 @@ impl World {
         match &order.act {
             KeyAct::Open { .. } if luks.opened.is_some() => {}
             KeyAct::Open { .. } if is_open => {
-                slot.open(subject);
+                slot.open(subject, &order.uuid);
                 self.shelf.locks.unlocked.insert(subject.to_owned(), mapped(subject));
             }
             KeyAct::Open { .. } => {
@@ -216,11 +242,13 @@ impl World {
     /// Closes what was opened for a manifest.
     pub(super) fn close(&mut self, subject: &str) {
         let device = mapped(subject);
+        let used: Vec<&String> = self.shelf.mounts.values().filter(|it| it.present).map(|it| &it.mount.uuid).collect();
         for slot in self.shelf.disks.values_mut() {
-            let is_it = slot.seen.luks.iter().any(|it| it.opened.as_ref().is_some_and(|it| it.device == device));
-            if is_it && slot.seen.mounted.is_empty() {
-                slot.shut();
-            }
+            let is_used =
+                |it: &Opened| it.whole().is_some_and(|it| it.uuid.as_ref().is_some_and(|it| used.contains(&it)));
+            // What stands on one partition keeps no other one open.
+            let in_use = !slot.seen.mounted.is_empty() && slot.seen.table.is_none();
+            slot.shut_those(|it| it.device == device && !in_use && !is_used(it));
         }
         self.shelf.locks.unlocked.remove(subject);
     }

@@ -40,7 +40,7 @@ impl FakeEngine {
         self.by_hand(|world| {
             let is_live = world.shelf.pairs.values().any(|live| live.members.values().any(|it| *it == seq));
             // Nobody keeps anything in what says that it is half made.
-            let is_whole = |slot: &Slot| slot.inside.iter().all(|it| it.label.as_deref() != Some(HALF_MADE));
+            let is_whole = |slot: &Slot| slot.insides().iter().all(|it| it.label.as_deref() != Some(HALF_MADE));
             if let Some(slot) = world.shelf.disks.get_mut(&seq).filter(|slot| !is_live && is_whole(slot))
                 && let Some(half) = &mut slot.seen.half
             {
@@ -150,7 +150,7 @@ impl World {
         let live = self.shelf.pairs.get(&order.uuid).ok_or_else(|| gone(&order.uuid))?;
         let other = live.members.values().next().and_then(|seq| self.shelf.disks.get(seq));
         let (signatures, inside, data, ends) = other
-            .map(|it| (it.seen.signatures.clone(), it.inside.clone(), it.data.clone(), it.seen.ends))
+            .map(|it| (it.seen.signatures.clone(), it.insides(), it.data.clone(), it.seen.ends))
             .ok_or_else(|| gone(&order.uuid))?;
         let slot = self.shelf.disks.get_mut(&order.onto.seq).ok_or_else(|| gone(&order.onto.device))?;
         let is_begun = order.onto.open.as_ref().is_some_and(|it| self.shelf.locks.fills(&it.header));
@@ -174,14 +174,14 @@ impl World {
             self.shelf.locks.filling.entry(subject.to_owned()).or_default().push(open.header.clone());
             if self.shelf.breaks_at.is_some_and(|it| it < STAGES) {
                 (slot.seen.half, slot.data) = (None, String::new());
-                slot.hold(Vec::new());
+                slot.hold(&[]);
                 return Err(HostError::new(Reason::Failed, "It broke off"));
             }
         }
         slot.seen.half = Some(Half { uuid, number: order.lost, of: 2, generation: live.generation });
         slot.data = data;
         if order.onto.open.is_some() {
-            slot.hold(inside);
+            slot.hold(&inside);
         } else {
             (slot.seen.signatures, slot.seen.partitions, slot.seen.marker) = (signatures, Vec::new(), None);
             slot.seen.ends = if ends == Ends::Zero { Ends::Data } else { ends };
@@ -199,7 +199,7 @@ impl World {
             if slot.seen.luks.is_empty() {
                 slot.seen.signatures.clear();
             } else {
-                slot.hold(Vec::new());
+                slot.hold(&[]);
             }
         }
         self.count(None);
@@ -233,11 +233,11 @@ impl World {
             }
             if last < 4 {
                 slot.seen.half = None;
-                slot.hold(Vec::new());
+                slot.hold(&[]);
                 continue;
             }
             slot.seen.half = Some(Half { uuid: format!("half-{}", half.header), number, of: 2, generation: 1 });
-            slot.hold(vec![made]);
+            slot.hold(&[made]);
         }
         self.count(None);
         if last < STAGES {
@@ -257,15 +257,16 @@ impl World {
 
 impl Slot {
     /// Puts something inside of what is encrypted and open.
-    fn hold(&mut self, inside: Vec<Signature>) {
+    fn hold(&mut self, inside: &[Signature]) {
         let opened = self.seen.luks.iter_mut().filter_map(|it| it.opened.as_mut());
-        opened.for_each(|it| it.signatures.clone_from(&inside));
-        self.inside = inside;
+        opened.for_each(|it| it.signatures = inside.to_vec());
+        self.inside = self.seen.luks.iter().map(|it| (it.uuid.clone(), inside.to_vec())).collect();
     }
 
     fn is_to_be_filled(&self, is_begun: bool) -> bool {
-        let says_so = self.inside.iter().all(|it| it.label.as_deref() == Some(HALF_MADE));
-        self.data.is_empty() && says_so && (is_begun || !self.inside.is_empty())
+        let inside = self.insides();
+        let says_so = inside.iter().all(|it| it.label.as_deref() == Some(HALF_MADE));
+        self.data.is_empty() && says_so && (is_begun || !inside.is_empty())
     }
 
     fn is_empty_half(&self, order: &RebuildOrder, is_begun: bool) -> bool {

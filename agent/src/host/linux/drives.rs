@@ -218,7 +218,7 @@ impl Disks for Drives {
 
     async fn make(&self, subject: &str, order: &MakeOrder) -> Result<(), HostError> {
         // A server may be asked for them, for which nobody else waits.
-        let keys = self.first_keys(order).await?.map(Box::new);
+        let keys = self.first_keys(order).await?;
         let _turn = self.turn.lock().await;
         let request = Request::Make { subject: subject.to_owned(), order: Box::new(order.clone()), keys };
         let made = self.ask(request).await;

@@ -2,8 +2,10 @@
 
 use piccolo_schema::DiskSpec;
 
-use super::guard::is_its_table;
-use crate::host::{DiskSeen, DisksView, HALF_MADE, label_of, parted::HALF_TABLE};
+use crate::host::{
+    DiskSeen, DisksView, HALF_MADE, label_of,
+    parted::{HALF_TABLE, is_its_table},
+};
 
 /// How many disks are named to a person at most.
 const MOST_NAMED: usize = 6;

@@ -11,11 +11,6 @@ use piccolo_schema::{
 
 use crate::host::{DiskSeen, DisksView, HALF_MADE, LUKS, MountSeen, Signature, disk_label, human};
 
-pub(super) use parted::is_its_table;
-
-/// What the header of an encrypted disk takes of it.
-const HEADER: u64 = 16 << 20;
-
 /// One manifest, and the disk that it means.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
@@ -52,7 +47,9 @@ pub enum Verdict {
     },
     /// What was half made is closed, so that it can be made to its end.
     Close {
-        /// The encrypted disk.
+        /// The partition, where it is one of several.
+        part: Option<String>,
+        /// The encrypted disk or partition.
         device: String,
         /// Its UUID.
         uuid: String,
@@ -196,7 +193,7 @@ impl<'a> Case<'a> {
         if !self.spec.partitions.is_empty() {
             return self.has_room();
         }
-        let least = filesystem.least() + if self.spec.encryption.is_some() { HEADER } else { 0 };
+        let least = filesystem.least_if(self.spec.encryption.is_some());
         if disk.identity.size < least {
             let least = human(least);
             let message = format!("{} is too small for {}, which needs {least}", disk.name(), filesystem.as_str());
@@ -232,8 +229,8 @@ impl<'a> Case<'a> {
         if disk.system {
             return busy("the machine itself runs from it, so it is left alone".to_owned());
         }
-        let itself = self.opened().filter(|_| !for_writing);
-        if let Some(holder) = disk.holders.iter().find(|it| Some(it.as_str()) != itself) {
+        let itself = if for_writing { Vec::new() } else { self.opened() };
+        if let Some(holder) = disk.holders.iter().find(|it| !itself.contains(&it.as_str())) {
             return busy(format!("`{holder}` stands on it; take that apart first"));
         }
         let places = self.its_places();
@@ -323,6 +320,10 @@ impl<'a> Case<'a> {
     /// Returns an error if the disk was made for this manifest, but encrypted and it no longer asks for that, or the other
     /// way round.
     fn is_the_same_way(self) -> Result<(), (&'static str, String)> {
+        if !self.spec.partitions.is_empty() {
+            // Of each partition it is told for itself.
+            return Ok(());
+        }
         let label = disk_label(self.name);
         let ours = self.disk.whole().filter(|it| it.label.as_ref() == Some(&label));
         match ours.filter(|it| (it.kind == LUKS) != self.spec.encryption.is_some()) {

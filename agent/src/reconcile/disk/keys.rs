@@ -9,6 +9,7 @@ use super::step::Act;
 use crate::host::{
     Bound, DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, KeySeen, LuksSeen, NewKey, Opened, OpenedBy, bound,
     disk_label,
+    parted::{manifest_of, part_of},
 };
 
 type Refusal = (&'static str, String);
@@ -38,7 +39,8 @@ pub(super) fn door<'a>(
     view: &DisksView,
 ) -> Result<Door<'a>, Refusal> {
     let Some(luks) = disk.luks(uuid) else {
-        let message = format!("{} is encrypted, and its header can't be read; keep it as it is", disk.name());
+        let message =
+            format!("{} is encrypted, and its header can't be read; keep it as it is", first_called(name, disk));
         return Err(("HeaderUnreadable", message));
     };
     if spec.filesystem == Filesystem::Swap {
@@ -86,7 +88,7 @@ pub(super) fn what_is_inside<'a>(
     opened: &'a Opened,
 ) -> Result<&'a str, Refusal> {
     if let Some(why) = opened.trouble.as_ref().filter(|_| opened.signatures.is_empty()) {
-        return Err(unreadable(disk, why));
+        return Err(("DiskUnreadable", format!("What is inside of {} can't be told: {why}", called(name, disk))));
     }
     let whole = opened.whole().and_then(|it| Some((it, it.uuid.as_deref()?)));
     let is_it = |label: &Option<String>| spec.adopt.is_some() || *label == Some(disk_label(name));
@@ -94,12 +96,14 @@ pub(super) fn what_is_inside<'a>(
         Some((found, uuid)) if found.kind == spec.filesystem.as_str() && is_it(&found.label) => Ok(uuid),
         found => {
             let holds = found.as_ref().map_or("nothing that is known", |(it, _)| it.kind.as_str());
+            // A partition is taken over with the table that it is in.
+            let adopt = part_of(name).and(disk.table.as_deref()).unwrap_or(header);
             let help = if holds == spec.filesystem.as_str() {
-                format!("that was not made for this manifest; to use it as it is, write `adopt = \"{header}\"`")
+                format!("that was not made for this manifest; to use it as it is, write `adopt = \"{adopt}\"`")
             } else {
                 "correct `filesystem`".to_owned()
             };
-            Err(("WrongFilesystem", format!("Inside of {} is {holds}; {help}", disk.name())))
+            Err(("WrongFilesystem", format!("Inside of {} is {holds}; {help}", called(name, disk))))
         }
     }
 }
@@ -109,8 +113,25 @@ pub(super) fn unreadable(disk: &DiskSeen, why: &str) -> Refusal {
     ("DiskUnreadable", format!("What is inside of {} can't be told: {why}", disk.name()))
 }
 
+/// Names a disk, or the partition of it that is meant, for people.
+pub(super) fn called(name: &str, disk: &DiskSeen) -> String {
+    match part_of(name) {
+        Some(part) => format!("partition `{part}` of {}", disk.name()),
+        None => disk.name(),
+    }
+}
+
+/// Does so at the beginning of a sentence.
+pub(super) fn first_called(name: &str, disk: &DiskSeen) -> String {
+    match part_of(name) {
+        Some(part) => format!("Partition `{part}` of {}", disk.name()),
+        None => disk.name(),
+    }
+}
+
 fn told(name: &str, disk: &DiskSeen, why: &str) -> String {
-    format!("{} is locked: {why}; `piccolo disk unlock {name}` opens it with its recovery key", disk.name())
+    let (what, manifest) = (first_called(name, disk), manifest_of(name));
+    format!("{what} is locked: {why}; `piccolo disk unlock {manifest}` opens it with its recovery key")
 }
 
 /// Plans how the keys of a disk come to be as its manifest asks: first what is new, then what is asked for no more. The keys
@@ -135,15 +156,16 @@ pub(super) fn keys(
     let is_replaced = key.outdated && key.secret == encryption.passphrase.as_ref().map(ToString::to_string);
     let proved = encryption.recovery && !is_replaced;
     if proved && !is_retrieved(luks) {
+        let (slot, what) = slot_of(name, key);
         let message = format!(
-            "Slot {} ({}) is asked for no more, and stays until the recovery key was proved: `piccolo disk recovery-key {name}`",
-            key.slot,
-            key.words()
+            "Slot {slot} ({what}) is asked for no more, and stays until the recovery key was proved: `piccolo disk \
+             recovery-key {}`",
+            manifest_of(name)
         );
         return Err(("RecoveryKeyNotRetrieved", message));
     }
     if let Some(locked) = view.locked.iter().find(|it| it.subject == name && it.uuid == luks.uuid) {
-        return Err(not_removed(key, &locked.why));
+        return Err(not_removed(name, key, &locked.why));
     }
     let passphrase = encryption.passphrase.clone();
     Ok(vec![act(spec, (luks, half), KeyAct::Remove { slot: key.slot, what: key.words(), proved, passphrase })])
@@ -156,21 +178,28 @@ fn not_added(name: &str, key: &NewKey, why: &str) -> Refusal {
         NewKey::Tang(tang) => (format!("The server {}", tang.url), ""),
         NewKey::Passphrase(it) => (format!("The value that the secret {it} has by now"), " or the value of before"),
     };
+    let disk = part_of(name).map_or_else(|| "the disk".to_owned(), |part| format!("partition `{part}`"));
     let message = format!(
-        "{what} does not open the disk yet, and nothing of this machine does ({why}): `piccolo disk unlock {name}` with the \
-         recovery key{before} lets it"
+        "{what} does not open {disk} yet, and nothing of this machine does ({why}): `piccolo disk unlock {}` with the recovery \
+         key{before} lets it",
+        manifest_of(name)
     );
     ("KeyNotAdded", message)
 }
 
 /// Says why a slot stays where no other key of this machine opens the disk.
-fn not_removed(key: &KeySeen, why: &str) -> Refusal {
+fn not_removed(name: &str, key: &KeySeen, why: &str) -> Refusal {
+    let (slot, what) = slot_of(name, key);
     let message = format!(
-        "Slot {} ({}) is asked for no more, and stays until something else of this machine opens the disk ({why})",
-        key.slot,
-        key.words()
+        "Slot {slot} ({what}) is asked for no more, and stays until something else of this machine opens the disk ({why})"
     );
     ("KeyNotRemoved", message)
+}
+
+/// Names a slot, of one of several partitions with that, and what opens it.
+fn slot_of(name: &str, key: &KeySeen) -> (String, String) {
+    let part = part_of(name).map(|part| format!(" of partition `{part}`")).unwrap_or_default();
+    (format!("{}{part}", key.slot), key.words())
 }
 
 /// Returns true if somebody has proved to have a recovery key of the disk.

@@ -1,9 +1,6 @@
 //! Where partitions lie on a disk. Pure, and told before anything is written.
 
-use piccolo_schema::{
-    disk::{Filesystem, Partition},
-    quantity::Bytes,
-};
+use piccolo_schema::{DiskSpec, disk::Partition, quantity::Bytes};
 
 use crate::host::human;
 
@@ -18,16 +15,17 @@ pub(super) struct Extent {
 }
 
 /// Lays partitions out on a disk of this size, in their order; or says what does not fit.
-pub(super) fn layout(parts: &[Partition], filesystem: Filesystem, disk: u64) -> Result<Vec<Extent>, String> {
+pub(super) fn layout(spec: &DiskSpec, disk: u64) -> Result<Vec<Extent>, String> {
     let mut start = UNIT;
     let mut extents = Vec::new();
-    for part in parts {
+    for part in &spec.partitions {
         let room = end(disk).saturating_sub(start);
         let size = match part.size {
             Some(size) => whole(size.get()),
             None => rest(part, start, disk),
         };
-        let least = part.filesystem.unwrap_or(filesystem).least().max(part.min_size.map_or(0, Bytes::get));
+        let alone = spec.of_part(part);
+        let least = alone.filesystem.least_if(alone.encryption.is_some()).max(part.min_size.map_or(0, Bytes::get));
         let needs = if part.size.is_some() { size } else { least };
         if size > room || size < needs {
             let (needs, room) = (human(needs), human(room));
@@ -59,7 +57,13 @@ fn end(disk: u64) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
+    use piccolo_schema::disk::Encryption;
+
     use super::*;
+
+    fn spec(partitions: &[Partition]) -> DiskSpec {
+        DiskSpec { partitions: partitions.to_vec(), ..DiskSpec::default() }
+    }
 
     fn part(size: Option<u64>) -> Partition {
         Partition { name: "it".to_owned(), size: size.map(Bytes::new), ..Partition::default() }
@@ -68,11 +72,11 @@ mod tests {
     #[test]
     fn the_last_takes_what_is_left() {
         let parts = [part(Some(100 * UNIT + 1)), part(None)];
-        let [first, last] = layout(&parts, Filesystem::Ext4, 1000 * UNIT + 5).unwrap().try_into().unwrap();
+        let [first, last] = layout(&spec(&parts), 1000 * UNIT + 5).unwrap().try_into().unwrap();
         assert_eq!((first.start, first.size), (UNIT, 101 * UNIT));
         assert_eq!((last.start, last.size), (102 * UNIT, 897 * UNIT));
         let most = Partition { max_size: Some(Bytes::new(20 * UNIT)), ..part(None) };
-        assert_eq!(layout(&[most], Filesystem::Ext4, 1000 * UNIT).unwrap()[0].size, 20 * UNIT);
+        assert_eq!(layout(&spec(&[most]), 1000 * UNIT).unwrap()[0].size, 20 * UNIT);
     }
 
     #[test]
@@ -81,9 +85,18 @@ mod tests {
         for parts in
             [vec![part(Some(99 * UNIT))], vec![part(Some(60 * UNIT)), least], vec![part(Some(90 * UNIT)), part(None)]]
         {
-            let told = layout(&parts, Filesystem::Ext4, 100 * UNIT).unwrap_err();
+            let told = layout(&spec(&parts), 100 * UNIT).unwrap_err();
             assert!(told.starts_with("partition `it` needs "), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_encrypted_needs_room_for_its_header_too() {
+        let plain = spec(&[part(None)]);
+        let encrypted = DiskSpec { encryption: Some(Encryption::default()), ..plain.clone() };
+        assert!(layout(&plain, 32 * UNIT).is_ok() && layout(&encrypted, 34 * UNIT).is_ok());
+        let told = layout(&encrypted, 32 * UNIT).unwrap_err();
+        assert_eq!(told, "partition `it` needs 33.5 MB, and there is room for 31.4 MB");
     }
 
     proptest! {
@@ -97,7 +110,7 @@ mod tests {
         ) {
             let mut parts: Vec<Partition> = sizes.into_iter().map(|it| part(Some(it.max(1)))).collect();
             parts.extend(rest.then(|| part(None)));
-            let Ok(extents) = layout(&parts, Filesystem::Ext4, disk) else { return Ok(()) };
+            let Ok(extents) = layout(&spec(&parts), disk) else { return Ok(()) };
             let mut before = UNIT;
             for it in extents {
                 prop_assert!(it.start == before && it.size > 0 && it.size % UNIT == 0);

@@ -8,13 +8,15 @@ use piccolo_schema::{
 
 use super::{
     guard::{Case, Verdict, guard},
-    layout::{layout, rest, whole},
-    plan::{Found, incomplete, make, put_in_place},
+    keys::{by_the_chip, first_called},
+    layout::{Extent, layout, rest, whole},
+    plan::{Found, encrypted, incomplete, make, put_in_place},
     step::{Act, DiskStep},
 };
 use crate::host::{
-    DiskSeen, KeyAct, KeyOrder, MakeOrder, MountSeen, Partition, Signature, disk_label, human,
+    DiskSeen, KeyAct, KeyOrder, LUKS, MakeOrder, MountSeen, Partition, Signature, disk_label, human, label_of,
     parted::{PartOrder, table_id},
+    swap_label,
 };
 
 type Refusal = (&'static str, String);
@@ -25,12 +27,16 @@ pub(super) fn plan(case: Case<'_>, complete: bool) -> Result<Vec<DiskStep>, Refu
         Verdict::Leave(reason, message) => Err((reason, message)),
         Verdict::Make { .. } if !complete => Err(incomplete()),
         Verdict::Make { ticket, resumes } => {
+            // What shall open them has to be there before anything is written.
+            if let (Some(encryption), Some(_)) = (&case.spec.encryption, case.spec.locked_parts().next()) {
+                by_the_chip(encryption, case.view)?;
+            }
             let act = part(case, make(case.name, case.spec, case.disk, ticket, resumes))?;
             Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
         }
-        Verdict::Close { device, uuid } => {
+        Verdict::Close { part, device, uuid } => {
             let act = Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, ..KeyOrder::default() } };
-            Ok(vec![DiskStep { subject: case.name.to_owned(), part: None, removal: false, act }])
+            Ok(vec![DiskStep { subject: case.name.to_owned(), part, removal: false, act }])
         }
         Verdict::Use { .. } => put_all_in_place(case),
     }
@@ -40,18 +46,21 @@ pub(super) fn plan(case: Case<'_>, complete: bool) -> Result<Vec<DiskStep>, Refu
 fn part(case: Case<'_>, act: Act) -> Result<Act, Refusal> {
     let (name, spec) = (case.name, case.spec);
     let Act::Make { order, what, content } = act else { return Ok(act) };
-    let extents =
-        layout(&spec.partitions, spec.filesystem, order.identity.size).map_err(|why| ("DiskTooSmall", why))?;
-    let one = |(part, extent): (&Asked, super::layout::Extent)| PartOrder {
-        name: part.name.clone(),
-        start: extent.start,
-        size: extent.size,
-        filesystem: part.filesystem.unwrap_or(spec.filesystem),
-        label: disk_label(&part_key(name, &part.name)),
-        quotas: part.options.contains(&MountOption::ProjectQuota),
+    let extents = layout(spec, order.identity.size).map_err(|why| ("DiskTooSmall", why))?;
+    let one = |(part, extent): (&Asked, Extent)| {
+        let alone = spec.of_part(part);
+        PartOrder {
+            name: part.name.clone(),
+            start: extent.start,
+            size: extent.size,
+            filesystem: alone.filesystem,
+            label: label_of(&part_key(name, &part.name), &alone),
+            quotas: part.options.contains(&MountOption::ProjectQuota),
+            encrypted: alone.encryption.is_some(),
+        }
     };
     let parts = spec.partitions.iter().zip(extents).map(one).collect();
-    let order = MakeOrder { label: table_id(name), quotas: false, encryption: None, parts, ..*order };
+    let order = MakeOrder { label: table_id(name), quotas: false, parts, ..*order };
     Ok(Act::Make { order: Box::new(order), what, content })
 }
 
@@ -59,18 +68,14 @@ fn part(case: Case<'_>, act: Act) -> Result<Act, Refusal> {
 fn put_all_in_place(case: Case<'_>) -> Result<Vec<DiskStep>, Refusal> {
     let (mut steps, mut differs) = (Vec::new(), difference(case));
     for asked in &case.spec.partitions {
-        match found(case, asked) {
-            Ok((seen, what)) => {
-                let key = part_key(case.name, &asked.name);
-                let own = case.view.mounts.iter().find(|it| it.subject == key);
-                let uuid = what.uuid.clone().unwrap_or_default();
-                let size = room(case, asked, seen, own);
-                let found = Found { uuid, device: seen.device.clone(), size, mirror: None };
-                let acts = put_in_place(&key, &case.spec.of_part(asked), case.disk, found, case.view);
+        match one_in_place(case, asked) {
+            Ok(acts) => {
                 let (subject, part) = (case.name.to_owned(), Some(asked.name.clone()));
                 let step = |act| DiskStep { subject: subject.clone(), part: part.clone(), removal: false, act };
                 steps.extend(acts.into_iter().map(step));
             }
+            // What somebody has to open comes before what is only told.
+            Err(refusal) if refusal.0 == "DiskLocked" => differs = Some(refusal),
             Err(refusal) => drop(differs.get_or_insert(refusal)),
         }
     }
@@ -80,6 +85,18 @@ fn put_all_in_place(case: Case<'_>) -> Result<Vec<DiskStep>, Refusal> {
         Some(refusal) if steps.is_empty() => Err(refusal),
         _ => Ok(steps),
     }
+}
+
+fn one_in_place(case: Case<'_>, asked: &Asked) -> Result<Vec<Act>, Refusal> {
+    let (seen, what) = found(case, asked)?;
+    let (key, spec) = (part_key(case.name, &asked.name), case.spec.of_part(asked));
+    let own = case.view.mounts.iter().find(|it| it.subject == key);
+    let (uuid, size) = (what.uuid.clone().unwrap_or_default(), room(case, asked, seen, own));
+    if spec.encryption.is_some() {
+        return encrypted(&key, &spec, (case.disk, &uuid, size), case.view);
+    }
+    let found = Found { uuid, device: seen.device.clone(), size, mirror: None };
+    Ok(put_in_place(&key, &spec, case.disk, found, case.view))
 }
 
 /// Returns the partition that is asked for, and what it holds.
@@ -94,21 +111,23 @@ fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signat
         let message = format!("{} has several partitions `{name}`; give each its own name", disk.name());
         return Err(("AmbiguousPartition", message));
     }
-    let wanted = asked.filesystem.unwrap_or(case.spec.filesystem).as_str();
-    let key = part_key(case.name, name);
-    let label = disk_label(&key);
+    let (key, spec) = (part_key(case.name, name), case.spec.of_part(asked));
+    let wanted = if spec.encryption.is_some() { LUKS } else { spec.filesystem.as_str() };
+    let label = label_of(&key, &spec);
     let is_it = |it: &&Signature| {
         it.kind == wanted && it.uuid.is_some() && (case.spec.adopt.is_some() || it.label.as_ref() == Some(&label))
     };
     let Some(what) = seen.whole().filter(is_it) else {
+        other_way(case, asked, seen)?;
         let is_kind = seen.whole().is_some_and(|it| it.kind == wanted);
         let but = if is_kind { "which was not made for this manifest".to_owned() } else { format!("and not {wanted}") };
         let message =
             format!("Partition `{name}` of {} holds {}, {but}; it is kept as it is", disk.name(), seen.content());
         return Err(("WrongFilesystem", message));
     };
-    let is_used =
-        case.view.mounts.iter().any(|it| it.present && it.subject == key && Some(&it.mount.uuid) == what.uuid.as_ref());
+    let inside = what.uuid.as_ref().and_then(|it| disk.luks(it)?.opened.as_ref()?.whole()?.uuid.as_ref());
+    let is_it = |uuid: &String| Some(uuid) == what.uuid.as_ref() || Some(uuid) == inside;
+    let is_used = case.view.mounts.iter().any(|it| it.present && it.subject == key && is_it(&it.mount.uuid));
     let holds_it =
         |other: &&DiskSeen| other.seq != disk.seq && what.uuid.as_ref().is_some_and(|it| other.holds(it).is_some());
     let copies = disk.partitions.iter().filter(|it| it.whole().is_some_and(|it| it.uuid == what.uuid)).count();
@@ -127,6 +146,29 @@ fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signat
         }
         None => Ok((seen, what)),
     }
+}
+
+/// Returns an error if a partition was made for this manifest, but encrypted and it no longer asks for that, or the other way
+/// round.
+fn other_way(case: Case<'_>, asked: &Asked, seen: &Partition) -> Result<(), Refusal> {
+    let key = part_key(case.name, &asked.name);
+    let is_encrypted = case.spec.of_part(asked).encryption.is_some();
+    let labels = [disk_label(&key), swap_label(&key)];
+    let is_ours = |it: &&Signature| it.label.as_ref().is_some_and(|it| labels.contains(it));
+    let Some(found) = seen.whole().filter(is_ours).filter(|it| (it.kind == LUKS) != is_encrypted) else {
+        return Ok(());
+    };
+    let what = first_called(&key, case.disk);
+    let message = if found.kind == LUKS {
+        let help = if asked.plain { "take out `plain`" } else { "add `encryption`" };
+        format!("{what} is encrypted, and stays so as long as its data does; {help}")
+    } else {
+        format!(
+            "{what} is not encrypted, and can't be while its data stays; write `plain = true` there, or copy what is on the \
+             disk elsewhere and give it away by a ticket"
+        )
+    };
+    Err(("EncryptionFixed", message))
 }
 
 /// Returns how much room what a partition holds is to fill: the last one of ours grows with its disk, once it is mounted.

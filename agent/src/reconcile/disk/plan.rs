@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     host::{
-        DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, label_of, mapped_name,
+        DiskSeen, DisksView, HalfKey, KeyAct, KeyOrder, MakeOrder, Mirrored, Mount, MountSeen, Unlocked, label_of,
+        mapped_name,
         parted::{manifest_of, part_of},
     },
     reconcile::{Plan, Waiting},
@@ -32,15 +33,9 @@ pub(super) fn plan(desired: &Desired<Disk>, observed: &DisksView) -> Plan<DiskSt
         plan.steps.push(DiskStep { removal: true, ..unmount(it) });
     }
     let is_mounted = |name: &str| observed.mounts.iter().any(|it| it.subject == name);
-    for it in
-        observed.unlocked.iter().filter(|it| goes(manifest_of(&it.subject)) && !is_mounted(manifest_of(&it.subject)))
-    {
-        let manifest = manifest_of(&it.subject);
-        let half = HalfKey { under: it.subject.clone(), what: it.device.clone() };
-        let half = (manifest != it.subject).then_some(half);
-        let order = KeyOrder { device: it.device.clone(), half, act: KeyAct::Close, ..KeyOrder::default() };
-        let (subject, act) = (manifest.to_owned(), Act::Key { order });
-        plan.steps.push(DiskStep { subject, part: None, removal: true, act });
+    let is_used = |it: &Unlocked| is_mounted(&it.subject) || is_mounted(manifest_of(&it.subject));
+    for it in observed.unlocked.iter().filter(|it| goes(manifest_of(&it.subject)) && !is_used(it)) {
+        plan.steps.push(DiskStep { removal: true, ..close(it, observed) });
     }
     let mut taken = Taken::default();
     for (name, spec) in &wanted {
@@ -76,6 +71,14 @@ fn one<'a>(
     if !left.is_empty() {
         return Ok(left);
     }
+    // A partition that is asked for no more is closed like one whose manifest is gone.
+    let is_open = |it: &&Unlocked| {
+        manifest_of(&it.subject) == name && !keys.contains(&it.subject) && it.part(&view.disks).is_some()
+    };
+    let left: Vec<DiskStep> = view.unlocked.iter().filter(is_open).map(|it| close(it, view)).collect();
+    if !left.is_empty() {
+        return Ok(left);
+    }
     if !spec.partitions.is_empty() {
         let disk = choose(name, spec, view)?;
         taken.disk(name, disk)?;
@@ -107,10 +110,12 @@ fn of_whole<'a>(
             spec.encryption.as_ref().map_or(Ok(None), |it| by_the_chip(it, view))?;
             Ok(vec![make(name, spec, disk, ticket, resumes)])
         }
-        Verdict::Close { device, uuid } => {
+        Verdict::Close { device, uuid, .. } => {
             Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, ..KeyOrder::default() } }])
         }
-        Verdict::Use { uuid, .. } if spec.encryption.is_some() => encrypted(name, spec, (disk, &uuid), view),
+        Verdict::Use { uuid, .. } if spec.encryption.is_some() => {
+            encrypted(name, spec, (disk, &uuid, disk.identity.size), view)
+        }
         Verdict::Use { uuid, device, .. } => {
             let size = disk.identity.size;
             Ok(put_in_place(name, spec, disk, Found { uuid, device, size, mirror: None }, view))
@@ -128,16 +133,27 @@ fn unmount(it: &MountSeen) -> DiskStep {
     }
 }
 
-/// Plans for an encrypted disk that is as it should be: what is inside comes first, then its keys.
-fn encrypted(
+/// Returns the step that closes what was opened. A half, or what is there no more, is named by its inside.
+fn close(it: &Unlocked, view: &DisksView) -> DiskStep {
+    let subject = manifest_of(&it.subject).to_owned();
+    let part = it.part(&view.disks).map(|part| part.name.clone());
+    let half = HalfKey { under: it.subject.clone(), what: it.device.clone() };
+    let half = (subject != it.subject && part.is_none()).then_some(half);
+    let order = KeyOrder { device: it.device.clone(), half, act: KeyAct::Close, ..KeyOrder::default() };
+    DiskStep { subject, part, removal: false, act: Act::Key { order } }
+}
+
+/// Plans for an encrypted disk or partition that is as it should be, and fills so much: what is inside comes first, then its
+/// keys.
+pub(super) fn encrypted(
     name: &str,
     spec: &DiskSpec,
-    (disk, uuid): (&DiskSeen, &str),
+    (disk, uuid, size): (&DiskSeen, &str, u64),
     view: &DisksView,
 ) -> Result<Vec<Act>, (&'static str, String)> {
     let found = match inside(name, spec, (disk, uuid), view)? {
         Inside::First(act) => return Ok(vec![act]),
-        Inside::There(uuid, device) => Found { uuid, device, size: disk.identity.size, mirror: None },
+        Inside::There(uuid, device) => Found { uuid, device, size, mirror: None },
     };
     let acts = put_in_place(name, spec, disk, found, view);
     match disk.luks(uuid) {

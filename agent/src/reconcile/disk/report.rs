@@ -5,19 +5,21 @@ mod parts;
 use jiff::Timestamp;
 use piccolo_schema::{
     Declared, Disk, DiskStatus,
-    disk::{EncryptionStatus, Filesystem, HealthStatus},
+    disk::{EncryptionStatus, Filesystem, HealthStatus, part_key},
     quantity::Bytes,
 };
 
 use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
-    keys::is_retrieved,
+    keys::{called, is_retrieved},
     pair::Pair,
     scrub,
 };
 use crate::{
-    host::{DiskSeen, DisksView, HealthSeen, KeySeen, LuksSeen, MountSeen, Retrieved, human, label_of},
+    host::{
+        DiskSeen, DisksView, HealthSeen, KeySeen, LuksSeen, MountSeen, Retrieved, human, label_of, parted::manifest_of,
+    },
     reconcile::{Note, Report},
 };
 
@@ -76,20 +78,25 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
         let spent = pair.spent().map(str::to_owned);
         notes.extend(spent.map(|message| Note { name: "TicketWorthless", reason: "Spent", message }).take(1));
         // What is to be done about one of two comes first, then what about the other.
-        for note in pair.disks().flat_map(|disk| locks(manifest, disk, view)) {
-            if !notes.iter().any(|it| it.name == note.name) {
-                notes.push(note);
-            }
-        }
+        add(&mut notes, pair.disks().flat_map(|disk| locks(manifest, disk, view)));
         return notes;
     }
     let Ok(disk) = choose(name, spec, view) else { return notes };
     notes.extend(failing(disk));
-    notes.extend(locks(manifest, disk, view));
+    add(&mut notes, locks(manifest, disk, view));
     if let Verdict::Use { spent: Some(message), .. } = guard(Case { name, spec, disk, view, pair: None }) {
         notes.push(Note { name: "TicketWorthless", reason: "Spent", message });
     }
     notes
+}
+
+/// Adds notes of what nothing is said yet.
+fn add(notes: &mut Vec<Note>, more: impl IntoIterator<Item = Note>) {
+    for note in more {
+        if !notes.iter().any(|it| it.name == note.name) {
+            notes.push(note);
+        }
+    }
 }
 
 /// Returns the encrypted disk or partition that a manifest means.
@@ -103,14 +110,23 @@ fn luks<'a>(manifest: &Disk, disk: &'a DiskSeen) -> Option<&'a LuksSeen> {
     }
 }
 
-/// Says what there is to know of the keys of a disk.
+/// Says what there is to know of the keys of a disk, or of each of its partitions.
 fn locks(manifest: &Disk, disk: &DiskSeen, view: &DisksView) -> Vec<Note> {
-    let Some(luks) = luks(manifest, disk) else { return Vec::new() };
-    recovery(manifest, (disk, luks), view.now).into_iter().chain(shut(manifest.name(), disk, luks, view)).collect()
+    // One key opens both, or all of them, and each says for itself whether it does.
+    let half = manifest.spec.mirror.as_ref().map(|_| format!("{}: ", disk.name())).unwrap_or_default();
+    let whole = luks(manifest, disk).map(|it| (half, manifest.name().to_owned(), it));
+    let parts = disk
+        .locked_parts(manifest.name(), &manifest.spec)
+        .map(|(part, it)| (format!("Partition `{}`: ", part.name), part_key(manifest.name(), &part.name), it));
+    let one = |(which, key, luks): (String, String, &LuksSeen)| {
+        recovery(manifest, (&which, luks), view.now).into_iter().chain(shut(&key, disk, luks, view)).collect::<Vec<_>>()
+    };
+    whole.into_iter().chain(parts).flat_map(one).collect()
 }
 
 /// Says that the TPM does not open a disk as the machine started this time, and what to do about it.
-fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Option<Note> {
+fn shut(key: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Option<Note> {
+    let name = manifest_of(key);
     let shut = view.shut.iter().find(|it| it.uuid == luks.uuid)?;
     let (name_of, reason, why) = match &shut.changed {
         Some(changed) => ("StartChanged", "TpmRefuses", format!("the machine started another way: {changed}")),
@@ -123,21 +139,20 @@ fn shut(name: &str, disk: &DiskSeen, luks: &LuksSeen, view: &DisksView) -> Optio
     let message = format!(
         "The TPM does not open {}: {why}. `piccolo trust why` tells more; if it shall be so from now on, `piccolo disk reseal \
          {name}` with the recovery key binds it to that{open}",
-        disk.name(),
+        called(key, disk),
     );
     Some(Note { name: name_of, reason, message })
 }
 
 /// Says what there is to do about the recovery key of a disk, if there is anything.
-fn recovery(manifest: &Disk, (disk, luks): (&DiskSeen, &LuksSeen), now: Timestamp) -> Option<Note> {
+fn recovery(manifest: &Disk, (which, luks): (&str, &LuksSeen), now: Timestamp) -> Option<Note> {
     // The keys of an adopted disk are its owner's, who alone knows them.
-    let is_kept = manifest.spec.adopt.is_none() && manifest.spec.filesystem != Filesystem::Swap;
+    let is_swap = manifest.spec.partitions.is_empty() && manifest.spec.filesystem == Filesystem::Swap;
+    let is_kept = manifest.spec.adopt.is_none() && !is_swap;
     manifest.spec.encryption.as_ref().filter(|it| it.recovery && is_kept)?;
     let name = manifest.name();
-    // One key opens both, and each says for itself whether it does.
-    let half = manifest.spec.mirror.as_ref().map(|_| format!("{}: ", disk.name())).unwrap_or_default();
     let note =
-        |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message: format!("{half}{message}") });
+        |reason, message| Some(Note { name: "RecoveryKeyNotRetrieved", reason, message: format!("{which}{message}") });
     match luks.retrieved(now) {
         Retrieved::NotMade => {
             let lost = "what is on the disk is lost with what opens it now";
@@ -167,6 +182,11 @@ fn encryption(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView) -> Opt
     let of_two = halves.is_some();
     let disks = halves.unwrap_or_else(|| disk.into_iter().collect());
     let all: Vec<&LuksSeen> = disks.iter().filter_map(|disk| luks(manifest, disk)).collect();
+    locks_of(&all, of_two)
+}
+
+/// Says how what is encrypted stands, one or two of them.
+fn locks_of(all: &[&LuksSeen], of_two: bool) -> Option<EncryptionStatus> {
     // What opens one of two does not open both.
     let which = |luks: &LuksSeen| if of_two { format!("{} ", luks.device) } else { String::new() };
     let keys = |luks: &&LuksSeen| {

@@ -159,7 +159,9 @@ impl Display for DiskStep {
         match &self.act {
             Act::Make { order, what, content } if !order.parts.is_empty() => {
                 let begin = if order.resumes.is_some() { "go on to part" } else { "part" };
-                let part = |it: &PartOrder| format!("{} ({}, {})", it.name, it.filesystem.as_str(), human(it.size));
+                let how = |it: &PartOrder| if it.encrypted { "encrypted " } else { "" };
+                let part =
+                    |it: &PartOrder| format!("{} ({}{}, {})", it.name, how(it), it.filesystem.as_str(), human(it.size));
                 let parts: Vec<String> = order.parts.iter().map(part).collect();
                 write!(f, "{begin} disk {name} into {} ({what}, with {content})", parts.join(", "))?;
                 by(f, order.tickets())

@@ -18,7 +18,6 @@ impl Disk {
             ("mount", spec.mount.is_some(), "a disk with partitions is mounted nowhere, but each of them is"),
             ("options", !spec.options.is_empty(), "a disk with partitions is mounted nowhere, but each of them is"),
             ("mirror", spec.mirror.is_some(), "what is in partitions is not kept on two disks here yet"),
-            ("encryption", spec.encryption.is_some(), "what is in partitions is not encrypted here yet"),
         ];
         for (key, is_there, reason) in beside {
             if is_there {
@@ -39,6 +38,16 @@ impl Disk {
                 let reason = format!("two partitions are called `{}`", part.name);
                 note(out, Code::Duplicate, at.clone().key("name"), reason, "give each its own name");
             }
+            if part.plain && spec.encryption.is_none() {
+                let reason = "nothing on this disk is encrypted, so `plain` says nothing".to_owned();
+                note(
+                    out,
+                    Code::Conflict,
+                    at.clone().key("plain"),
+                    reason,
+                    "take it out, or add `encryption` to the disk",
+                );
+            }
             let filesystem = part.filesystem.unwrap_or(spec.filesystem);
             mount(part.mount.as_deref(), filesystem, &at, out);
             options(&part.options, filesystem, &at, out);
@@ -49,7 +58,8 @@ impl Disk {
 
     fn sizes(&self, part: &Partition, is_last: bool, at: &Path, out: &mut Vec<Violation>) {
         let filesystem = part.filesystem.unwrap_or(self.spec.filesystem);
-        let least = filesystem.least();
+        let is_encrypted = self.spec.of_part(part).encryption.is_some();
+        let least = filesystem.least_if(is_encrypted);
         let bounds = [("minSize", part.min_size), ("maxSize", part.max_size)];
         match part.size {
             None if !is_last => {
@@ -67,7 +77,8 @@ impl Disk {
         let most = [("size", part.size), ("maxSize", part.max_size)];
         for (key, size) in most.into_iter().filter_map(|(key, size)| Some((key, size?))) {
             if size.get() < least {
-                let reason = format!("{} needs at least {} MiB", filesystem.as_str(), least >> 20);
+                let how = if is_encrypted { "encrypted " } else { "" };
+                let reason = format!("{how}{} needs at least {} MiB", filesystem.as_str(), least >> 20);
                 note(out, Code::OutOfRange, at.clone().key(key), reason, "give it more room");
             }
         }

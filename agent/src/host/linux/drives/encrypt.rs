@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use piccolo_schema::disk::Filesystem;
 use serde_json::Value;
 
 use super::{
@@ -84,13 +85,31 @@ async fn inside(device: String) -> Opened {
 }
 
 impl Hands {
-    /// Encrypts a disk, and makes its file system inside. It ends closed, and half made as its header says.
-    pub(super) async fn encrypt(
+    /// Encrypts a disk, or a partition, and makes its file system inside. It ends closed, with a header that says that it is
+    /// whole. Of a disk as a whole, the marks that we left further on are taken away in between.
+    pub(super) async fn encrypt_one(
+        &self,
+        subject: &str,
+        order: &MakeOrder,
+        keys: Option<&FirstKeys>,
+        marked: Option<&File>,
+    ) -> Result<(), HostError> {
+        if order.filesystem == Filesystem::Swap {
+            self.encrypt_swap(order, marked).await?;
+        } else {
+            let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
+            self.encrypt(subject, order, keys.ok_or_else(none)?, marked).await?;
+        }
+        slots(&order.device).label(&order.label).await
+    }
+
+    /// Encrypts it, and makes its file system inside. It ends closed, and half made as its header says.
+    async fn encrypt(
         &self,
         subject: &str,
         order: &MakeOrder,
         keys: &FirstKeys,
-        disk: &File,
+        marked: Option<&File>,
     ) -> Result<(), HostError> {
         let (slots, path) = (slots(&order.device), format!("/dev/{}", order.device));
         let random = keys.tpm.iter().chain(&keys.tang).map(|it| (it, Strength::Random));
@@ -105,7 +124,7 @@ impl Hands {
         }
         // From here on the header says that it is half made. What we left further on goes before anything is written
         // inside, past the memory that the kernel has of the disk as a whole.
-        clear(disk, later_marks(order.identity.size)).await?;
+        unmark(marked, order).await?;
         flush(&path).await?;
         let inside = mapped(subject);
         let name = mapped_name(&inside).unwrap_or_default();
@@ -126,11 +145,6 @@ impl Hands {
         let label = if order.half.is_some() { HALF_MADE } else { &order.label };
         run(make(order, std::slice::from_ref(&path), label)).await?;
         verify(order, inside, label).await
-    }
-
-    /// Says that an encrypted disk was made to its end.
-    pub(super) async fn finish(&self, order: &MakeOrder) -> Result<(), HostError> {
-        slots(&order.device).label(&order.label).await
     }
 
     /// Does what is asked with the keys of a disk that is still the one that was meant.
@@ -190,6 +204,14 @@ impl Hands {
             whole::close(&disk_label(subject)).await?;
         }
         self.book.closed(subject)
+    }
+}
+
+/// Takes our marks away that lie where the disk is encrypted now.
+pub(super) async fn unmark(marked: Option<&File>, order: &MakeOrder) -> Result<(), HostError> {
+    match marked {
+        Some(disk) => clear(disk, later_marks(order.identity.size)).await,
+        None => Ok(()),
     }
 }
 

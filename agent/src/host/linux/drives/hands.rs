@@ -44,8 +44,8 @@ pub(super) enum Request {
     Look(Known),
     /// To make a ticket for a disk whose serial number somebody typed.
     Ticket { which: String, typed: String },
-    /// To make a file system, with these keys if it is to be encrypted.
-    Make { subject: String, order: Box<MakeOrder>, keys: Option<Box<FirstKeys>> },
+    /// To make a file system, with these keys if it is to be encrypted, or what is in each of its partitions with keys of its own.
+    Make { subject: String, order: Box<MakeOrder>, keys: Vec<FirstKeys> },
     /// To do something with the keys of an encrypted disk.
     Keys { device: String, uuid: String, work: Box<KeyWork> },
     /// To close what was opened for a manifest.
@@ -190,7 +190,7 @@ impl Hands {
             }
             Request::Keys { device, uuid, work } => return self.work(&device, &uuid, *work).await.map(Answer::Worked),
             Request::Close { subject } => self.close(&subject).await?,
-            Request::Make { subject, order, keys } => self.make_it(&subject, &order, keys.as_deref()).await?,
+            Request::Make { subject, order, keys } => self.make_it(&subject, &order, &keys).await?,
             Request::Mount { subject, mount } => place::mount(&self.book, &subject, &mount).await?,
             Request::Remount { subject, mount } => place::remount(&self.book, &subject, &mount).await?,
             Request::Grow { subject, mount } => {

@@ -1,6 +1,6 @@
 //! Encrypted disks as the daemon sees them: which key opens one, and what is done with it.
 
-use piccolo_schema::disk::{Filesystem, Passphrase, Tang};
+use piccolo_schema::disk::{Encryption, Filesystem, Passphrase, Tang};
 use serde_json::Value;
 
 use super::{
@@ -24,10 +24,22 @@ struct Refusals {
 }
 
 impl Drives {
-    /// Makes the keys of a disk that is to be encrypted; none where nothing outlives a start.
-    pub(super) async fn first_keys(&self, order: &MakeOrder) -> Result<Option<FirstKeys>, HostError> {
-        let kept = order.encryption.as_ref().filter(|_| order.filesystem != Filesystem::Swap);
-        let Some(encryption) = kept else { return Ok(None) };
+    /// Makes the keys of a disk that is to be encrypted, or of each of its partitions that is; none where nothing outlives a
+    /// start.
+    pub(super) async fn first_keys(&self, order: &MakeOrder) -> Result<Vec<FirstKeys>, HostError> {
+        let Some(encryption) = &order.encryption else { return Ok(Vec::new()) };
+        let many = match order.parts.len() {
+            0 => usize::from(order.filesystem != Filesystem::Swap),
+            _ => order.locked_parts().count(),
+        };
+        let mut all = Vec::new();
+        for _ in 0..many {
+            all.push(self.first_keys_of_one(encryption).await?);
+        }
+        Ok(all)
+    }
+
+    async fn first_keys_of_one(&self, encryption: &Encryption) -> Result<FirstKeys, HostError> {
         let ring = self.keyring()?;
         let tpm = match bound(encryption, ring.signer().as_deref())? {
             Some(bound) => Some(ring.seal(&bound).await?),
@@ -41,7 +53,7 @@ impl Drives {
             Some(it) => Some((ring.passphrase(it).await?, names(&it.to_string()))),
             None => None,
         };
-        Ok(Some(FirstKeys { tpm, tang, passphrase }))
+        Ok(FirstKeys { tpm, tang, passphrase })
     }
 
     /// Makes what shall open a new slot, with the token that says how, and says whether a person chose it.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use piccolo_schema::disk::Filesystem;
+use piccolo_schema::disk::{Filesystem, part_key};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::{
@@ -32,12 +32,7 @@ const KEPT: u64 = 1 << 20;
 
 impl Hands {
     /// Makes the file system of an order. The caller holds the turn.
-    pub(super) async fn make_it(
-        &self,
-        subject: &str,
-        order: &MakeOrder,
-        keys: Option<&FirstKeys>,
-    ) -> Result<(), HostError> {
+    pub(super) async fn make_it(&self, subject: &str, order: &MakeOrder, keys: &[FirstKeys]) -> Result<(), HostError> {
         if let Some(second) = &order.second {
             return self.make_two(subject, order, second).await;
         }
@@ -49,9 +44,9 @@ impl Hands {
         })
         .await?;
         let disk = self.as_ordered(order).await?;
-        if order.encryption.is_some() {
+        for name in locked_names(subject, order) {
             // Before anything is written, or a ticket used: under this name it is opened to be made.
-            close_leftover(&mapped(subject)).await?;
+            close_leftover(&mapped(&name)).await?;
         }
         let nonce = order.resumes.clone().map_or_else(nonce, Ok)?;
         let before = self.book.read()?.making.into_iter().find(|it| it.subject == subject && it.nonce == nonce);
@@ -62,19 +57,13 @@ impl Hands {
         mark(&lock, vec![0], &nonce).await?;
         erase(&disk, &path).await?;
         mark(&lock, later_marks(disk.identity.size), &nonce).await?;
-        if order.encryption.is_some() {
-            if order.filesystem == Filesystem::Swap {
-                self.encrypt_swap(order, &lock).await?;
-            } else {
-                let none = || HostError::new(Reason::Refused, "There is no key to encrypt the disk with");
-                self.encrypt(subject, order, keys.ok_or_else(none)?, &lock).await?;
-            }
-            self.finish(order).await?;
+        if !order.parts.is_empty() {
+            self.make_parts((subject, keys), order, &disk, &lock).await?;
+        } else if order.encryption.is_some() {
+            self.encrypt_one(subject, order, keys.first(), Some(&lock)).await?;
             blocking(move || lock.sync_all().map_err(|error| failed(&error))).await?;
-        } else if order.parts.is_empty() {
-            self.make_on(order, &[path], &[lock], &[disk]).await?;
         } else {
-            self.make_parts(order, &disk, &lock).await?;
+            self.make_on(order, &[path], &[lock], &[disk]).await?;
         }
         self.book.end(subject)
     }
@@ -117,6 +106,14 @@ impl Hands {
             None => Ok(disk),
         }
     }
+}
+
+/// Returns the names under which something is opened to be made.
+fn locked_names(subject: &str, order: &MakeOrder) -> Vec<String> {
+    if order.parts.is_empty() {
+        return order.encryption.iter().map(|_| subject.to_owned()).collect();
+    }
+    order.parts.iter().filter(|it| it.encrypted).map(|it| part_key(subject, &it.name)).collect()
 }
 
 /// Opens a disk that nothing uses, and locks it.

@@ -1,6 +1,9 @@
 //! What people do with the keys of a disk that a manifest means, of two that hold the same, or of the system's own.
 
-use piccolo_schema::DiskSpec;
+use piccolo_schema::{
+    DiskSpec,
+    disk::{Partition, part_key},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,7 +15,10 @@ use super::{
 };
 use crate::{
     clock,
-    host::{DisksView, HostError, KeyAct, KeyOrder, LuksSeen, Meant, NewKey, Reason, bound, disk_label, linux::luks},
+    host::{
+        DisksView, HalfKey, HostError, KeyAct, KeyOrder, LuksSeen, Meant, NewKey, Reason, bound, disk_label,
+        linux::luks,
+    },
     secrets::{Plain, RecoveryKey},
 };
 
@@ -39,7 +45,8 @@ impl Drives {
         }
         match failed {
             Some(error) if opened > 0 => {
-                let message = format!("The other half is open, and this one is not as it should be: {}", error.message);
+                let rest = if spec.partitions.is_empty() { "The other half" } else { "Another partition" };
+                let message = format!("{rest} is open, and this one is not as it should be: {}", error.message);
                 Err(HostError::new(error.reason, message))
             }
             Some(error) => Err(error),
@@ -102,8 +109,11 @@ impl Drives {
     ) -> Result<(u8, Zeroizing<String>), HostError> {
         let (all, typed) = (self.encrypted(meant).await?, typed.map(typed_key).transpose()?);
         if all.len() < meant.many() {
-            let message =
-                "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one";
+            let message = if meant.spec().is_some_and(|it| !it.partitions.is_empty()) {
+                "A partition is not there, or not encrypted, and a recovery key shall open each; see what is wrong with it"
+            } else {
+                "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one"
+            };
             return Err(HostError::new(Reason::Gone, message));
         }
         let made = Key::text(&RecoveryKey::of(&luks::random()?).text(), "The recovery key")?;
@@ -209,6 +219,14 @@ impl Drives {
         let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
         let mut found = Vec::new();
         for disk in &view.disks {
+            if !spec.partitions.is_empty() {
+                let locked = |(part, luks): (&Partition, &LuksSeen)| {
+                    let half = Some(HalfKey { under: part_key(name, &part.name), what: part.name.clone() });
+                    Locked { luks: luks.clone(), order: KeyOrder { tang: tang.clone(), half, ..of(luks) } }
+                };
+                found.extend(disk.locked_parts(name, spec).map(locked));
+                continue;
+            }
             let whole = disk.whole().filter(|it| it.label.as_ref() == Some(&label)).and_then(|it| it.uuid.as_ref());
             let is_meant = !of_two || spec.selectors().any(|it| disk.fits(it));
             let is_it = |luks: &&LuksSeen| match &spec.adopt {
@@ -227,7 +245,7 @@ impl Drives {
         }
         match found.len() {
             0 => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
-            many if many <= spec.selectors().count() => Ok(found),
+            many if many <= spec.locks() => Ok(found),
             _ => {
                 let message = format!("Several disks say that they are `{name}`; unplug what is too many");
                 Err(HostError::new(Reason::Refused, message))

@@ -2,18 +2,22 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use piccolo_schema::disk::{Filesystem, part_key};
 use serde::{Deserialize, Serialize};
 
 use super::{
     LOOK, blocking,
     content::later_marks,
     hands::Hands,
+    key::FirstKeys,
     make::{clear, failed, label, make, run, verify},
     program,
+    table::stands_on,
 };
 use crate::host::{
     DiskSeen, HALF_MADE, HostError, MakeOrder, Mount, Reason,
     linux::{partition, program::fed},
+    mapped_name,
     parted::{HALF_TABLE, PartOrder, manifest_of, part_of, table_id},
 };
 
@@ -115,6 +119,7 @@ impl Hands {
     /// Dropped before the end, the disk has our mark at its beginning or the GUID of a table that is half made.
     pub(super) async fn make_parts(
         &self,
+        (subject, keys): (&str, &[FirstKeys]),
         order: &MakeOrder,
         disk: &DiskSeen,
         lock: &fs::File,
@@ -138,12 +143,18 @@ impl Hands {
             };
             made.push((order.of_part(part, device), vec![format!("/dev/{device}")]));
         }
-        for (order, paths) in &made {
+        let mut keys = keys.iter();
+        for ((order, paths), part) in made.iter().zip(&order.parts) {
             // What was there before may begin where the partition does.
             program::run("wipefs", ["--all", "--force", &paths[0]], PATIENCE).await?;
-            run(make(order, paths, HALF_MADE)).await?;
-            verify(order, &order.device, HALF_MADE).await?;
-            run(label(order, &paths[0])).await?;
+            if order.encryption.is_some() {
+                let own = if order.filesystem == Filesystem::Swap { None } else { keys.next() };
+                self.encrypt_one(&part_key(subject, &part.name), order, own, None).await?;
+            } else {
+                run(make(order, paths, HALF_MADE)).await?;
+                verify(order, &order.device, HALF_MADE).await?;
+                run(label(order, &paths[0])).await?;
+            }
             program::run("blockdev", ["--flushbufs", &paths[0]], PATIENCE).await?;
         }
         // What makes a table keeps the beginning of the disk, where programs that start a machine are.
@@ -158,11 +169,16 @@ impl Hands {
 pub(super) async fn extend(subject: &str, mount: &Mount) -> Result<(), HostError> {
     let (manifest, Some(part)) = (manifest_of(subject), part_of(subject)) else { return Ok(()) };
     let refuse = |what: &str| Err(HostError::new(Reason::Refused, format!("`/dev/{}` {what}", mount.device)));
-    let device = format!("/dev/{}", mount.device);
-    let Some(place) = partition::place(Path::new(&device)) else { return refuse("is no partition by now") };
+    // What is inside of an encrypted partition stands on it.
+    let below =
+        if mapped_name(&mount.device).is_some() { stands_on(&mount.device) } else { Some(mount.device.clone()) };
+    let Some(device) = below else { return refuse("stands on no partition by now") };
+    let Some(place) = partition::place(Path::new(&format!("/dev/{device}"))) else {
+        return refuse("is no partition by now");
+    };
     let (path, number, disk) = (format!("/dev/{}", place.disk), place.number.to_string(), place.disk);
     let table = read(&disk).await.filter(|it| it.id == table_id(manifest)).unwrap_or_default();
-    let Some(place) = table.parts.get(&mount.device).filter(|it| it.name == part) else {
+    let Some(place) = table.parts.get(&device).filter(|it| it.name == part) else {
         return refuse("is not the partition that was meant; nothing was written");
     };
     if place.size < mount.disk_size {

@@ -9,10 +9,10 @@ use std::fs::File;
 use piccolo_schema::disk::Filesystem;
 
 use super::{
-    content::{later_marks, signatures},
-    encrypt::{close_leftover, slots},
+    content::signatures,
+    encrypt::{close_leftover, slots, unmark},
     hands::Hands,
-    make::{clear, flush, run},
+    make::{flush, run},
 };
 use crate::{
     host::{
@@ -30,11 +30,11 @@ use crate::{
 
 impl Hands {
     /// Makes a header that says what the disk is for, and that no key opens. It ends half made, as it says.
-    pub(super) async fn encrypt_swap(&self, order: &MakeOrder, disk: &File) -> Result<(), HostError> {
+    pub(super) async fn encrypt_swap(&self, order: &MakeOrder, marked: Option<&File>) -> Result<(), HostError> {
         let (slots, path) = (slots(&order.device), format!("/dev/{}", order.device));
         slots.format(&Plain::new(luks::random()?.to_vec()), Strength::Random, HALF_MADE).await?;
         slots.forget_all().await?;
-        clear(disk, later_marks(order.identity.size)).await?;
+        unmark(marked, order).await?;
         flush(&path).await?;
         let found = signatures(&order.device).await?;
         if found.is_empty() || !found.iter().all(|it| it.kind == LUKS && it.label.as_deref() == Some(HALF_MADE)) {

@@ -122,6 +122,13 @@ pub(super) fn inside_of(kernel: &str) -> Option<String> {
     Some(format!("mapper/{}", name.trim()))
 }
 
+/// Returns what the kernel calls the one device on which the inside of something encrypted stands.
+pub(super) fn stands_on(device: &str) -> Option<String> {
+    let below = std::fs::read_dir(format!("/sys/class/block/{}/slaves", kernel_name(device))).ok()?;
+    let mut below = below.flatten().filter_map(|it| it.file_name().into_string().ok());
+    below.next().filter(|_| below.next().is_none())
+}
+
 /// The kernel writes blanks as numbers.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")

@@ -43,18 +43,25 @@ impl<'a> Case<'a> {
     }
 
     /// Returns what the kernel's tree calls the inside of what this manifest means, while it is open.
-    pub(super) fn opened(self) -> Option<&'a str> {
-        let (_, found) = self.its_own().filter(|(_, it)| it.kind == LUKS)?;
-        self.disk.luks(found.uuid.as_deref()?)?.opened.as_ref().map(Opened::name)
+    pub(super) fn opened(self) -> Vec<&'a str> {
+        if !self.spec.partitions.is_empty() {
+            return self.opened_parts();
+        }
+        let own = self.its_own().filter(|(_, it)| it.kind == LUKS);
+        let luks = own.and_then(|(_, found)| self.disk.luks(found.uuid.as_deref()?));
+        luks.and_then(|it| it.opened.as_ref()).map(Opened::name).into_iter().collect()
     }
 
     /// Closes what was half made and is open, if that alone stands on the disk.
     pub(super) fn closes_first(self) -> Option<Verdict> {
+        if self.disk.is_half_parted() {
+            return self.closes_a_part();
+        }
         let (disk, inside) = (self.disk, mapped(&self.making()));
         let half = disk.whole().filter(|it| it.label.as_deref() == Some(HALF_MADE))?;
         let luks = disk.luks(half.uuid.as_deref()?)?;
         let name = luks.opened.as_ref().filter(|it| it.device == inside)?.name();
         let alone = disk.holders.iter().all(|it| it == name) && disk.mounted.is_empty() && !disk.system;
-        alone.then(|| Verdict::Close { device: luks.device.clone(), uuid: luks.uuid.clone() })
+        alone.then(|| Verdict::Close { part: None, device: luks.device.clone(), uuid: luks.uuid.clone() })
     }
 }

@@ -1,16 +1,10 @@
 //! The guard of disks with partitions: the same rows, with the table in the place of the file system.
 
-use piccolo_schema::{
-    DiskSpec,
-    disk::{Filesystem, MountOption},
-};
+use piccolo_schema::disk::{Filesystem, MountOption, part_key};
 
 use super::{Case, Decision, Leave, Verdict};
 use crate::{
-    host::{
-        DiskSeen,
-        parted::{HALF_TABLE, table_id},
-    },
+    host::{DiskSeen, Opened, mapped, parted::is_its_table},
     reconcile::disk::layout::layout,
 };
 
@@ -47,9 +41,26 @@ impl<'a> Case<'a> {
     /// Returns an error if the partitions that are asked for have no room on the disk.
     pub(super) fn has_room(self) -> Result<(), (&'static str, String)> {
         let (spec, disk) = (self.spec, self.disk);
-        layout(&spec.partitions, spec.filesystem, disk.identity.size)
+        layout(spec, disk.identity.size)
             .map(drop)
             .map_err(|why| ("DiskTooSmall", format!("{} is too small: {why}", disk.name())))
+    }
+
+    /// Returns what the kernel's tree calls the insides of the partitions that are asked for, while they are open.
+    pub(super) fn opened_parts(self) -> Vec<&'a str> {
+        let is_asked = |name: &str| self.spec.partitions.iter().any(|it| it.name == name);
+        self.disk.open_parts().filter(|(part, ..)| is_asked(&part.name)).map(|(.., opened)| opened.name()).collect()
+    }
+
+    /// Closes a partition that was half made and is open, if such alone stand on the disk.
+    pub(super) fn closes_a_part(self) -> Option<Verdict> {
+        let disk = self.disk;
+        let is_ours = |name: &str, opened: &Opened| opened.device == mapped(&part_key(self.name, name));
+        let ours = || disk.open_parts().filter(|(part, _, opened)| is_ours(&part.name, opened));
+        let alone = disk.holders.iter().all(|it| ours().any(|(.., opened)| opened.name() == it));
+        let (part, luks, _) = ours().next().filter(|_| alone && disk.mounted.is_empty() && !disk.system)?;
+        let part = Some(part.name.clone());
+        Some(Verdict::Close { part, device: luks.device.clone(), uuid: luks.uuid.clone() })
     }
 
     /// Returns where what the manifest asks for is mounted, and where it was; swap is called so.
@@ -74,13 +85,5 @@ impl<'a> Case<'a> {
         let message =
             format!("{} holds {}, and no table `{uuid}`: {there}; correct `adopt`", disk.name(), disk.content());
         ("NothingToAdopt", message)
-    }
-}
-
-/// Returns true if a table is the one that a manifest means.
-pub(in crate::reconcile::disk) fn is_its_table(name: &str, spec: &DiskSpec, id: &str) -> bool {
-    match &spec.adopt {
-        Some(uuid) => uuid.eq_ignore_ascii_case(id) && id != HALF_TABLE,
-        None => id == table_id(name),
     }
 }

@@ -78,7 +78,7 @@ impl Pair<'_> {
     /// Returns what has to be done before it is known what is inside: what was half made is closed, the rest opened.
     pub(super) fn comes_first(&self) -> Vec<Act> {
         let close = |(number, side): (usize, &Side<'_>)| match (&side.disk, &side.verdict) {
-            (Ok(disk), Ok(Verdict::Close { device, uuid })) => {
+            (Ok(disk), Ok(Verdict::Close { device, uuid, .. })) => {
                 let half = Some(HalfKey { under: self.making(number), what: disk.name() });
                 let (device, uuid) = (device.clone(), uuid.clone());
                 Some(Act::Key { order: KeyOrder { device, uuid, half, act: KeyAct::Close, tang: None } })

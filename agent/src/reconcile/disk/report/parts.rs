@@ -6,9 +6,9 @@ use piccolo_schema::{
     quantity::Bytes,
 };
 
-use super::{percent, status};
+use super::{locks_of, percent, status};
 use crate::{
-    host::{DiskSeen, DisksView, MountSeen, human},
+    host::{DiskSeen, DisksView, LuksSeen, MountSeen, human},
     reconcile::Report,
 };
 
@@ -24,7 +24,11 @@ pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView)
     } else {
         ("NotMounted", format!("Not mounted: {}", missing.join(", ")))
     };
-    let partitions = asked.iter().map(|it| of_part(it, disk, own(it))).collect();
+    let luks = |part: &Partition| {
+        let mut locked = disk?.locked_parts(name, &manifest.spec);
+        locked.find(|(it, _)| it.name == part.name).map(|(_, luks)| luks)
+    };
+    let partitions = asked.iter().map(|it| of_part(it, disk, own(it), luks(it))).collect();
     let uuid = disk.and_then(|it| it.table.clone());
     let fields = serde_json::to_value(DiskStatus { partitions, uuid, ..status(disk, None) }).unwrap_or_default();
     Report { ready: missing.is_empty(), reason: reason.to_owned(), message, fields }
@@ -38,13 +42,19 @@ fn place(own: &MountSeen) -> String {
     }
 }
 
-fn of_part(part: &Partition, disk: Option<&DiskSeen>, own: Option<&MountSeen>) -> PartitionStatus {
+fn of_part(
+    part: &Partition,
+    disk: Option<&DiskSeen>,
+    own: Option<&MountSeen>,
+    luks: Option<&LuksSeen>,
+) -> PartitionStatus {
     let seen = disk.and_then(|disk| disk.partitions.iter().find(|it| it.name == part.name));
     PartitionStatus {
         name: part.name.clone(),
         device: seen.map(|it| format!("/dev/{}", it.device)),
         size: seen.map(|it| Bytes::new(it.size)),
         uuid: own.map(|it| it.mount.uuid.clone()),
+        encryption: luks.and_then(|it| locks_of(&[it], false)),
         mount: own.and_then(|it| it.mount.at.clone()),
         used_percent: own.and_then(percent),
     }

@@ -1,8 +1,10 @@
 use jiff::SignedDuration;
-use piccolo_schema::disk::Encryption;
+use piccolo_schema::disk::{Encryption, Partition as Asked};
 
 use super::*;
-use crate::host::{Identity, KeySeen, LUKS, Mount, Opened, OpenedBy, Shut, Signature, Ticket, disk_label};
+use crate::host::{
+    Identity, KeySeen, LUKS, Mount, Opened, OpenedBy, Partition, Shut, Signature, Ticket, disk_label, parted::table_id,
+};
 
 #[test]
 fn a_start_that_the_tpm_refuses_is_told_with_the_way_out() {
@@ -147,4 +149,66 @@ fn what_a_disk_says_of_its_health_is_in_its_status() {
     assert_eq!(of(Some(seen), None), Some(well.clone()));
     let failing = Some("It warns of its own end".to_owned());
     assert_eq!(of(Some(seen), failing.as_deref()), Some(HealthStatus { passed: false, failing, ..well }));
+}
+
+/// Two partitions with keys, one of them as these say, and a plain one.
+fn parted(keys: Vec<KeySeen>) -> (Disk, DisksView) {
+    let asked = |name: &str, plain: bool| Asked { name: name.to_owned(), plain, ..Asked::default() };
+    let mut spec = piccolo_schema::DiskSpec {
+        encryption: Some(Encryption::default()),
+        partitions: vec![asked("films", false), asked("papers", false), asked("boot", true)],
+        ..Default::default()
+    };
+    spec.select.serial = Some("A1".to_owned());
+    let seen = |(number, it): (usize, &Asked)| {
+        let (kind, uuid) = (if it.plain { "ext4" } else { LUKS }.to_owned(), Some(format!("uuid-{number}")));
+        let label = Some(disk_label(&part_key("media", &it.name)));
+        Partition {
+            device: format!("sda{number}"),
+            name: it.name.clone(),
+            signatures: vec![Signature { kind, uuid, label, ..Signature::default() }],
+            ..Partition::default()
+        }
+    };
+    let luks = |number: usize, keys| LuksSeen {
+        device: format!("sda{number}"),
+        uuid: format!("uuid-{number}"),
+        keys,
+        ..LuksSeen::default()
+    };
+    let proved = KeySeen { slot: 1, by: OpenedBy::Recovery, proved: Some(Timestamp::default()), ..KeySeen::default() };
+    let disk = DiskSeen {
+        identity: Identity { serial: "A1".to_owned(), ..Identity::default() },
+        table: Some(table_id("media")),
+        partitions: (0..).zip(&spec.partitions).map(seen).collect(),
+        luks: vec![luks(0, vec![proved]), luks(1, keys)],
+        ..DiskSeen::default()
+    };
+    (Disk::new("media", spec), DisksView { disks: vec![disk], ..DisksView::default() })
+}
+
+#[test]
+fn each_encrypted_partition_stands_for_itself() {
+    let recovery = |proved| KeySeen { slot: 2, by: OpenedBy::Recovery, proved, ..KeySeen::default() };
+    let (manifest, view) = parted(vec![recovery(None)]);
+    let fields = one(&manifest, &view).fields;
+    assert_eq!(fields["partitions"][0]["encryption"]["recoveryProved"], "1970-01-01T00:00:00Z");
+    assert_eq!(fields["partitions"][1]["encryption"]["keys"][0], "2: a recovery key");
+    assert_eq!(fields["partitions"][1]["encryption"]["open"], false);
+    assert!(fields["partitions"][2].get("encryption").is_none() && fields.get("encryption").is_none());
+    let told = of_one(&manifest, &view);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].message.starts_with("Partition `papers`: Nobody has proved"), "{}", told[0].message);
+    assert!(told[0].message.contains("`piccolo disk recovery-key media --check`"), "{}", told[0].message);
+    // What the TPM refuses is told once, with the partition that it is about.
+    let shut = |number: usize| Shut { uuid: format!("uuid-{number}"), why: "it was cleared".to_owned(), changed: None };
+    let (manifest, view) = parted(vec![recovery(Some(Timestamp::default()))]);
+    let told = of_one(&manifest, &DisksView { shut: vec![shut(1), shut(0)], ..view });
+    assert_eq!(told.iter().map(|it| it.name).collect::<Vec<_>>(), ["TpmRefuses"]);
+    let message = &told[0].message;
+    assert!(message.contains("does not open partition `films` of A1"), "{message}");
+    assert!(
+        message.contains("piccolo disk unlock media`") && message.contains("piccolo disk reseal media`"),
+        "{message}"
+    );
 }
