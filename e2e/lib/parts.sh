@@ -108,7 +108,7 @@ storage: { filesystem: { rootdirectory: $WORK/registry }, delete: { enabled: tru
 http: { addr: "127.0.0.1:$1" }
 EOF
   docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
-  REGISTRYD=$!
+  echo $! >"$WORK/registry.pid"
   wait_for 20 "the registry" curl -fs -o /dev/null "http://$REGISTRY/v2/"
 }
 
@@ -149,7 +149,7 @@ stop_engine() {
   local pid
   pid=$(cat "$WORK/dockerd.pid" 2>/dev/null) || return 0
   kill "$pid" 2>/dev/null || return 0
-  wait_for 60 "the end of the engine" gone "$pid"
+  (wait_for 60 "the end of the engine" gone "$pid") || kill -KILL "$pid"
 }
 
 # gone PID: succeeds once the process is no more.
@@ -157,15 +157,21 @@ gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/
 
 # stop_parts: stops what was started here, the engine last.
 stop_parts() {
-  [ -z "${REGISTRYD:-}" ] || kill "$REGISTRYD" 2>/dev/null || true
+  [ ! -e "$WORK/registry.pid" ] || kill "$(cat "$WORK/registry.pid")" 2>/dev/null || true
+  rm -f "$WORK/registry.pid"
   stop_engine
 }
 
-# clear_work PATH...: removes $WORK and these directories. An engine that ends in a hurry leaves mounts behind.
-clear_work() {
+# clear_mounts: takes away what an engine that ended in a hurry left mounted in $WORK.
+clear_mounts() {
   local mounts
   mapfile -t mounts < <(awk -v work="$WORK/" 'index($2, work) == 1 { print $2 }' /proc/self/mounts | sort -r)
   [ ${#mounts[@]} = 0 ] || umount --lazy "${mounts[@]}"
+}
+
+# clear_work PATH...: removes $WORK and these directories.
+clear_work() {
+  clear_mounts
   rm -rf --one-file-system "$WORK" "$@"
 }
 

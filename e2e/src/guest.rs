@@ -13,11 +13,14 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 
 use self::{shell::Shell, wires::Serial};
 
@@ -25,6 +28,14 @@ use self::{shell::Shell, wires::Serial};
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// What the firmware remembers when it is new: whose signatures it trusts is not yet among it.
 const MEMORY_OF_FIRMWARE: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// The plainest processor of its kind: what a newer one does at once for many numbers is slow where it is emulated, and the guest takes
+/// it wherever it is to be had.
+const PROCESSOR: &str = "qemu64";
+
+/// What a TPM says that finds its state in use, and how long it may be.
+const IS_HELD: &str = "Could not lock access to lockfile";
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine that is switched off. What its disks, firmware and TPM hold stays in its directory.
 #[derive(Clone, Debug)]
@@ -168,7 +179,9 @@ impl Hardware {
     pub async fn boot(&self) -> anyhow::Result<Guest> {
         let (serial, shell) = (wires::listen(&self.dir.join("serial"))?, wires::listen(&self.dir.join("shell"))?);
         self.tpm().await?;
-        let mut qemu = Command::new("qemu-system-x86_64");
+        // It ends with the story also when that is killed: else it would hold what the next one needs.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args(self.arguments()?).stdin(Stdio::null()).kill_on_drop(true);
         let said = self.dir.join("qemu.log");
         let log = fs::File::create(&said)?;
@@ -190,8 +203,18 @@ impl Hardware {
     /// Starts the TPM. It listens when this returns, and ends when the machine hangs up.
     async fn tpm(&self) -> anyhow::Result<()> {
         let socket = self.dir.join("tpm.socket");
+        // The TPM of the start before may still be ending, as nobody waits for it: it holds what this one needs.
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.try_tpm(&socket).await {
+            ensure!(error.to_string().contains(IS_HELD) && Instant::now() < until, error);
+            sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    async fn try_tpm(&self, socket: &Path) -> anyhow::Result<()> {
         // What a machine left that lost its power.
-        drop(fs::remove_file(&socket));
+        drop(fs::remove_file(socket));
         let mut swtpm = Command::new("swtpm");
         swtpm
             .args(["socket", "--tpm2", "--daemon", "--terminate", "--flags", "startup-clear", "--tpmstate"])
@@ -217,7 +240,7 @@ impl Hardware {
         let at = |name: &str| self.dir.join(name).display().to_string();
         let mut all = vec![
             format!("-nodefaults -no-user-config -display none -vga none -smp 2 -m {}", self.memory),
-            "-machine q35,smm=off -accel tcg,thread=multi,tb-size=512 -cpu max".to_owned(),
+            format!("-machine q35,smm=off -accel tcg,thread=multi,tb-size=512 -cpu {PROCESSOR}"),
             format!("-drive if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"),
             format!("-drive if=pflash,format=raw,unit=1,file={}", at("firmware")),
             format!("-chardev socket,id=serial,path={} -serial chardev:serial", at("serial")),

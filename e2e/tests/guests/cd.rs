@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::{complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(1200);
 
 #[tokio::test]
 async fn the_same_image_starts_as_a_cd() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use tokio::{process::Command, time::timeout};
 use crate::{Person, complete, image, place, way_in};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(1200);
 /// Prints how much of the memory is not to be had any more, in MiB.
 const MEMORY: &str = r#"awk '/^MemTotal|^MemAvailable/ { it[$1] = $2 } END { print int((it["MemTotal:"] - it["MemAvailable:"]) / 1024) }' /proc/meminfo"#;
 /// The most memory that a complete start uses, in MiB.

@@ -31,6 +31,9 @@ use tokio::{
 /// anew. What the loader counts is in the name of the file alone.
 const RESCUE: &str = "$(ls /boot/EFI/Linux | sed 's/+[-0-9]*[.]efi$/.efi/')@rescue";
 
+/// How long it may take until a thing stands as it is to, where the processor is emulated and other things run beside it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Returns the image that was built for the stories.
 fn image() -> anyhow::Result<PathBuf> {
     Ok(std::env::var("PICCOLO_IMAGE").context("PICCOLO_IMAGE is not set: run e2e/test image")?.into())
@@ -105,7 +108,7 @@ impl Person {
                 sleep(Duration::from_millis(500)).await;
             }
         };
-        match timeout(Duration::from_secs(300), said).await {
+        match timeout(PATIENCE, said).await {
             Ok(said) => said,
             Err(_) => bail!("it is not one of {words:?}: {}", self.stands(kind, name).await?),
         }
