@@ -9,6 +9,8 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "support/loops.rs"]
+mod loops;
 #[path = "disks/mirrored.rs"]
 mod mirrored;
 #[path = "disks/parted.rs"]

@@ -9,6 +9,8 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "support/loops.rs"]
+mod loops;
 #[path = "disks_encrypted/mirrored.rs"]
 mod mirrored;
 #[path = "disks_encrypted/parted.rs"]
@@ -27,6 +29,7 @@ use std::{
     sync::Arc,
 };
 
+use loops::forget_partitions;
 use piccolo_agent::{
     host::{
         Disks as _, Secrets as _,
@@ -81,7 +84,10 @@ impl Room {
             skipped(String::from_utf8_lossy(&output.stderr));
             return None;
         }
-        Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        // What was a disk of that name before may have left some.
+        forget_partitions(&device);
+        Some(device)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -193,10 +199,6 @@ struct Cut<'a> {
 const HEADER: usize = 2 << 20;
 
 impl Cut<'_> {
-    fn real() -> &'static str {
-        ["/sbin/cryptsetup", "/usr/sbin/cryptsetup"].into_iter().find(|it| Path::new(it).exists()).unwrap()
-    }
-
     /// Makes the disk as it was before.
     fn begin(&self) {
         let mut disk = fs::OpenOptions::new().read(true).write(true).open(&self.room.device).unwrap();
@@ -223,35 +225,9 @@ impl Cut<'_> {
 
     /// Has it do something with keys; after so many steps it is killed. Returns true if it came to its end and did so.
     fn ask(&self, work: &Value, steps: Option<u32>) -> bool {
-        let (shim, left) = (self.room.path("shim"), self.room.path("left"));
-        fs::create_dir_all(&shim).unwrap();
-        fs::write(&left, steps.unwrap_or(u32::MAX / 4).to_string()).unwrap();
-        let script = format!(
-            "#!/bin/sh\nleft=$(cat {0})\n[ \"$left\" -gt 0 ] || kill -9 $PPID\n[ \"$left\" -gt 0 ] || exit 1\n\
-             echo $((left - 1)) > {0}\nexec {1} \"$@\"\n",
-            left.display(),
-            Self::real()
-        );
-        let program = shim.join("cryptsetup");
-        if fs::read_to_string(&program).unwrap_or_default() != script {
-            fs::write(&program, script).unwrap();
-            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        }
         let device = self.room.device.trim_start_matches("/dev/");
         let request = json!({ "keys": { "device": device, "uuid": UUID, "work": work } });
-        let path = format!("{}:{}", shim.display(), std::env::var("PATH").unwrap_or_default());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_piccolod"))
-            .args(["disks", self.room.path("state").to_str().unwrap()])
-            .env("PATH", path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        output.status.success() && answer.get("Ok").is_some()
+        cut_off(self.room, &request, steps, "").0
     }
 
     fn opens(&self, key: &str) -> bool {
@@ -280,16 +256,52 @@ impl Cut<'_> {
     }
 }
 
+/// Has `piccolod disks` do something, which is killed after so many steps, but for those that this word names. Returns whether it
+/// came to its end and did so, and whether it was killed.
+fn cut_off(room: &Room, request: &Value, steps: Option<u32>, uncounted: &str) -> (bool, bool) {
+    let (shim, left) = (room.path("shim"), room.path("left"));
+    fs::create_dir_all(&shim).unwrap();
+    fs::write(&left, steps.unwrap_or(u32::MAX / 4).to_string()).unwrap();
+    let real = ["/sbin/cryptsetup", "/usr/sbin/cryptsetup"].into_iter().find(|it| Path::new(it).exists()).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = \"{uncounted}\" ] && exec {real} \"$@\"\nleft=$(cat {0})\n[ \"$left\" -gt 0 ] || kill -9 $PPID\n[ \"$left\" -gt 0 ] || exit 1\n\
+         echo $((left - 1)) > {0}\nexec {real} \"$@\"\n",
+        left.display(),
+    );
+    let program = shim.join("cryptsetup");
+    if fs::read_to_string(&program).unwrap_or_default() != script {
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let path = format!("{}:{}", shim.display(), std::env::var("PATH").unwrap_or_default());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_piccolod"))
+        .args(["disks", room.path("state").to_str().unwrap()])
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.success() && answer.get("Ok").is_some(), output.status.code().is_none())
+}
+
+/// Who was killed leaves the key in memory that it handed over, until the daemon sweeps.
+fn sweep() {
+    let homes = ["/run/piccolo/keys", "/dev/shm"].map(|it| fs::read_dir(it).into_iter().flatten().flatten());
+    for entry in homes.into_iter().flatten() {
+        let is_ours = fs::read_to_string(entry.path()).is_ok_and(|it| KEYS.contains(&it.as_str()));
+        if entry.file_name().to_string_lossy().starts_with(".key-") && is_ours {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
 impl Drop for Cut<'_> {
     fn drop(&mut self) {
-        // Who was killed leaves the key in memory that it handed over, until the daemon sweeps.
-        let homes = ["/run/piccolo/keys", "/dev/shm"].map(|it| fs::read_dir(it).into_iter().flatten().flatten());
-        for entry in homes.into_iter().flatten() {
-            let is_ours = fs::read_to_string(entry.path()).is_ok_and(|it| KEYS.contains(&it.as_str()));
-            if entry.file_name().to_string_lossy().starts_with(".key-") && is_ours {
-                fs::remove_file(entry.path()).unwrap();
-            }
-        }
+        sweep();
     }
 }
 

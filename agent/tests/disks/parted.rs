@@ -12,6 +12,7 @@ use piccolo_schema::{
     quantity::Bytes,
 };
 
+use crate::loops::forget_partitions;
 use crate::room::{Room, SIZE, broken_off, can_not, done, exists, may, plan, run, settle, wanted};
 use crate::skip::skipped;
 
@@ -26,7 +27,7 @@ pub(super) fn leave(device: &str) {
             run(&["swapoff", &part]);
         }
     }
-    run(&["partx", "--delete", device]);
+    forget_partitions(device);
 }
 
 fn part(name: &str, size: Option<u64>, filesystem: Filesystem, mount: Option<String>) -> Partition {

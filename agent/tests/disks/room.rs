@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::loops::forget_partitions;
 use crate::parted;
 use crate::skip::skipped;
 
@@ -50,6 +51,8 @@ impl Room {
         let file = self.path(name);
         fs::File::create(&file).unwrap().set_len(SIZE).unwrap();
         let device = done(&["losetup", "--find", "--show", file.to_str().unwrap()]);
+        // What was a disk of that name before may have left some.
+        forget_partitions(&device);
         fill(&device);
         done(&["blockdev", "--flushbufs", &device]);
         self.loops.push(device.clone());

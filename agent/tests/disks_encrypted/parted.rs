@@ -9,20 +9,26 @@ use piccolo_agent::{
         parted::{HALF_TABLE, table_id},
         swap_label,
     },
-    reconcile::{Reconciler as _, disk::Disks},
+    reconcile::{
+        Plan, Reconciler as _,
+        disk::{Act, DiskStep, Disks},
+    },
 };
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
     disk::{Filesystem, Partition, Selector},
     quantity::Bytes,
 };
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
-    Room, SECRET,
+    KEYS, Room, SECRET, cut_off,
+    loops::forget_partitions,
     mirrored::{open_ones, settle},
     plan, run,
     skip::skipped,
+    sweep,
 };
 
 /// How large the disk is, in mebibytes.
@@ -105,7 +111,7 @@ impl Drop for Shelf {
             run(&["umount", at.to_str().unwrap_or_default()]);
             run(&["chattr", "-i", at.to_str().unwrap_or_default()]);
         }
-        run(&["partx", "--delete", &self.device]);
+        forget_partitions(&self.device);
     }
 }
 
@@ -262,4 +268,44 @@ async fn one_recovery_key_opens_each_partition_or_none() {
     assert!(run(&["wipefs", "--all", "--force", &parts[1]]).status.success());
     let refused = drives.recovery_key(&shelf.meant(), None).await.unwrap_err();
     assert!(refused.message.contains("A partition is not there"), "{refused}");
+}
+
+/// Asks for what is planned, with a key for each partition that keeps one.
+fn making(shelf: &Shelf, plan: &Plan<DiskStep>) -> Value {
+    let Act::Make { order, .. } = &plan.steps[0].act else { panic!("{}", plan.steps[0]) };
+    let token = json!({ "type": "systemd-tpm2", "piccolo_disk": true, "tpm2-pcrs": [7], "tpm2-blob": "", "tpm2-policy-hash": "" });
+    let key = |key: &str| json!({ "tpm": [key, token], "tang": null, "passphrase": null });
+    json!({ "make": { "subject": shelf.name, "order": order, "keys": [key(KEYS[0]), key(KEYS[1])] } })
+}
+
+#[tokio::test]
+async fn killed_at_any_step_of_the_making_it_goes_on() {
+    let mut moments = 0;
+    for steps in 0..40 {
+        let Some(shelf) = Shelf::open() else { return };
+        let (drives, _) = shelf.room.drives();
+        let neighbour = fs::read(shelf.room.path("disk")).unwrap();
+        let request = making(&shelf, &plan(&drives, &shelf.desired()).await);
+        let (is_done, is_killed) = cut_off(&shelf.room, &request, Some(steps), "luksDump");
+        // It goes on with the same record, and that is all that is planned.
+        let seen = drives.disks().await.unwrap();
+        let next = Disks::<Drives>::plan(&shelf.desired(), &seen);
+        let words: Vec<String> = next.steps.iter().map(ToString::to_string).collect();
+        if !is_done {
+            assert!(words.len() == 1 && words[0].starts_with("go on to part disk"), "after {steps}: {words:?}");
+            let disk = seen.disks.iter().find(|it| shelf.device.ends_with(&it.device)).unwrap();
+            assert!(disk.table.as_deref().is_none_or(|it| it == HALF_TABLE), "it is called whole: {disk:?}");
+            let (is_done, _) = cut_off(&shelf.room, &making(&shelf, &next), None, "luksDump");
+            let after = shelf.words(&drives).await;
+            assert!(is_done || after[0].starts_with("go on to part disk"), "after {steps}: {after:?}");
+        }
+        assert!(fs::read(shelf.room.path("disk")).unwrap() == neighbour, "the disk beside it changed");
+        moments += 1;
+        if !is_killed {
+            break;
+        }
+    }
+    sweep();
+    eprintln!("killed at {moments} moments");
+    assert!(moments >= 6, "killed at {moments} moments only");
 }
