@@ -57,8 +57,7 @@ impl Hardware {
         }
         fs::create_dir_all(dir)?;
         fs::copy(MEMORY_OF_FIRMWARE, dir.join("firmware")).context("can't copy the memory of the firmware")?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let it = Self { dir: std::path::absolute(dir)?, disks: Vec::new(), memory: 2048, port };
+        let it = Self { dir: std::path::absolute(dir)?, disks: Vec::new(), memory: 2048, port: free_port()? };
         it.new_tpm().await?;
         Ok(it)
     }
@@ -364,6 +363,12 @@ impl Guest {
         self.qemu.kill().await?;
         Ok(())
     }
+}
+
+/// Returns a port that is free, and stays so from one start to the next: it is none of those that are given to whoever calls somebody.
+fn free_port() -> anyhow::Result<u16> {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (0..100).map(|_| fastrand::u16(20_000..32_000)).find(is_free).context("no port is free")
 }
 
 /// Runs a program to its end.

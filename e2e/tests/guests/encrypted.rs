@@ -1,11 +1,11 @@
 //! A disk for data that is encrypted: the TPM of its machine opens it again after a start, also for a system that knows
 //! nothing of it but the manifest. In another machine it stays closed until somebody has the recovery key.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use piccolo_e2e::{guest::Hardware, machine::program};
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use piccolo_e2e::guest::Hardware;
+use tokio::time::timeout;
 
 use crate::{Person, claimed, image, place};
 
@@ -44,8 +44,11 @@ async fn tell() -> anyhow::Result<()> {
     ensure!(stands(&person).await?.contains("NotMade"), "{}", stands(&person).await?);
     let key = person.piccolo(&["disk", "recovery-key", "films"]).await?;
     person.until("disk", "films", "NotConfirmed").await?;
-    ensure!(!type_key(&person, &["disk", "recovery-key", "films", "--check"], "wrong").await?);
-    ensure!(type_key(&person, &["disk", "recovery-key", "films", "--check"], &key).await?, "it was not taken");
+    ensure!(!person.typed(&["disk", "recovery-key", "films", "--check"], "wrong").await?.status.success());
+    ensure!(
+        person.typed(&["disk", "recovery-key", "films", "--check"], &key).await?.status.success(),
+        "it was not taken"
+    );
     person.until("disk", "films", "recoveryProved").await?;
     let told = guest.run("journalctl --no-pager; cat /var/lib/piccolo/disks/book.json").await?;
     ensure!(!told.contains(key.trim()), "the recovery key is in the journal");
@@ -71,9 +74,12 @@ async fn tell() -> anyhow::Result<()> {
     let person = claimed(&mut guest).await?;
     person.piccolo(&["apply", "-f", &person.write("films.toml", MANIFEST)?]).await?;
     person.until("disk", "films", "DiskLocked").await?;
-    ensure!(!type_key(&person, &["disk", "unlock", "films"], "wrong").await?, "a wrong key opens it");
+    ensure!(!person.typed(&["disk", "unlock", "films"], "wrong").await?.status.success(), "a wrong key opens it");
     ensure!(guest.run("findmnt /srv/films").await.is_err(), "it is mounted");
-    ensure!(type_key(&person, &["disk", "unlock", "films"], &key).await?, "the recovery key does not open it");
+    ensure!(
+        person.typed(&["disk", "unlock", "films"], &key).await?.status.success(),
+        "the recovery key does not open it"
+    );
     guest.run("for i in $(seq 60); do test -e /srv/films/film && exit 0; sleep 1; done; exit 1").await?;
     ensure!(guest.run("cat /srv/films/film").await?.contains(CANARY));
     guest.cut().await
@@ -81,15 +87,4 @@ async fn tell() -> anyhow::Result<()> {
 
 async fn stands(person: &Person) -> anyhow::Result<String> {
     person.stands("disk", "films").await
-}
-
-/// Runs a command that is given a key, and returns whether it was taken.
-async fn type_key(person: &Person, words: &[&str], key: &str) -> anyhow::Result<bool> {
-    let mut command = Command::new(program()?.with_file_name("piccolo"));
-    command.args(words).env("XDG_CONFIG_HOME", person.0.path()).env_remove("PICCOLO_HOST").kill_on_drop(true);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut input = child.stdin.take().context("no input")?;
-    input.write_all(format!("{}\n", key.trim()).as_bytes()).await?;
-    drop(input);
-    Ok(child.wait_with_output().await?.status.success())
 }

@@ -74,6 +74,7 @@ async fn tell() -> anyhow::Result<()> {
     same_machine(&mut guest, &person).await?;
     println!("the disk alone: firmware to a complete start {} s", guest.seconds());
     run_something(&mut guest, &person).await?;
+    proved(&person, &recovery).await?;
 
     // In the rescue whoever could ask before can ask, and nothing runs.
     guest.run(&format!("bootctl set-default {RESCUE} && systemctl --no-block poweroff")).await?;
@@ -99,6 +100,14 @@ async fn tell() -> anyhow::Result<()> {
     let mut guest = hardware.boot().await?;
     runs_from(&mut guest, "disk0").await?;
     guest.cut().await
+}
+
+/// Makes sure that the recovery key of the state is known by what it opens.
+async fn proved(person: &Person, key: &str) -> anyhow::Result<()> {
+    let check = ["disk", "recovery-key", "--state", "--check"];
+    ensure!(!person.typed(&check, "wrong").await?.status.success(), "a wrong key counts");
+    ensure!(person.typed(&check, key).await?.status.success(), "the key that the installation told does not count");
+    Ok(())
 }
 
 /// Makes sure that the API answers those who might ask it before, and that nothing is kept as the manifests ask.

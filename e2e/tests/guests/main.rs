@@ -15,7 +15,7 @@ mod signed;
 
 use std::{
     path::{Path, PathBuf},
-    process::Output,
+    process::{Output, Stdio},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use anyhow::{Context, bail, ensure};
 use piccolo_e2e::{guest::Guest, machine::program};
 use tempfile::TempDir;
 use tokio::{
+    io::AsyncWriteExt,
     process::Command,
     time::{sleep, timeout},
 };
@@ -87,9 +88,23 @@ impl Person {
     }
 
     async fn attempt(&self, words: &[&str]) -> anyhow::Result<Output> {
+        Ok(self.command(words)?.output().await?)
+    }
+
+    /// Runs `piccolo` and types a line that it asks for.
+    async fn typed(&self, words: &[&str], text: &str) -> anyhow::Result<Output> {
+        let mut command = self.command(words)?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut input = child.stdin.take().context("no input")?;
+        input.write_all(format!("{}\n", text.trim()).as_bytes()).await?;
+        drop(input);
+        Ok(child.wait_with_output().await?)
+    }
+
+    fn command(&self, words: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(program()?.with_file_name("piccolo"));
         command.args(words).env("XDG_CONFIG_HOME", self.0.path()).env_remove("PICCOLO_HOST").kill_on_drop(true);
-        Ok(command.output().await?)
+        Ok(command)
     }
 
     /// Returns how a thing stands.

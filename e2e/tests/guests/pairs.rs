@@ -1,13 +1,13 @@
-//! Two encrypted disks that hold the same, and swap that nobody can read later: made, opened at the next start by the TPM, and
-//! used without the half that is missing.
+//! Two encrypted disks that hold the same, and swap that nobody can read later: made, opened at the next start by the TPM, used
+//! without the half that is missing, and made whole by another disk in its place.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use piccolo_e2e::guest::Hardware;
-use tokio::time::timeout;
+use piccolo_e2e::guest::{Guest, Hardware};
+use tokio::time::{sleep, timeout};
 
-use crate::{claimed, image, place};
+use crate::{Person, claimed, image, place};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(1800);
@@ -72,6 +72,8 @@ async fn tell() -> anyhow::Result<()> {
     println!("{} s after the firmware the album is open", guest.seconds());
     guest.cut().await?;
 
+    // One of them is lost, and another disk is there, which somebody used before.
+    hardware.blank(256 << 20)?;
     hardware.pull(&halves[1])?;
     let mut guest = hardware.boot().await?;
     let person = claimed(&mut guest).await?;
@@ -81,5 +83,33 @@ async fn tell() -> anyhow::Result<()> {
     person.piccolo(&["apply", "-f", &person.write("album.toml", &alone)?]).await?;
     person.until("disk", "album", "DiskDegraded").await?;
     ensure!(guest.run("cat /srv/album/picture").await?.contains(CANARY), "the half that is there is not used");
+    filled(&mut guest, &person).await?;
     guest.cut().await
+}
+
+/// Puts another disk in the place of the lost one, and makes sure that it is filled, encrypted, once there is leave for it.
+async fn filled(guest: &mut Guest, person: &Person) -> anyhow::Result<()> {
+    guest.run("mkfs.ext4 -q -L photos /dev/disk/by-id/virtio-disk4 && sync").await?;
+    let sum = "sha256sum </dev/disk/by-id/virtio-disk4";
+    let before = guest.run(sum).await?;
+    let asked = ALBUM.replace("\"disk2\" }", "\"disk4\" }, degraded = true");
+    person.piccolo(&["apply", "-f", &person.write("album.toml", &asked)?]).await?;
+    let ticket = person.piccolo(&["disk", "wipe-ticket", "disk4", "--serial", "disk4"]).await?;
+    ensure!(guest.run(sum).await? == before, "a disk that holds something was written to without leave");
+    let given = asked.replace("degraded = true", &format!("degraded = true, wipe = \"{}\"", ticket.trim()));
+    person.piccolo(&["apply", "-f", &person.write("album.toml", &given)?, "--wait", "--timeout", "900"]).await?;
+    while person.stands("disk", "album").await?.contains("DiskDegraded") {
+        sleep(Duration::from_millis(500)).await;
+    }
+    let lies = guest.run("btrfs filesystem df /srv/album | grep -v GlobalReserve").await?;
+    ensure!(lies.contains("Data, RAID1") && !lies.contains("single"), "something lies on one half alone: {lies}");
+    let shown = guest.run("btrfs filesystem show /srv/album").await?;
+    ensure!(shown.matches("/dev/mapper/").count() == 2 && !shown.contains("missing"), "{shown}");
+    let stack = guest.run("lsblk --noheadings --output TYPE,FSTYPE /dev/disk/by-id/virtio-disk4").await?;
+    ensure!(stack.contains("crypto_LUKS") && stack.lines().any(|it| it.trim().starts_with("crypt")), "{stack}");
+    ensure!(
+        guest.run("cat /srv/album/picture").await?.contains(CANARY),
+        "what was on the half that is left is not there"
+    );
+    Ok(())
 }
