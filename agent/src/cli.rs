@@ -157,7 +157,7 @@ enum Command {
     Image(image::Args),
     /// Shows disks, gives leave to erase one, and opens encrypted ones.
     Disk(disk::Args),
-    /// Installs the system of a stick on a disk.
+    /// Installs the system of a stick on a disk or on two.
     Install(install::Args),
     /// Makes an installed machine as new at its next start.
     Reset(reset::Args),

@@ -12,7 +12,7 @@ mod told;
 pub use crate::host::{Order, UnderWay};
 
 pub use self::{
-    choose::{Refusal, choose},
+    choose::{Refusal, choose, chosen},
     engine::{Offer, Tell, install, offers},
     plan::{LEAST, Leave, Step, judge, plan},
     told::{Asked, Told},

@@ -9,9 +9,10 @@ use piccolo_agent::{
     host::{DiskSeen, Ends, INSTALLING, Marker, Partition, Signature, Target, Ticket, fake::FakeStick},
     install::{LEAST, Leave, Order, Told, choose, install, judge, offers},
 };
-use piccolo_schema::disk::Selector;
+use piccolo_schema::{disk::Selector, install::Mirror};
 
 const SERIAL: &str = "S4EVNX0N123456";
+const SECOND: &str = "S4EVNX0N123457";
 
 /// Runs an installation, and returns all that it told.
 async fn run(stick: &FakeStick, wipe: Option<&str>) -> Vec<Told> {
@@ -91,6 +92,87 @@ async fn after_every_moment_a_disk_is_untouched_or_unfinished_or_whole() {
             assert_eq!((key(&told), stick.whole().is_some()), (stick.whole(), true), "{moment}: {told:?}");
         }
         assert!(outcomes.iter().all(|it| *it > 0), "{outcomes:?}");
+    }
+}
+
+/// Two disks, the second of which may hold something.
+fn two(holds: bool) -> [DiskSeen; 2] {
+    let mut second = if holds { with_photos() } else { FakeStick::blank(LEAST) };
+    SECOND.clone_into(&mut second.identity.serial);
+    (second.device, second.seq) = ("vdc".to_owned(), 3);
+    [FakeStick::blank(LEAST), second]
+}
+
+/// Runs an installation on two disks, and returns all that it told.
+async fn run_on_both(stick: &FakeStick, second: &str, wipe: Option<&str>) -> Vec<Told> {
+    let told = Mutex::new(Vec::new());
+    let mirror = Some(Mirror { select: by_serial(second), wipe: wipe.map(str::to_owned) });
+    let order = Order { select: by_serial(SERIAL), mirror, ..Order::default() };
+    install(stick, &order, Timestamp::UNIX_EPOCH, &|it| told.lock().unwrap().push(it)).await;
+    told.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn two_disks_become_one_system_and_one_key_opens_both() {
+    let stick = FakeStick::beside_all(two(false));
+    let told = run_on_both(&stick, SECOND, None).await;
+    let last = told.last().unwrap();
+    assert!(last.complete && last.at.text.contains(" and ") && last.at.text.contains(" hold the system"), "{last:?}");
+    assert_eq!((stick.whole_on(0), stick.whole_on(1)), (key(&told), key(&told)));
+    assert!(key(&told).is_some());
+    // What is whole is not begun anew.
+    assert!(run_on_both(&stick, SECOND, None).await[0].refused.as_ref().unwrap().contains("it is not blank"));
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_one_disk_where_the_other_may_not_be_written_to() {
+    for (disks, second, why) in [
+        (two(true), SECOND, "it is not blank: there is ext4 \"photos\" on it"),
+        (two(false), SERIAL, "it can't be both the first disk and the second"),
+        (two(false), "A", "no disk is like that"),
+    ] {
+        let stick = FakeStick::beside_all(disks);
+        let before = stick.all_targets();
+        let told = run_on_both(&stick, second, None).await;
+        assert!(told[0].refused.as_ref().unwrap().contains(why), "{told:?}");
+        assert_eq!((stick.all_targets(), stick.mutations()), (before, 0));
+    }
+}
+
+#[tokio::test]
+async fn after_every_moment_each_of_two_disks_is_untouched_or_unfinished_or_whole() {
+    for wipe in [None, Some("wipe-2")] {
+        let before = two(wipe.is_some());
+        let mut halfway = 0;
+        for moment in 0.. {
+            let stick = FakeStick::beside_all(before.clone());
+            stick.give(Ticket::new("wipe-2".to_owned(), &before[1], Timestamp::UNIX_EPOCH));
+            stick.cut_at(Some(moment));
+            let told = run_on_both(&stick, SECOND, wipe).await;
+            if told.last().unwrap().complete {
+                assert!(moment > 26, "{moment}");
+                break;
+            }
+            stick.cut_at(None);
+            let whole = [stick.whole_on(0), stick.whole_on(1)];
+            for (at, target) in stick.all_targets().iter().enumerate() {
+                let is_known = target.disk == before[at] || target.is_unfinished() || whole[at].is_some();
+                assert!(is_known, "{moment}: {target:?}");
+            }
+            match whole {
+                [None, None] if stick.all_targets()[1].disk == before[1] && wipe.is_some() => {}
+                [None, None] => {
+                    let told = run_on_both(&stick, SECOND, None).await;
+                    assert_eq!((stick.whole_on(0), stick.whole_on(1)), (key(&told), key(&told)), "{moment}: {told:?}");
+                }
+                // There is no system whose key nobody was told. One that stands alone starts, and has the other one count.
+                [first, second] => {
+                    halfway += u8::from(second.is_none());
+                    assert_eq!(first, key(&told), "{moment}");
+                }
+            }
+        }
+        assert!(halfway > 0);
     }
 }
 

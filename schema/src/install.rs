@@ -40,6 +40,9 @@ pub struct InstallSpec {
     /// The properties by which the disk is known. All that are given must be true of it, and of no other disk.
     /// `piccolo install` lists the disks.
     pub select: Selector,
+    /// A second disk that holds all of it as well, so that the machine starts and keeps what it knows with either alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// The ticket by which all that is on the disk may be erased once. `POST /install/tickets` makes it.
     ///
     /// It holds for one disk as it was, for an hour and for one time. Afterwards it means nothing: take it out.
@@ -52,6 +55,21 @@ pub struct InstallSpec {
     /// What comes along beside the system and the machine's own keys.
     #[serde(default, skip_serializing_if = "Keep::is_default")]
     pub keep: Keep,
+}
+
+/// A second disk that holds all that the first one holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mirror {
+    /// The properties by which the second disk is known.
+    pub select: Selector,
+    /// The ticket by which all that is on the second disk may be erased once. `POST /install/tickets` makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
+        extend("patternErrorMessage" = "write the ticket as it was given, it begins with `wipe-`")
+    )]
+    pub wipe: Option<String>,
 }
 
 /// What comes along beside the system and the machine's own keys.
@@ -81,6 +99,9 @@ pub struct InstallStatus {
     /// Its size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
+    /// The serial number of the second disk, if there is to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     /// What is done now, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,

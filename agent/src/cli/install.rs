@@ -3,7 +3,7 @@
 use std::{io::Read, path::PathBuf, time::Duration};
 
 use hyper::{Method, header};
-use piccolo_schema::{Progress, disk::Selector};
+use piccolo_schema::{Progress, disk::Selector, install::Mirror};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -25,24 +25,28 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The largest seed that is read.
 const LARGEST: u64 = 16 << 10;
 
-/// Installs the system of a stick on a disk, on the live system alone; lists the disks when none is named.
+/// Installs the system of a stick on a disk or on two, on the live system alone; lists the disks when none is named.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  piccolo install\n  piccolo install S4EVNX0N123456\n  piccolo install WD-WCC7K1234567 --erase"
+    after_help = "Examples:\n  piccolo install\n  piccolo install S4EVNX0N123456\n  piccolo install S4EVNX0N123456 S4EVNX0N123457\n  piccolo install WD-WCC7K1234567 --erase"
 )]
 pub(super) struct Args {
     /// The disk by its serial number.
     #[arg(conflicts_with = "seed")]
     disk: Option<String>,
-    /// A file that says which disk, in the words of the selector of a Disk: `serial = "…"`, `transport = "nvme"`.
+    /// A second disk by its serial number, that holds all of it as well: the machine starts with either alone.
+    #[arg(requires = "disk")]
+    second: Option<String>,
+    /// A file that says which disk, in the words of the selector of a Disk: `serial = "…"`, `transport = "nvme"`. A second one
+    /// by `mirror = { serial = "…" }`.
     #[arg(long)]
     seed: Option<PathBuf>,
-    /// Erases what is on the disk. Its serial number has to be typed once more.
+    /// Erases what is on the disk, or on both. Each serial number has to be typed once more.
     #[arg(long, requires = "disk")]
     erase: bool,
-    /// The serial number once more, where nobody can be asked.
+    /// The serial number once more, where nobody can be asked. Said once for each disk.
     #[arg(long, requires = "disk")]
-    serial: Option<String>,
+    serial: Vec<String>,
     /// The form of the list.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -51,10 +55,15 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let order = match (&args.disk, &args.seed) {
         (None, None) => return list(args, client, screen).await,
-        (None, Some(path)) => Order { select: seed(path)?, ..Order::default() },
+        (None, Some(path)) => seed(path)?,
         (Some(serial), _) => {
-            let wipe = if args.erase { Some(leave(args, serial, client, screen).await?) } else { None };
-            Order { select: Selector { serial: Some(serial.clone()), ..Selector::default() }, wipe, ..Order::default() }
+            let (select, wipe) = meant(args, serial, client, screen).await?;
+            let mut order = Order { select, wipe, ..Order::default() };
+            if let Some(second) = &args.second {
+                let (select, wipe) = meant(args, second, client, screen).await?;
+                order.mirror = Some(Mirror { select, wipe });
+            }
+            order
         }
     };
     let headers = [(header::CONTENT_TYPE, "application/json")];
@@ -90,6 +99,17 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
     Err(client.garbled(&"it broke off; the machine's own screen says how far it is"))
 }
 
+/// Returns how a disk is chosen by its serial number, and the ticket for it where it is to be erased.
+async fn meant(
+    args: &Args,
+    serial: &str,
+    client: &Client,
+    screen: &Screen,
+) -> Result<(Selector, Option<String>), Failure> {
+    let wipe = if args.erase { Some(leave(args, serial, client, screen).await?) } else { None };
+    Ok((Selector { serial: Some(serial.to_owned()), ..Selector::default() }, wipe))
+}
+
 async fn list(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let answer = client.patient(PATIENCE).get("/install").await?;
     if output::document(screen, args.output, &answer)? {
@@ -112,7 +132,8 @@ async fn list(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failu
 /// Asks for leave to erase a disk, and returns the ticket.
 async fn leave(args: &Args, disk: &str, client: &Client, screen: &Screen) -> Result<String, Failure> {
     let client = client.patient(PATIENCE);
-    let serial = match &args.serial {
+    // One that was typed for the other disk is refused by whoever makes the ticket.
+    let serial = match args.serial.iter().find(|it| *it == disk).or(args.serial.first()) {
         Some(serial) => serial.clone(),
         None => {
             let answer = client.get("/install").await?;
@@ -129,12 +150,17 @@ async fn leave(args: &Args, disk: &str, client: &Client, screen: &Screen) -> Res
     Ok(made["ticket"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Reads which disk a seed means.
-fn seed(path: &std::path::Path) -> Result<Selector, Failure> {
+/// Reads which disk a seed means, and which second one if it names any.
+fn seed(path: &std::path::Path) -> Result<Order, Failure> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
     read.map_err(|source| Failure::File { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    let wrong = |error: toml::de::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    let mut table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+    let second = table.remove("mirror").map(|it| Selector::deserialize(it).map_err(wrong)).transpose()?;
+    let select = Selector::deserialize(table).map_err(wrong)?;
+    let mirror = second.map(|select| Mirror { select, wipe: None });
+    Ok(Order { select, mirror, ..Order::default() })
 }
 
 /// Says how far a step is: `[########            ] 40 %, 80M of 200M, 12M a second`.
@@ -171,7 +197,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("install.toml");
         std::fs::write(&path, "serial = \"S4EVNX0N123456\"\nminSize = \"100G\"\n").unwrap();
-        assert_eq!(seed(&path).unwrap().serial.as_deref(), Some("S4EVNX0N123456"));
+        let order = seed(&path).unwrap();
+        assert_eq!((order.select.serial.as_deref(), order.mirror), (Some("S4EVNX0N123456"), None));
+        std::fs::write(&path, "serial = \"A\"\nmirror = { serial = \"B\" }\n").unwrap();
+        let second = seed(&path).unwrap().mirror.unwrap();
+        assert_eq!((second.select.serial.as_deref(), second.wipe), (Some("B"), None));
+        std::fs::write(&path, "serial = \"A\"\nmirror = { disk = \"B\" }\n").unwrap();
+        assert!(seed(&path).unwrap_err().to_string().contains("unknown field `disk`"));
         std::fs::write(&path, "disk = \"/dev/sda\"\n").unwrap();
         assert!(seed(&path).unwrap_err().to_string().contains("unknown field `disk`"));
     }

@@ -101,7 +101,7 @@ impl Installer for Door {
 
     fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
         async move {
-            let lines = self.ask(&Asked::Install(order)).await?;
+            let lines = self.ask(&Asked::Install(Box::new(order))).await?;
             let told = stream::unfold(Some(lines), |lines| async {
                 let mut lines = lines?;
                 match timeout(SILENCE, line(&mut lines)).await {

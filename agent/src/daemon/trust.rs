@@ -20,7 +20,7 @@ use crate::{
     clock,
     host::{
         Above, StateSeen,
-        linux::{Changes, Chip, Enrolment, Keyring, Logs, Slots, Starts, Vault},
+        linux::{Changes, Chip, Enrolment, Keyring, Logs, Slots, Starts, Vault, state_halves},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
@@ -34,6 +34,8 @@ const SECRETS: &str = "secrets";
 const AUTHORITY: &str = "authority";
 /// How often it is looked whether a recovery key should be typed again.
 const GLANCE: Duration = Duration::from_secs(3600);
+/// How often it is looked at one that lies on two disks.
+const HALVES: Duration = Duration::from_secs(10);
 
 /// The keys of this machine, and who is told of them.
 pub(super) struct Keys {
@@ -155,8 +157,9 @@ impl Keys {
                     told.clone_from(&state.notes);
                     self.tell();
                 }
-                // The day of a proof comes without anything being another way.
-                drop(timeout(GLANCE, seen.changed()).await);
+                // The day of a proof comes without anything being another way, and nothing tells of a half that is lost.
+                let has_halves = seen.borrow().as_ref().is_some_and(|it| state_halves(&it.luks.device).is_some());
+                drop(timeout(if has_halves { HALVES } else { GLANCE }, seen.changed()).await);
             }
         };
         shutdown.run_until_cancelled(tell).await;
@@ -208,7 +211,8 @@ impl Trust for Keys {
     }
 
     fn state(&self) -> Option<StateStanding> {
-        self.state.borrow().as_ref().map(|seen| StateStanding::new(seen, clock::now()))
+        let seen = self.state.borrow().clone()?;
+        Some(StateStanding::new(&seen, state_halves(&seen.luks.device).as_ref(), clock::now()))
     }
 
     fn quote<'a>(&'a self, nonce: &'a [u8], pcrs: Pcrs) -> BoxFuture<'a, Result<Quote, String>> {

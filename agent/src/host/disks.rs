@@ -31,7 +31,7 @@ pub use names::{human, label, label_of, swap_label};
 pub use pair::{Alone, Half, HalfOrder, JoinOrder, Mirrored, OpenHalf, PairSeen, RebuildOrder};
 use parted::PartOrder;
 pub use scrub::ScrubSeen;
-pub use state::{Meant, Retrieved, StateSeen};
+pub use state::{Meant, Retrieved, StateHalves, StateSeen};
 pub use ticket::{Standing, Ticket, named};
 
 /// The label of a file system that is being made and was not looked over yet.
@@ -212,6 +212,9 @@ pub struct Partition {
     pub start: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is joined to with partitions of other disks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<String>,
     /// What is found on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<Signature>,

@@ -2,7 +2,10 @@
 
 use std::future::Future;
 
-use piccolo_schema::{disk::Selector, install::Keep};
+use piccolo_schema::{
+    disk::Selector,
+    install::{Keep, Mirror},
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -39,6 +42,9 @@ pub struct Order {
     /// The ticket by which it may be erased if it is not blank.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wipe: Option<String>,
+    /// A second disk that holds all of it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// What comes along.
     #[serde(default, skip_serializing_if = "Keep::is_default")]
     pub keep: Keep,
@@ -112,6 +118,9 @@ pub struct UnderWay {
 pub struct Tried {
     /// The plugging-in of its disk.
     pub seq: u64,
+    /// The plugging-in of the second one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<u64>,
     /// What was asked for.
     pub order: Order,
     /// Why it failed, none if it did not.
@@ -142,21 +151,29 @@ pub trait Installs: Send + Sync {
     /// Uses a ticket up, if the disk is still what it was made for.
     fn use_up(&self, ticket: &str, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Leaves the mark by which it is known that this disk is ours to write to, if it is still as it was seen, and takes away
-    /// what else tells of its content. The verbs after it write to that disk alone.
+    /// what else tells of its content. The verbs after it write to those that bear it alone.
     fn mark(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Writes partitions, the start, the system and an empty encrypted state.
-    fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Writes partitions, the start and the system to one disk or to two, and one empty encrypted state, which lies on both.
+    fn write(&self, disks: &[DiskSeen], pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Compares what was written with what it came from.
-    fn read_back(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
+    fn read_back(&self, disks: &[DiskSeen], pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Copies who this machine is, and what else comes along.
-    fn keep(&self, disk: &DiskSeen, keep: Keep) -> impl Future<Output = Result<(), HostError>> + Send;
+    fn keep(&self, disks: &[DiskSeen], keep: Keep) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Makes the one key beside the TPM that opens the state, and proves that it does, and that the installation's no longer
     /// does.
-    fn recovery(&self, disk: &DiskSeen) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
-    /// Makes the disk count, by one write.
+    fn recovery(&self, disks: &[DiskSeen]) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
+    /// Makes a disk count, by one write.
     fn finish(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Shows something on the screens of the machine.
     fn show(&self, text: &str);
+}
+
+impl Order {
+    /// Returns how each disk is chosen that it asks for, and the ticket for it.
+    pub fn disks(&self) -> impl Iterator<Item = (&Selector, Option<&str>)> {
+        let second = self.mirror.as_ref().map(|it| (&it.select, it.wipe.as_deref()));
+        std::iter::once((&self.select, self.wipe.as_deref())).chain(second)
+    }
 }
 
 impl Target {

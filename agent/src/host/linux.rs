@@ -23,6 +23,7 @@ mod gauges;
 mod git;
 mod ground;
 mod guard;
+mod halves;
 mod hangup;
 mod hint;
 mod images;
@@ -67,6 +68,7 @@ pub use self::{
     drives::{Changes, Drives, Footing, Keyring, Outside, ResetWork, Starts, answer_for_disks, nonce},
     ending::goes_down,
     ground::{clock as clock_is_right, links},
+    halves::state_halves,
     images::{Declared, DeclaredImage},
     installs::{Running, Stick, running},
     links::{Networkd, Restored, TrialBook, put_links_back, with_password},

@@ -2,7 +2,7 @@
 
 use piccolo_schema::disk::Selector;
 
-use crate::host::Target;
+use crate::host::{Order, Target};
 
 /// How many disks are named to a person at most.
 const MOST_NAMED: usize = 6;
@@ -29,6 +29,21 @@ pub fn choose<'a>(select: &Selector, targets: &'a [Target]) -> Result<&'a Target
             let named = list(several);
             Err(Refusal(format!("{} disks are like that: {named}; name what only one of them has", several.len())))
         }
+    }
+}
+
+/// Finds the disks that an order means, the second after the first.
+///
+/// # Errors
+/// When one of them can't be told, or both are the same.
+pub fn chosen<'a>(order: &Order, targets: &'a [Target]) -> Result<Vec<&'a Target>, Refusal> {
+    let found: Vec<&Target> = order.disks().map(|(select, _)| choose(select, targets)).collect::<Result<_, _>>()?;
+    match found.as_slice() {
+        [one, other] if one.disk.seq == other.disk.seq => Err(Refusal(format!(
+            "{}: it can't be both the first disk and the second; name another one",
+            one.disk.name()
+        ))),
+        _ => Ok(found),
     }
 }
 

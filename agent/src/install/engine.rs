@@ -7,9 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-use super::{Leave, Refusal, Step, Told, choose, judge, plan};
-use crate::host::{HostError, Installs, Order, Target, UnderWay};
+use super::{Leave, Refusal, Step, Told, chosen, judge, plan};
+use crate::host::{DiskSeen, HostError, Installs, Order, Pace, Reason, Target, UnderWay};
 
 /// The least time between two words on how far a step is.
 const REST: Duration = Duration::from_millis(500);
@@ -82,10 +83,13 @@ pub async fn install(host: &impl Installs, order: &Order, now: Timestamp, tell: 
 async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_>) -> Result<Told, Refusal> {
     obstacle(host)?;
     let targets = host.targets().await.map_err(refusal)?;
-    let target = choose(&order.select, &targets)?;
+    let chosen = chosen(order, &targets)?;
     let tickets = host.tickets().await.map_err(refusal)?;
-    let leave = judge(target, &targets, &tickets, order.wipe.as_deref(), now)?;
-    let (steps, disk) = (plan(&leave), &target.disk);
+    let wipes = order.disks().map(|(_, wipe)| wipe);
+    let judged = chosen.iter().zip(wipes).map(|(target, wipe)| judge(target, &targets, &tickets, wipe, now));
+    let leaves: Vec<Leave> = judged.collect::<Result<_, _>>()?;
+    let disks: Vec<DiskSeen> = chosen.iter().map(|it| it.disk.clone()).collect();
+    let steps = plan(&leaves);
     let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     for (at, step) in (1..).zip(&steps) {
         let at = UnderWay { step: at, steps: count, text: step.to_string(), ..UnderWay::default() };
@@ -94,24 +98,42 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
         tell(told.clone());
         let gauge = Gauge::new(&told, tell);
         let pace = |done, total| gauge.tell(done, total);
-        let applied = match step {
-            Step::UseUp(name) => host.use_up(name, disk).await,
-            Step::Mark => host.mark(disk).await,
-            Step::Write => host.write(disk, &pace).await,
-            Step::ReadBack => host.read_back(disk, &pace).await,
-            Step::Keep => host.keep(disk, order.keep).await,
-            Step::Recovery => host.recovery(disk).await.map(|key| {
+        let applied = apply(host, order, &disks, step, &pace).await.map(|key| {
+            if let Some(key) = key {
                 host.show(&format!("recovery key {}", *key));
                 host.show("write it down: it is shown this once, and opens the disk without its TPM");
                 tell(Told { recovery_key: Some(key), ..told.clone() });
-            }),
-            Step::Finish => host.finish(disk).await,
-        };
+            }
+        });
         applied.map_err(|error| Refusal(format!("{step} failed: {}", error.message)))?;
     }
-    let text = format!("done: {} holds the system; switch off, and pull the stick out", disk.name());
+    let names: Vec<String> = disks.iter().map(DiskSeen::name).collect();
+    let holds = if names.len() > 1 { "hold" } else { "holds" };
+    let text = format!("done: {} {holds} the system; switch off, and pull the stick out", names.join(" and "));
     let at = UnderWay { step: count, steps: count, text, ..UnderWay::default() };
     Ok(Told { at, complete: true, ..Told::default() })
+}
+
+/// Does one step, and returns the recovery key if it is the one that makes it.
+async fn apply(
+    host: &impl Installs,
+    order: &Order,
+    disks: &[DiskSeen],
+    step: &Step,
+    pace: Pace<'_>,
+) -> Result<Option<Zeroizing<String>>, HostError> {
+    let gone = || HostError::new(Reason::Failed, "There is no such disk among those that were chosen");
+    let one = |at: &usize| disks.get(*at).ok_or_else(gone);
+    match step {
+        Step::UseUp(at, name) => host.use_up(name, one(at)?).await?,
+        Step::Mark(at) => host.mark(one(at)?).await?,
+        Step::Write => host.write(disks, pace).await?,
+        Step::ReadBack => host.read_back(disks, pace).await?,
+        Step::Keep => host.keep(disks, order.keep).await?,
+        Step::Recovery => return host.recovery(disks).await.map(Some),
+        Step::Finish(at) => host.finish(one(at)?).await?,
+    }
+    Ok(None)
 }
 
 /// Tells how far a step is, and how fast.

@@ -24,10 +24,10 @@ pub enum Leave {
 /// One step. Each can be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Uses a ticket up.
-    UseUp(String),
-    /// Leaves our mark.
-    Mark,
+    /// Uses the ticket for one of the disks up.
+    UseUp(usize, String),
+    /// Leaves our mark on one of the disks.
+    Mark(usize),
     /// Writes partitions, start, system and an empty state.
     Write,
     /// Compares what was written with what it came from.
@@ -36,8 +36,8 @@ pub enum Step {
     Keep,
     /// Makes the recovery key.
     Recovery,
-    /// Makes the disk count.
-    Finish,
+    /// Makes one of the disks count.
+    Finish(usize),
 }
 
 /// Says whether a disk, one of all these, may be written to, and why.
@@ -90,26 +90,31 @@ pub fn judge(
     }
 }
 
-/// Returns the steps by which a disk becomes the system.
-pub fn plan(leave: &Leave) -> Vec<Step> {
-    let first = match leave {
-        Leave::Ticket(name) => Some(Step::UseUp(name.clone())),
+/// Returns the steps by which a disk becomes the system, or two that hold the same. Nothing is written to the one before both
+/// may be written to, and neither counts before all that is on both was read back.
+pub fn plan(leaves: &[Leave]) -> Vec<Step> {
+    let tickets = leaves.iter().enumerate().filter_map(|(at, leave)| match leave {
+        Leave::Ticket(name) => Some(Step::UseUp(at, name.clone())),
         Leave::Blank | Leave::Unfinished => None,
-    };
-    let rest = [Step::Mark, Step::Write, Step::ReadBack, Step::Keep, Step::Recovery, Step::Finish];
-    first.into_iter().chain(rest).collect()
+    });
+    let marks = (0..leaves.len()).map(Step::Mark);
+    let rest = [Step::Write, Step::ReadBack, Step::Keep, Step::Recovery];
+    tickets.chain(marks).chain(rest).chain((0..leaves.len()).map(Step::Finish)).collect()
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UseUp(_) => "using the ticket up",
-            Self::Mark => "marking the disk",
+            Self::UseUp(0, _) => "using the ticket up",
+            Self::UseUp(..) => "using the ticket for the second disk up",
+            Self::Mark(0) => "marking the disk",
+            Self::Mark(_) => "marking the second disk",
             Self::Write => "writing the system",
             Self::ReadBack => "reading it back",
             Self::Keep => "copying who this machine is, and its manifests",
             Self::Recovery => "making the recovery key",
-            Self::Finish => "making the disk count",
+            Self::Finish(0) => "making the disk count",
+            Self::Finish(_) => "making the second disk count",
         })
     }
 }

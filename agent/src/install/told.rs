@@ -23,7 +23,7 @@ pub enum Asked {
         serial: String,
     },
     /// An installation.
-    Install(Order),
+    Install(Box<Order>),
 }
 
 /// A line that is told of an installation. The last one says that it is complete, or why it is not.

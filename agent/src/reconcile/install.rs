@@ -14,7 +14,7 @@ use piccolo_schema::{Desired, Install};
 use super::{Plan, Reconciler, Report};
 use crate::host::{self, HostError, InstallView};
 
-pub use step::InstallStep;
+pub use step::{InstallStep, Onto};
 
 /// Installs the system of this stick.
 pub struct Installations<I>(pub Arc<I>);

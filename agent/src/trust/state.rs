@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::host::{OpenedBy, Retrieved, StateSeen};
+use crate::host::{OpenedBy, Retrieved, StateHalves, StateSeen};
 
 /// How the encrypted state of the system stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +40,8 @@ pub struct StateNote {
 }
 
 impl StateStanding {
-    /// Sums up what is seen of it.
-    pub fn new(seen: &StateSeen, now: Timestamp) -> Self {
+    /// Sums up what is seen of it, and of its halves where it lies on two disks.
+    pub fn new(seen: &StateSeen, halves: Option<&StateHalves>, now: Timestamp) -> Self {
         let luks = &seen.luks;
         let proved = match luks.retrieved(now) {
             Retrieved::Proved(last) | Retrieved::ProofDue(last) => Some(last.to_string()),
@@ -53,7 +53,10 @@ impl StateStanding {
             keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
             by_the_tpm: seen.shut.is_none() && luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2),
             recovery_proved: proved,
-            notes: shut(seen).into_iter().chain(recovery(luks.retrieved(now))).collect(),
+            notes: [halves.and_then(lacking), shut(seen), recovery(luks.retrieved(now))]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 
@@ -64,6 +67,36 @@ impl StateStanding {
         }
         self.notes.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Says that one of its halves is missing, or not yet filled.
+fn lacking(halves: &StateHalves) -> Option<StateNote> {
+    if !halves.is_lacking {
+        return None;
+    }
+    let on = halves.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>();
+    let (reason, message) = match halves.filled {
+        // Each is an event: it is told in steps of ten.
+        Some(percent) => {
+            let percent = percent / 10 * 10;
+            (
+                "Filling",
+                format!("one half of the state was missing, and is filled now on {}: {percent} %", on.join(" and ")),
+            )
+        }
+        None if on.len() > 1 => {
+            ("Filling", format!("one half of the state was missing, and is about to be filled on {}", on.join(" and ")))
+        }
+        None => (
+            "HalfMissing",
+            format!(
+                "the state lies on {} alone, its other half is missing, and what is lost with this disk is lost; plug the \
+                 other disk in: it is filled by itself",
+                on.join("")
+            ),
+        ),
+    };
+    Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" })
 }
 
 /// Says that the TPM does not open it as the machine started this time.
@@ -135,7 +168,21 @@ mod tests {
             why: "it was cleared".to_owned(),
             changed: changed.map(str::to_owned),
         });
-        StateStanding::new(&StateSeen { luks, shut }, now)
+        StateStanding::new(&StateSeen { luks, shut }, None, now)
+    }
+
+    #[test]
+    fn a_half_that_is_missing_or_not_full_is_told() {
+        let told = |on: &[&str], is_lacking, filled| {
+            let on = on.iter().map(|it| (*it).to_owned()).collect();
+            lacking(&StateHalves { on, is_lacking, filled }).map(|it| (it.reason, it.message))
+        };
+        assert_eq!(told(&["vda", "vdb"], false, None), None);
+        let (reason, message) = told(&["vdb"], true, None).unwrap();
+        assert!(reason == "HalfMissing" && message.contains("lies on /dev/vdb alone"), "{message}");
+        let (reason, message) = told(&["vda", "vdb"], true, Some(47)).unwrap();
+        assert!(reason == "Filling" && message.ends_with("on /dev/vda and /dev/vdb: 40 %"), "{message}");
+        assert!(told(&["vda", "vdb"], true, None).unwrap().1.contains("about to be filled"));
     }
 
     #[test]

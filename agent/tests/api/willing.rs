@@ -104,7 +104,8 @@ impl Installer for Willing {
 
     fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
         Box::pin(async move {
-            let serial = order.select.serial.unwrap_or_default();
+            let serials: Vec<&str> = order.disks().filter_map(|(select, _)| select.serial.as_deref()).collect();
+            let serial = serials.join(" and ");
             let at = UnderWay { step: 1, steps: 1, text: format!("marking {serial}"), ..UnderWay::default() };
             let begun = Told { at, ..Told::default() };
             let Some(ticket) = order.wipe else {

@@ -76,6 +76,10 @@ async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
     machine.run(&["install", "S4EVNX0N123456"]).await.is(5, "", refused);
     machine.write("install.toml", "serial = \"S4EVNX0N123456\"\n");
     machine.run(&["install", "--seed", "install.toml"]).await.is(5, "", refused);
+    let both = refused.replace("S4EVNX0N123456", "S4EVNX0N123456 and S5");
+    machine.run(&["install", "S4EVNX0N123456", "S5"]).await.is(5, "", &both);
+    machine.write("install.toml", "serial = \"S4EVNX0N123456\"\nmirror = { serial = \"S5\" }\n");
+    machine.run(&["install", "--seed", "install.toml"]).await.is(5, "", &both);
     let other = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S5"]).await;
     assert!(other.code == 5 && other.err.contains("`S5` is not the serial number"), "{}", other.err);
     // Where nobody can be asked, nobody is taken to have said yes.

@@ -279,6 +279,7 @@ impl Made {
                     start: 1 << 20,
                     size: 1 << 30,
                     signatures: vec![one(kind, &uuid, Some(label))],
+                    ..Partition::default()
                 }];
             }
             Holds::Unknown(ends) => disk.ends = *ends,

@@ -6,6 +6,7 @@
 mod cd;
 mod cuts;
 mod encrypted;
+mod halves;
 mod install;
 mod live;
 mod pairs;

@@ -23,6 +23,7 @@ mod firewall;
 mod flatcar;
 mod fuzz;
 mod guards;
+mod halves;
 mod images;
 mod installs;
 mod kills;

@@ -19,7 +19,7 @@ use crate::{
         HostError, InstallView, Installing, Order, Reason, RunsFrom, Target, Ticket, Tried, UnderWay,
         linux::{Running, running},
     },
-    install::{Asked, Told, choose},
+    install::{Asked, Told, chosen},
 };
 
 /// How often disks are looked at on a stick: nothing tells of one that is plugged in.
@@ -69,9 +69,10 @@ impl Followed {
     /// Keeps how an installation ended that wrote to its disk: it is not begun anew for ever.
     fn keep(&self, order: &Order, ended: &Result<(), HostError>) {
         let mut known = self.lock();
-        if let Ok(target) = choose(&order.select, &known.view.targets) {
+        let seqs = chosen(order, &known.view.targets).map(|all| all.iter().map(|it| it.disk.seq).collect::<Vec<_>>());
+        if let Ok([seq, mirror @ ..]) = seqs.as_deref() {
             let failed = ended.as_ref().err().map(|error| error.message.clone());
-            known.tried = Some(Tried { seq: target.disk.seq, order: order.clone(), failed });
+            known.tried = Some(Tried { seq: *seq, mirror: mirror.first().copied(), order: order.clone(), failed });
         }
     }
 }
@@ -253,7 +254,7 @@ mod tests {
                       {\"step\":0,\"steps\":0,\"text\":\"\",\"refused\":\"writing failed\"}\n";
         let (_, done) = tokio::join!(answer(&socket, broken), Installing::install(&door, &order));
         assert_eq!(done.unwrap_err().message, "writing failed");
-        let tried = Tried { seq: 7, order, failed: Some("writing failed".to_owned()) };
+        let tried = Tried { seq: 7, order, mirror: None, failed: Some("writing failed".to_owned()) };
         assert_eq!(door.followed.lock().tried, Some(tried));
     }
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use piccolo_schema::{DiskSpec, disk::Passphrase};
 use serde::{Deserialize, Serialize};
 
-use super::{DisksView, LuksSeen, OpenedBy, Shut};
+use super::{DisksView, LuksSeen, OpenedBy, Partition, Shut};
 use crate::host::STATE;
 
 /// How long a recovery key is believed to be where its owner keeps it.
@@ -33,6 +33,17 @@ pub struct StateSeen {
     /// Why the TPM does not open it as the machine started this time, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shut: Option<Shut>,
+}
+
+/// The disks on which a state lies that is kept on two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateHalves {
+    /// What the kernel calls those that are there.
+    pub on: Vec<String>,
+    /// True if one is missing, or not filled yet.
+    pub is_lacking: bool,
+    /// How far one is filled that was missing, in percent.
+    pub filled: Option<u8>,
 }
 
 /// Whether somebody has the recovery key of an encrypted disk.
@@ -87,14 +98,17 @@ impl LuksSeen {
 }
 
 impl DisksView {
-    /// Returns the encrypted state that the system itself stands on: the open partition of that name on its own disk. A disk
-    /// beside it that bears another such system is none of it.
+    /// Returns the encrypted state that the system itself stands on: the open partition of that name on its own disk, or what
+    /// two such partitions on two disks are together. A disk beside it that bears another such system is none of it.
     pub fn state(&self) -> Option<&LuksSeen> {
         let mut found = self.disks.iter().filter(|it| it.system).flat_map(|disk| {
             let parts = disk.partitions.iter().filter(|it| it.name == STATE);
-            parts.flat_map(|part| disk.luks.iter().filter(|it| it.device == part.device && it.opened.is_some()))
+            let is_in =
+                |part: &Partition, luks: &LuksSeen| luks.device == part.device || part.joined.contains(&luks.device);
+            parts.flat_map(move |part| disk.luks.iter().filter(move |it| is_in(part, it) && it.opened.is_some()))
         });
-        found.next().filter(|_| found.next().is_none())
+        let first = found.next()?;
+        found.all(|it| it.device == first.device && it.uuid == first.uuid).then_some(first)
     }
 }
 
@@ -131,6 +145,16 @@ mod tests {
         assert_eq!(found(&[disk("vdb", false, true)]), None);
         // Two of them are never told apart by chance.
         assert_eq!(found(&[disk("vda", true, true), disk("vdb", true, true)]), None);
+        // But for one that lies on both.
+        let half = |device: &str| {
+            let mut half = disk(device, true, true);
+            (half.luks[0].device, half.luks[0].uuid) = ("md127".to_owned(), "6c1b".to_owned());
+            half.partitions[1].joined = vec!["md127".to_owned()];
+            half
+        };
+        assert_eq!(found(&[half("vda"), half("vdb")]).as_deref(), Some("6c1b"));
+        assert_eq!(found(&[half("vda")]).as_deref(), Some("6c1b"));
+        assert_eq!(found(&[half("vda"), disk("vdb", true, true)]), None);
         let mut other = disk("vda", true, true);
         other.partitions[1].name = "data".to_owned();
         assert_eq!(found(&[other]), None);

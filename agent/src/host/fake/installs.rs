@@ -13,21 +13,27 @@ use crate::host::{
 /// The names of the partitions, the state last.
 const NAMES: [&str; 6] = ["esp", "piccolo_1_v", "piccolo_1", "_empty", "_empty", UNFINISHED];
 
-/// A stick in memory, and one disk beside it, whose power can be cut.
+/// A stick in memory, and one disk beside it or two, whose power can be cut.
 #[derive(Debug, Default)]
 pub struct FakeStick(Mutex<Inner>, Notify);
 
 #[derive(Debug, Default)]
 struct Inner {
-    target: Target,
+    disks: Vec<Beside>,
     tickets: Vec<Ticket>,
-    on_disk: OnDisk,
     power: Power,
     shown: Vec<String>,
     keys: usize,
     bad: bool,
     kept: Option<Keep>,
     hangs: bool,
+}
+
+/// A disk beside the stick.
+#[derive(Debug, Default)]
+struct Beside {
+    target: Target,
+    on_disk: OnDisk,
 }
 
 /// What is behind the names of partitions.
@@ -41,8 +47,14 @@ struct OnDisk {
 impl FakeStick {
     /// Returns a stick beside this disk.
     pub fn beside(disk: DiskSeen) -> Self {
-        let target = Target { disk, names: Vec::new() };
-        Self(Mutex::new(Inner { target, ..Inner::default() }), Notify::new())
+        Self::beside_all([disk])
+    }
+
+    /// Returns a stick beside these disks.
+    pub fn beside_all(disks: impl IntoIterator<Item = DiskSeen>) -> Self {
+        let one = |disk| Beside { target: Target { disk, names: Vec::new() }, ..Beside::default() };
+        let disks = disks.into_iter().map(one).collect();
+        Self(Mutex::new(Inner { disks, ..Inner::default() }), Notify::new())
     }
 
     /// Returns a disk of this size with nothing on it.
@@ -66,17 +78,28 @@ impl FakeStick {
         self.lock().bad = true;
     }
 
-    /// Returns the disk as it is.
+    /// Returns the first disk as it is.
     pub fn target(&self) -> Target {
-        self.lock().target.clone()
+        self.all_targets().into_iter().next().unwrap_or_default()
     }
 
-    /// Returns the recovery key that opens a whole system on the disk, none if there is no whole one.
+    /// Returns all disks as they are.
+    pub fn all_targets(&self) -> Vec<Target> {
+        self.lock().disks.iter().map(|it| it.target.clone()).collect()
+    }
+
+    /// Returns the recovery key that opens a whole system on the first disk, none if there is no whole one.
     pub fn whole(&self) -> Option<String> {
+        self.whole_on(0)
+    }
+
+    /// Returns the recovery key that opens a whole system on this disk, none if there is no whole one.
+    pub fn whole_on(&self, at: usize) -> Option<String> {
         let it = self.lock();
-        let is_named = it.target.names.last().is_some_and(|name| name == STATE);
-        let is_whole = is_named && it.on_disk.system && it.on_disk.identity;
-        it.on_disk.key.clone().filter(|_| is_whole)
+        let Beside { target, on_disk } = it.disks.get(at)?;
+        let is_named = target.names.last().is_some_and(|name| name == STATE);
+        let is_whole = is_named && on_disk.system && on_disk.identity;
+        on_disk.key.clone().filter(|_| is_whole)
     }
 
     /// Returns what came along.
@@ -115,7 +138,7 @@ impl Installs for FakeStick {
     }
 
     async fn targets(&self) -> Result<Vec<Target>, HostError> {
-        Ok(vec![self.target()])
+        Ok(self.all_targets())
     }
 
     async fn tickets(&self) -> Result<Vec<Ticket>, HostError> {
@@ -136,65 +159,57 @@ impl Installs for FakeStick {
     }
 
     async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
-        if self.target().disk != *disk {
+        if !self.all_targets().iter().any(|it| it.disk == *disk) {
             return Err(HostError::new(Reason::Refused, "It is not as it was seen"));
         }
         // The mark comes first, and then what else tells of the old content goes.
-        self.lock().verb(Inner::mark, |it| it.target.disk.signatures.clear())
+        let clear = |it: &mut Beside| it.target.disk.signatures.clear();
+        self.lock().verb(|it| it.on(disk, Beside::mark), |it| it.on(disk, clear))
     }
 
-    async fn write(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+    async fn write(&self, disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
         // The names come last: until then all that tells of it is the mark.
-        self.lock().verb(
-            |it| it.on_disk = OnDisk::default(),
-            |it| {
-                it.on_disk.system = true;
-                it.target.names = NAMES.map(str::to_owned).to_vec();
-                it.target.disk.marker = None;
-                it.target.disk.ends = Ends::Data;
-                it.target.disk.partitions = NAMES.map(|_| Partition::default()).to_vec();
-            },
-        )?;
+        for disk in disks {
+            let forget = |it: &mut Beside| it.on_disk = OnDisk::default();
+            self.lock().verb(|it| it.on(disk, forget), |it| it.on(disk, Beside::write))?;
+        }
         pace(1, 1);
         Ok(())
     }
 
-    async fn read_back(&self, _disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+    async fn read_back(&self, _disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
         self.lock().verb(|_| {}, |_| {})?;
         pace(1, 1);
         if self.lock().bad { Err(HostError::new(Reason::Failed, "It does not read back")) } else { Ok(()) }
     }
 
-    async fn keep(&self, _disk: &DiskSeen, keep: Keep) -> Result<(), HostError> {
-        self.lock().verb(
-            |_| {},
-            |it| {
-                it.on_disk.identity = true;
-                it.kept = Some(keep);
-            },
-        )
+    async fn keep(&self, disks: &[DiskSeen], keep: Keep) -> Result<(), HostError> {
+        // What is written to a state that lies on two disks is on both.
+        let knows = |it: &mut Inner| {
+            it.kept = Some(keep);
+            disks.iter().for_each(|disk| it.on(disk, |it| it.on_disk.identity = true));
+        };
+        self.lock().verb(|_| {}, knows)
     }
 
-    async fn recovery(&self, _disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
-        self.lock().verb(
-            |_| {},
-            |it| {
-                it.keys += 1;
-                it.on_disk.key = Some(format!("key-{}", it.keys));
-            },
-        )?;
-        Ok(self.lock().on_disk.key.clone().unwrap_or_default().into())
+    async fn recovery(&self, disks: &[DiskSeen]) -> Result<Zeroizing<String>, HostError> {
+        let mut it = self.lock();
+        let key = format!("key-{}", it.keys + 1);
+        let has = |it: &mut Inner| {
+            it.keys += 1;
+            disks.iter().for_each(|disk| it.on(disk, |it| it.on_disk.key = Some(key.clone())));
+        };
+        it.verb(|_| {}, has)?;
+        Ok(key.into())
     }
 
-    async fn finish(&self, _disk: &DiskSeen) -> Result<(), HostError> {
-        self.lock().verb(
-            |_| {},
-            |it| {
-                if let Some(name) = it.target.names.last_mut() {
-                    STATE.clone_into(name);
-                }
-            },
-        )
+    async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        let counts = |it: &mut Beside| {
+            if let Some(name) = it.target.names.last_mut() {
+                STATE.clone_into(name);
+            }
+        };
+        self.lock().verb(|_| {}, |it| it.on(disk, counts))
     }
 
     fn show(&self, text: &str) {
@@ -209,7 +224,7 @@ impl Installing for FakeStick {
         Ok(InstallView {
             runs_from: RunsFrom::Stick,
             version: Some("1".to_owned()),
-            targets: vec![it.target.clone()],
+            targets: it.disks.iter().map(|it| it.target.clone()).collect(),
             tickets: it.tickets.clone(),
             ..InstallView::default()
         })
@@ -220,18 +235,28 @@ impl Installing for FakeStick {
     }
 
     async fn install(&self, order: &Order) -> Result<(), HostError> {
-        let Target { disk, names } = self.target();
-        if let Some(ticket) = &order.wipe {
-            self.use_up(ticket, &disk).await?;
-        } else if !disk.is_blank() && !(Target { disk: disk.clone(), names }).is_unfinished() {
-            return Err(HostError::new(Reason::Refused, "It is not blank"));
+        let (targets, mut disks) = (self.all_targets(), Vec::new());
+        for (select, wipe) in order.disks() {
+            let Some(target) = targets.iter().find(|it| it.disk.fits(select)) else {
+                return Err(HostError::new(Reason::Refused, "No disk is like that"));
+            };
+            if let Some(ticket) = wipe {
+                self.use_up(ticket, &target.disk).await?;
+            } else if !target.disk.is_blank() && !target.is_unfinished() {
+                return Err(HostError::new(Reason::Refused, "It is not blank"));
+            }
+            disks.push(target.disk.clone());
         }
-        self.mark(&disk).await?;
-        self.write(&disk, &|_, _| {}).await?;
-        self.read_back(&disk, &|_, _| {}).await?;
-        self.keep(&disk, order.keep).await?;
-        drop(self.recovery(&disk).await?);
-        self.finish(&disk).await?;
+        for disk in &disks {
+            self.mark(disk).await?;
+        }
+        self.write(&disks, &|_, _| {}).await?;
+        self.read_back(&disks, &|_, _| {}).await?;
+        self.keep(&disks, order.keep).await?;
+        drop(self.recovery(&disks).await?);
+        for disk in &disks {
+            self.finish(disk).await?;
+        }
         let hangs = std::mem::take(&mut self.lock().hangs);
         if hangs { std::future::pending().await } else { Ok(()) }
     }
@@ -244,6 +269,15 @@ impl Powered for Inner {
 }
 
 impl Inner {
+    /// Does something with the disk that was plugged in as this one.
+    fn on(&mut self, disk: &DiskSeen, does: impl FnOnce(&mut Beside)) {
+        if let Some(it) = self.disks.iter_mut().find(|it| it.target.disk.seq == disk.seq) {
+            does(it);
+        }
+    }
+}
+
+impl Beside {
     fn mark(&mut self) {
         let disk = &mut self.target.disk;
         disk.marker = Some(Marker { nonce: INSTALLING.to_owned(), first: true });
@@ -252,5 +286,13 @@ impl Inner {
         disk.signatures.retain(|it: &Signature| it.offset >= 4096);
         disk.partitions.clear();
         self.target.names.clear();
+    }
+
+    fn write(&mut self) {
+        self.on_disk.system = true;
+        self.target.names = NAMES.map(str::to_owned).to_vec();
+        let disk = &mut self.target.disk;
+        (disk.marker, disk.ends) = (None, Ends::Data);
+        disk.partitions = NAMES.map(|_| Partition::default()).to_vec();
     }
 }

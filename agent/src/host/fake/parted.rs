@@ -35,6 +35,7 @@ impl Slot {
                 name: part.name.clone(),
                 start: part.start,
                 size: part.size,
+                joined: Vec::new(),
                 signatures: vec![made],
             });
         }

@@ -2,6 +2,7 @@
 //! only. What is set up for that is in memory, and taken back by whoever comes next if it was left behind.
 
 mod compare;
+pub(super) mod halves;
 mod held;
 pub(super) mod keys;
 mod live;
@@ -53,6 +54,8 @@ const GLANCE: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_secs(10);
 /// How the target is laid out.
 const LAYOUT: &str = "/usr/lib/piccolo/target.d";
+/// What of it is otherwise where the state lies on two disks.
+const HALVES: &str = "/usr/lib/piccolo/halves.d";
 /// What of `/etc` is the owner's.
 const OWN: &str = "var/lib/piccolo-etc/upper";
 /// What the machine remembers, without the store, which is a cache. Tickets of the installer are not in it: they lie in memory.
@@ -129,10 +132,53 @@ impl Stick {
         for name in mapped(Path::new("/dev/mapper")) {
             drop(run("cryptsetup", ["close", &name], SHORT).await);
         }
+        halves::part().await;
     }
 
-    async fn copy(&self, state: &Part, keep: Keep) -> Result<(), HostError> {
-        run("cryptsetup", ["open", "--key-file", &self.key(), &state.path, MAPPED], SHORT).await?;
+    /// Returns the partitions in which the unfinished state lies, one of each disk.
+    async fn states(&self, disks: &[DiskSeen]) -> Result<Vec<String>, HostError> {
+        let mut states = Vec::new();
+        for disk in disks {
+            states.push(self.part(disk, UNFINISHED).await?.path);
+        }
+        Ok(states)
+    }
+
+    /// Returns where the unfinished state is. One that lies on two disks is joined for that until somebody clears up.
+    async fn state(&self, disks: &[DiskSeen]) -> Result<String, HostError> {
+        let states = self.states(disks).await?;
+        match states.as_slice() {
+            [alone] => Ok(alone.clone()),
+            both => {
+                let both: Vec<&str> = both.iter().map(String::as_str).collect();
+                halves::join(&both).await?;
+                Ok(halves::JOINED.to_owned())
+            }
+        }
+    }
+
+    /// Writes all to one disk, but for a state that lies on two.
+    async fn write_one(&self, disk: &DiskSeen, layout: &[&str], pace: Pace<'_>, total: u64) -> Result<(), HostError> {
+        let path = format!("/dev/{}", disk.device);
+        // One that can't do it has lost nothing but speed. What lies before keeps our mark, until partitions take its place.
+        drop(run("blkdiscard", ["--offset", "1M", &path], LONG).await);
+        let begun = written(&disk.device);
+        let key = format!("--key-file={}", self.key());
+        let layout = layout.iter().map(|it| format!("--definitions={it}"));
+        let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
+        // Two disks that one machine is installed on are told apart by the UUIDs of their partitions.
+        let words = words.map(str::to_owned).into_iter().chain(layout).chain(["--seed=random".to_owned(), key]);
+        self.held.is_still(disk)?;
+        let work = run("systemd-repart", words.chain([path.clone()]), LONG);
+        with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
+        pace(total, total);
+        // As we hold the disk nobody was the last to close it, by which the kernel would have done this.
+        run("blockdev", ["--flushbufs", &path], SHORT).await?;
+        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+    }
+
+    async fn copy(&self, state: &str, keep: Keep) -> Result<(), HostError> {
+        run("cryptsetup", ["open", "--key-file", &self.key(), state, MAPPED], SHORT).await?;
         let at = self.mount(&format!("/dev/mapper/{MAPPED}"), "state", "rw").await?;
         let (own, memory) = left_behind(keep);
         for (from, not) in [(OWN, own), (MEMORY, memory)] {
@@ -188,44 +234,44 @@ impl Installs for Stick {
 
     async fn mark(&self, disk: &DiskSeen) -> Result<(), HostError> {
         self.clear().await;
-        self.held.hold(self.drives.mark(disk, INSTALLING).await?);
+        self.held.hold(&disk.device, self.drives.mark(disk, INSTALLING).await?);
         // What partitions there were lay behind what is the mark now. Where the kernel had none there is nothing to forget.
         drop(run("blockdev", ["--rereadpt", &format!("/dev/{}", disk.device)], SHORT).await);
         run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
     }
 
-    async fn write(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
-        self.held.is_still(disk)?;
+    async fn write(&self, disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
+        self.held.are_still(disks)?;
         write_key(&self.dir.join("key"))?;
-        let path = format!("/dev/{}", disk.device);
-        // One that can't do it has lost nothing but speed. What lies before keeps our mark, until partitions take its place.
-        drop(run("blkdiscard", ["--offset", "1M", &path], LONG).await);
         let (whole, hashes) = slots().await?;
-        let total = size(&whole)? + size(&hashes)?;
-        let begun = written(&disk.device);
-        let (definitions, key) = (format!("--definitions={LAYOUT}"), format!("--key-file={}", self.key()));
-        let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
-        // Two disks that one machine is installed on are told apart by the UUIDs of their partitions.
-        let words = words.into_iter().chain(["--seed=random", &definitions, &key, &path]);
-        self.held.is_still(disk)?;
-        let work = run("systemd-repart", words, LONG);
-        with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
-        pace(total, total);
-        // As we hold the disk nobody was the last to close it, by which the kernel would have done this.
-        run("blockdev", ["--flushbufs", &path], SHORT).await?;
-        run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+        let (one, count) = (size(&whole)? + size(&hashes)?, disks.len() as u64);
+        // Of two files of the same name the first one counts.
+        let layout: &[&str] = if count > 1 { &[HALVES, LAYOUT] } else { &[LAYOUT] };
+        for (at, disk) in (0..).zip(disks) {
+            let pace = |done, total| pace(at * one + done, total * count);
+            self.write_one(disk, layout, &pace, one).await?;
+        }
+        let states = self.states(disks).await?;
+        let [first, second] = states.as_slice() else { return Ok(()) };
+        self.held.are_still(disks)?;
+        halves::make(&[first, second]).await?;
+        let made = halves::encrypt(&self.key()).await;
+        self.clear().await;
+        made
     }
 
-    async fn read_back(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
-        self.held.is_still(disk)?;
+    async fn read_back(&self, disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
+        self.held.are_still(disks)?;
         let (whole, hashes) = slots().await?;
         let version = version()?;
         let mut pieces = Vec::new();
-        for (from, name) in [(whole, format!("piccolo_{version}")), (hashes, format!("piccolo_{version}_v"))] {
-            let part = self.part(disk, &name).await?;
-            // Past all caches.
-            run("blockdev", ["--flushbufs", &part.path], SHORT).await?;
-            pieces.push(Piece { size: size(&from)?, from, to: part.path });
+        for disk in disks {
+            for (from, name) in [(&whole, format!("piccolo_{version}")), (&hashes, format!("piccolo_{version}_v"))] {
+                let part = self.part(disk, &name).await?;
+                // Past all caches.
+                run("blockdev", ["--flushbufs", &part.path], SHORT).await?;
+                pieces.push(Piece { size: size(from)?, from: from.clone(), to: part.path });
+            }
         }
         let total = pieces.iter().map(|it| it.size).sum();
         let done = Arc::new(AtomicU64::new(0));
@@ -233,21 +279,27 @@ impl Installs for Stick {
         let work = blocking(move || compare(&pieces, &counted));
         with_pace(work, || pace(done.load(Ordering::Relaxed), total)).await?;
         pace(total, total);
-        let compared = self.compare_start(disk).await;
-        self.clear().await;
-        compared
+        for disk in disks {
+            let compared = self.compare_start(disk).await;
+            self.clear().await;
+            compared?;
+        }
+        Ok(())
     }
 
-    async fn keep(&self, disk: &DiskSeen, keep: Keep) -> Result<(), HostError> {
-        self.held.is_still(disk)?;
-        let copied = self.copy(&self.part(disk, UNFINISHED).await?, keep).await;
+    async fn keep(&self, disks: &[DiskSeen], keep: Keep) -> Result<(), HostError> {
+        self.held.are_still(disks)?;
+        let copied = self.copy(&self.state(disks).await?, keep).await;
         self.clear().await;
         copied
     }
 
-    async fn recovery(&self, disk: &DiskSeen) -> Result<Zeroizing<String>, HostError> {
-        self.held.is_still(disk)?;
-        recovery(&self.dir, &self.part(disk, UNFINISHED).await?.path).await
+    async fn recovery(&self, disks: &[DiskSeen]) -> Result<Zeroizing<String>, HostError> {
+        self.held.are_still(disks)?;
+        let made = recovery(&self.dir, &self.state(disks).await?).await;
+        // What the two halves say of themselves is to be the last word when they count.
+        self.clear().await;
+        made
     }
 
     async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
@@ -263,7 +315,7 @@ impl Installs for Stick {
         run("blockdev", ["--flushbufs", &path], SHORT).await?;
         // It is not said to count before whoever looks next sees it so.
         self.part(disk, STATE).await?;
-        self.held.let_go();
+        self.held.let_go(&disk.device);
         // Who looks for it by its name goes by what udev remembers. It counts, whether that comes to its end or not.
         drop(run("udevadm", ["settle", "--timeout=60"], SHORT).await);
         // In memory nothing of it stays.

@@ -27,6 +27,13 @@ fn place_in(block: &Path, device: &Path) -> Option<Place> {
     Some(Place { disk, number })
 }
 
+/// Returns the disk of a partition that the kernel calls this.
+pub(super) fn disk_of(block: &Path, name: &str) -> Option<String> {
+    let node = fs::canonicalize(block.join(name)).ok()?;
+    fs::metadata(node.join("partition")).ok()?;
+    node.parent()?.file_name()?.to_str().map(str::to_owned)
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "it makes what is read here")]
 mod tests {
@@ -53,5 +60,7 @@ mod tests {
         assert_eq!(place_in(&block, &dev.join("nvme0n1p3")), expected);
         assert_eq!(place_in(&block, &dev.join("nvme0n1")), None);
         assert_eq!(place_in(&block, &dev.join("none")), None);
+        assert_eq!(disk_of(&block, "nvme0n1p3").as_deref(), Some("nvme0n1"));
+        assert_eq!(disk_of(&block, "nvme0n1"), None);
     }
 }

@@ -20,6 +20,7 @@ pub(super) use self::mark::Mark;
 use super::{
     Drives, Slots,
     installs::{
+        halves::{bind, format},
         keys::{recovery, show, write_key},
         running,
         state::state,
@@ -228,10 +229,7 @@ impl Resets for Renewal {
         let (path, key) = (state().await?.path, self.dir.join("key"));
         write_key(&key)?;
         let key = key.display().to_string();
-        // The key is chance alone, which nobody guesses, and goes when the others are there.
-        let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-        let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", &key];
-        run("cryptsetup", words.into_iter().chain(quick).chain([path.as_str()]), LONG).await?;
+        format(&path, &key).await?;
         run("cryptsetup", ["open", "--key-file", &key, &path, MAPPED], SHORT).await?;
         let filled = self.fill(order, done).await;
         self.clear().await;
@@ -239,9 +237,7 @@ impl Resets for Renewal {
     }
 
     async fn bind(&self) -> Result<(), HostError> {
-        let unlock = format!("--unlock-key-file={}", self.dir.join("key").display());
-        let words = [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", &state().await?.path];
-        run("systemd-cryptenroll", words, LONG).await.map(drop)
+        bind(&state().await?.path, &self.dir.join("key").display().to_string()).await
     }
 
     async fn recovery(&self) -> Result<Zeroizing<String>, HostError> {
@@ -271,7 +267,7 @@ impl Resets for Renewal {
 
 /// Gives the partition of the state another UUID, so that an order for the old one is for no machine any more.
 async fn renamed() -> Result<(), HostError> {
-    let path = state().await?.path;
+    let path = state().await?.part;
     let strange = || HostError::new(Reason::Failed, format!("The disk of {path} is not known to the kernel"));
     let place = place(Path::new(&path)).ok_or_else(strange)?;
     let (whole, number) = (format!("/dev/{}", place.disk), place.number.to_string());

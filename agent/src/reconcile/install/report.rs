@@ -2,7 +2,7 @@
 
 use piccolo_schema::{Install, InstallStatus, quantity::Bytes};
 
-use super::plan::{is_settled, meant};
+use super::plan::{is_settled, meant, names};
 use crate::{
     host::{InstallView, RunsFrom, Target, UnderWay},
     reconcile::Report,
@@ -10,13 +10,13 @@ use crate::{
 
 /// Says how the installation that a manifest asks for stands.
 pub(super) fn report(manifest: &Install, observed: &InstallView) -> Report {
-    let target = meant(&manifest.spec.select, observed);
-    let (ready, reason, message) = stands(manifest, target, observed);
-    let fields = serde_json::to_value(status(target, observed.under_way.as_ref())).unwrap_or_default();
+    let targets = meant(&manifest.spec, observed).unwrap_or_default();
+    let (ready, reason, message) = stands(manifest, &targets, observed);
+    let fields = serde_json::to_value(status(&targets, observed.under_way.as_ref())).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
 
-fn stands(manifest: &Install, target: Option<&Target>, observed: &InstallView) -> (bool, &'static str, String) {
+fn stands(manifest: &Install, targets: &[&Target], observed: &InstallView) -> (bool, &'static str, String) {
     if observed.runs_from == RunsFrom::Disk {
         let message = "This system runs from its disk, so there is nothing to be installed; take the manifest away";
         return (true, "RunsFromDisk", message.to_owned());
@@ -27,27 +27,28 @@ fn stands(manifest: &Install, target: Option<&Target>, observed: &InstallView) -
         let message = format!("Step {} of {}: {}{}", it.step, it.steps, it.text, part.unwrap_or_default());
         return (false, "Installing", message);
     }
-    match target.filter(|target| is_settled(manifest, target, observed)) {
-        Some(target) => {
-            let message = format!(
-                "{} holds version {} of the system; switch off, and pull the stick out",
-                target.disk.name(),
-                observed.version.as_deref().unwrap_or_default()
-            );
-            (true, "Installed", message)
-        }
-        None => (false, "NotInstalled", "It is not installed".to_owned()),
+    if targets.is_empty() || !is_settled(manifest, targets, observed) {
+        return (false, "NotInstalled", "It is not installed".to_owned());
     }
+    let message = format!(
+        "{} {} version {} of the system; switch off, and pull the stick out",
+        names(targets),
+        if targets.len() > 1 { "hold" } else { "holds" },
+        observed.version.as_deref().unwrap_or_default()
+    );
+    (true, "Installed", message)
 }
 
-fn status(target: Option<&Target>, under_way: Option<&UnderWay>) -> InstallStatus {
+fn status(targets: &[&Target], under_way: Option<&UnderWay>) -> InstallStatus {
     let told = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let disk = target.map(|it| &it.disk);
+    let mut disks = targets.iter().map(|it| &it.disk);
+    let (disk, second) = (disks.next(), disks.next());
     let mut status = InstallStatus {
         device: disk.and_then(|it| told(&it.device)),
         model: disk.and_then(|it| told(&it.model)),
         serial: disk.and_then(|it| told(&it.identity.serial)),
         size: disk.map(|it| Bytes::new(it.identity.size)),
+        mirror: second.and_then(|it| told(&it.identity.serial)),
         ..InstallStatus::default()
     };
     if let Some(it) = under_way {

@@ -13,14 +13,22 @@ use crate::{
 pub struct InstallStep {
     /// The name of the manifest.
     pub subject: String,
-    /// The disk, for people.
-    pub disk: String,
-    /// Why it may be written to, for people.
-    pub why: String,
+    /// The disk, and the second one if there is to be one.
+    pub onto: Vec<Onto>,
     /// What is lost with it, none if there is nothing on it.
     pub erases: Option<String>,
     /// What the installer is asked for.
     pub order: Order,
+}
+
+/// A disk that is written to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Onto {
+    /// The disk, for people.
+    pub disk: String,
+    /// Why it may be written to, for people.
+    pub why: String,
 }
 
 impl Step for InstallStep {
@@ -40,6 +48,7 @@ impl Step for InstallStep {
 
 impl Display for InstallStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "install the system on {} ({})", self.disk, self.why)
+        let onto: Vec<String> = self.onto.iter().map(|it| format!("{} ({})", it.disk, it.why)).collect();
+        write!(f, "install the system on {}", onto.join(" and on "))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{LOOK, blocking, encrypt, halves, parted, parted::Parted, program, tree::Node};
-use crate::host::{Ends, Half, HostError, LUKS, LuksSeen, Marker, Reason, Signature};
+use crate::host::{Ends, Half, HostError, LUKS, LuksSeen, Marker, Reason, STATE, Signature};
 
 /// How much of each end is looked at.
 const END: u64 = 16 << 20;
@@ -63,8 +63,15 @@ pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bo
     for part in partitions {
         content.partitions.insert(part.name.clone(), signatures(&part.name).await?);
     }
+    let mut joined = BTreeMap::new();
+    for part in partitions.iter().filter(|it| content.is_state(&it.name)) {
+        // The header of a state that lies on two disks is in what the two are together.
+        for device in part.joined() {
+            joined.insert(device.clone(), signatures(&device).await?);
+        }
+    }
     let of_disk = (name.to_owned(), content.signatures.clone());
-    for (device, signatures) in std::iter::once(of_disk).chain(content.partitions.clone()) {
+    for (device, signatures) in std::iter::once(of_disk).chain(content.partitions.clone()).chain(joined) {
         let header = signatures.iter().find(|it| it.kind == LUKS).and_then(|it| it.uuid.clone());
         if let Some(uuid) = header {
             content.luks.extend(encrypt::look(&device, &uuid).await);
@@ -78,6 +85,13 @@ pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bo
             .unwrap_or_else(|_| Err(HostError::new(Reason::TimedOut, format!("/dev/{name} does not answer"))))?;
     }
     Ok(content)
+}
+
+impl Content {
+    /// Returns true if this partition bears the name of a state of ours.
+    fn is_state(&self, device: &str) -> bool {
+        self.table.as_ref().and_then(|it| it.parts.get(device)).is_some_and(|it| it.name == STATE)
+    }
 }
 
 /// Lists the signatures on a device.

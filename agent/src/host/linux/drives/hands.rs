@@ -322,6 +322,7 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
                 name: place(node).map(|it| it.name).unwrap_or_default(),
                 start: place(node).map_or(0, |it| it.start),
                 size: node.size,
+                joined: node.joined(),
                 signatures: content.partitions.get(&node.name).cloned().unwrap_or_default(),
             };
             disk.partitions = drive.partitions().into_iter().map(part).collect();

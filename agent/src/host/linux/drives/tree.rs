@@ -54,6 +54,14 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() < 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_!".contains(c))
 }
 
+impl Node {
+    /// Returns what it is joined to with others.
+    pub(super) fn joined(&self) -> Vec<String> {
+        let arrays = self.children.iter().filter(|it| it.kind.starts_with("raid") && is_name(&it.name));
+        arrays.map(|it| it.name.clone()).collect()
+    }
+}
+
 impl Drive {
     /// Returns the disk by its properties, those that `attribute` reads of the kernel among them.
     pub(super) fn seen(&self, attribute: &dyn Fn(&str) -> String) -> Option<DiskSeen> {
@@ -160,6 +168,7 @@ mod tests {
         let disk = drives[0].seen(&|path| if path == "diskseq" { "9\n".to_owned() } else { String::new() }).unwrap();
         assert_eq!((disk.identity.serial.as_str(), disk.seq, disk.model.as_str()), ("A1", 9, "WD"));
         assert_eq!(drives[0].holders(), ["md0"]);
+        assert_eq!(drives[0].partitions()[0].joined(), ["md0"]);
         assert_eq!(drives[0].numbers(), ["8:0", "8:1", "9:0"]);
     }
 

@@ -1,9 +1,10 @@
-//! The disk that is written to, held from the mark to the end, so that what is written by its name goes to it alone.
+//! The disks that are written to, held from the mark to the end, so that what is written by their names goes to them alone.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::host::{DiskSeen, HostError, Reason};
@@ -11,24 +12,33 @@ use crate::host::{DiskSeen, HostError, Reason};
 /// Where the kernel tells of disks.
 const BLOCK: &str = "/sys/block";
 
-/// The disk that bears our mark, open: a name that is held open is given to no other disk of its kind.
+/// The disks that bear our mark, open: a name that is held open is given to no other disk of its kind.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Option<File>>);
+pub(super) struct Held(Mutex<BTreeMap<String, File>>);
 
 impl Held {
     /// Holds a disk until it is let go.
-    pub(super) fn hold(&self, disk: File) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
+    pub(super) fn hold(&self, device: &str, disk: File) {
+        self.lock().insert(device.to_owned(), disk);
     }
 
     /// Lets it go.
-    pub(super) fn let_go(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(super) fn let_go(&self, device: &str) {
+        self.lock().remove(device);
+    }
+
+    /// Fails unless all of these are held as they were seen.
+    pub(super) fn are_still(&self, disks: &[DiskSeen]) -> Result<(), HostError> {
+        disks.iter().try_for_each(|it| self.is_still(it))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails unless a disk is held, and the name still leads to the one that was seen.
     pub(super) fn is_still(&self, disk: &DiskSeen) -> Result<(), HostError> {
-        let is_held = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_held = self.lock().contains_key(&disk.device);
         if is_held && is_it(Path::new(BLOCK), disk) {
             return Ok(());
         }

@@ -5,11 +5,20 @@ use std::path::Path;
 use super::{super::partition::place, SHORT, live::slots, parts, run};
 use crate::host::{HostError, Reason, STATE};
 
+/// What a partition holds that is one half of something.
+const HALF: &str = "linux_raid_member";
+/// What the halves of a state are together, by our rules of udev.
+const WHOLE: &str = "/dev/piccolo/state";
+/// How long it is waited for that: longer than a start waits for the other half.
+const PATIENCE: &str = "--timeout=60";
+
 /// The partition of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host::linux) struct StatePart {
-    /// Where it is.
+    /// Where the state is: in this partition, or in what it is one half of.
     pub(in crate::host::linux) path: String,
+    /// The partition.
+    pub(in crate::host::linux) part: String,
     /// Its UUID in the table.
     pub(in crate::host::linux) id: String,
 }
@@ -21,17 +30,23 @@ pub(in crate::host::linux) async fn state() -> Result<StatePart, HostError> {
     let disk = place(Path::new(&system)).ok_or_else(strange)?.disk;
     let found = parts::of(&disk).await?.into_iter().find(|it| it.name == STATE);
     let none = || HostError::new(Reason::Refused, format!("/dev/{disk}, from which this system runs, has no state"));
-    let path = found.ok_or_else(none)?.path;
-    let id = id(&path).await?;
-    Ok(StatePart { path, id })
+    let part = found.ok_or_else(none)?.path;
+    let (id, holds) = (told(&part, "PARTUUID").await?, told(&part, "FSTYPE").await?);
+    if id.is_empty() {
+        return Err(HostError::new(Reason::Failed, format!("`lsblk` tells no UUID of the partition {part}")));
+    }
+    if holds != HALF {
+        return Ok(StatePart { path: part.clone(), part, id });
+    }
+    // Where the state is not the root, nothing waited for it before.
+    if run("udevadm", ["wait", PATIENCE, WHOLE], SHORT).await.is_err() {
+        let message = format!("{part} is one half of a state, which was not joined with the other one");
+        return Err(HostError::new(Reason::Failed, message));
+    }
+    Ok(StatePart { path: WHOLE.to_owned(), part, id })
 }
 
-/// Returns the UUID of a partition in the table.
-async fn id(path: &str) -> Result<String, HostError> {
-    let text = run("lsblk", ["--noheadings", "--nodeps", "--output", "PARTUUID", path], SHORT).await?;
-    let id = text.trim().to_owned();
-    if id.is_empty() {
-        return Err(HostError::new(Reason::Failed, format!("`lsblk` tells no UUID of the partition {path}")));
-    }
-    Ok(id)
+/// Returns what `lsblk` tells of a device, nothing if it tells nothing.
+async fn told(device: &str, what: &str) -> Result<String, HostError> {
+    Ok(run("lsblk", ["--noheadings", "--nodeps", "--output", what, device], SHORT).await?.trim().to_owned())
 }

@@ -1,0 +1,70 @@
+//! A state that lies on two disks: the same on both, and encrypted once, so that there is one header with its keys.
+
+use std::path::Path;
+
+use super::{LONG, MAPPED, SHORT, run};
+use crate::host::{HostError, STATE};
+
+/// Where the two are joined for as long as they are installed on. It is another name than that by which a start knows them.
+pub(super) const JOINED: &str = "/dev/md/piccolo-install";
+
+/// Joins two partitions that are to be halves of a state. What they held is lost.
+pub(super) async fn make(parts: &[&str]) -> Result<(), HostError> {
+    drivers().await?;
+    let count = format!("--raid-devices={}", parts.len());
+    let name = format!("--name={STATE}");
+    // What nobody wrote to nobody reads: there is nothing yet in which the two could differ.
+    let words =
+        ["--create", JOINED, "--run", "--quiet", "--level=1", "--metadata=1.2", "--bitmap=internal", "--assume-clean"];
+    let words = words.into_iter().chain(["--homehost=any", &name, &count]).chain(parts.iter().copied());
+    run("mdadm", words, SHORT).await?;
+    run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+}
+
+/// Joins two halves that were made, unless they are.
+pub(super) async fn join(parts: &[&str]) -> Result<(), HostError> {
+    if Path::new(JOINED).exists() {
+        return Ok(());
+    }
+    drivers().await?;
+    // Half of it would be no whole of which somebody could say that it was read back: without `--run` it is not begun.
+    let words = ["--assemble", JOINED, "--quiet"];
+    run("mdadm", words.into_iter().chain(parts.iter().copied()), SHORT).await?;
+    run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
+}
+
+/// Lets the halves go, if they are joined. What stands on them has to be closed before.
+pub(super) async fn part() {
+    if Path::new(JOINED).exists() {
+        drop(run("mdadm", ["--stop", "--quiet", JOINED], SHORT).await);
+        drop(run("udevadm", ["settle", "--timeout=60"], SHORT).await);
+    }
+}
+
+/// Encrypts what the two are together by this key and by the TPM, with an empty file system inside.
+pub(super) async fn encrypt(key: &str) -> Result<(), HostError> {
+    format(JOINED, key).await?;
+    run("cryptsetup", ["open", "--key-file", key, JOINED, MAPPED], SHORT).await?;
+    let device = format!("/dev/mapper/{MAPPED}");
+    let made = run("mkfs.ext4", ["-q", "-F", "-L", STATE, &device], LONG).await;
+    run("cryptsetup", ["close", MAPPED], SHORT).await?;
+    made?;
+    bind(JOINED, key).await
+}
+
+/// Encrypts a device by a key that is chance alone, which nobody guesses, and that goes when the others are there.
+pub(in crate::host::linux) async fn format(device: &str, key: &str) -> Result<(), HostError> {
+    let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", key];
+    run("cryptsetup", words.into_iter().chain(quick).chain([device]), LONG).await.map(drop)
+}
+
+/// Has the TPM open it from now on as well.
+pub(in crate::host::linux) async fn bind(device: &str, key: &str) -> Result<(), HostError> {
+    let unlock = format!("--unlock-key-file={key}");
+    run("systemd-cryptenroll", [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", device], LONG).await.map(drop)
+}
+
+async fn drivers() -> Result<(), HostError> {
+    run("modprobe", ["--all", "md_mod", "raid1"], SHORT).await.map(drop)
+}
