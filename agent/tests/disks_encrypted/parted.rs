@@ -48,7 +48,7 @@ impl Shelf {
         let mut room = Room::open()?;
         let lacks =
             |program: &&str| !["/sbin", "/usr/sbin", "/usr/bin"].iter().any(|it| Path::new(it).join(program).exists());
-        if ["sfdisk", "partx", "mkswap"].iter().any(|it| lacks(it)) {
+        if ["sfdisk", "partx", "mkswap"].iter().any(lacks) {
             skipped("a program is missing that partitions are made with");
             return None;
         }
