@@ -33,9 +33,9 @@ pub use self::{
     disks::{
         Alone, Bound, DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HalfKey,
         HalfOrder, HealthSeen, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder,
-        Making, Marker, Meant, Mirrored, Mount, MountSeen, NewKey, OpenHalf, Opened, OpenedBy, PairSeen, Partition,
-        RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateHalves, StateSeen, Ticket, Unlocked, bound,
-        human, label as disk_label, label_of, mapped, mapped_name, named, parted, swap_label,
+        Making, Marker, Meant, Mirrored, Mount, MountSeen, Moved, NewKey, OpenHalf, Opened, OpenedBy, PairSeen,
+        Partition, RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateHalves, StateSeen, Ticket,
+        Unlocked, bound, human, label as disk_label, label_of, mapped, mapped_name, named, parted, swap_label,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

@@ -80,6 +80,7 @@ pub struct DiskSpec {
     pub encryption: Option<Encryption>,
     /// The UUID of the file system that the disk, or a partition of it, holds already, to use it as it is. With
     /// `encryption` it is that of the encrypted disk or partition, with `partitions` that of the table of partitions.
+    /// Encrypted swap of others is never taken over.
     ///
     /// `piccolo disk list` shows it, and `sfdisk --disk-id DISK` that of a table. Nothing is written to it but what those who
     /// use it write.

@@ -5,7 +5,7 @@ use piccolo_schema::DiskSpec;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::trust::Meant;
+use crate::trust::{Meant, Moved};
 
 /// Shows the disks of the machine, and gives leave to erase one. An error is a sentence for people.
 pub trait DiskDoor: Send + Sync {
@@ -20,20 +20,21 @@ pub trait DiskDoor: Send + Sync {
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
     ) -> BoxFuture<'a, Result<(), String>>;
-    /// Makes a recovery key, by what the machine has or by a key that a person typed, and returns it with its slot.
+    /// Makes a recovery key, by what the machine has or by a key that a person typed, and returns it with its slot, where it
+    /// is one alone.
     fn recovery_key<'a>(
         &'a self,
         meant: &'a Meant,
         key: Option<&'a Zeroizing<String>>,
-    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>>;
-    /// Takes down that somebody has the recovery key of a disk, and returns its slot.
-    fn prove_recovery<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>>;
-    /// Binds the slots of the TPM to how the machine started this time, and returns the old and the new number of each.
-    fn rebind<'a>(
+    ) -> BoxFuture<'a, Result<(Option<u8>, Zeroizing<String>), String>>;
+    /// Takes down that somebody has the recovery key of a disk, and returns its slot, where it is one alone.
+    fn prove_recovery<'a>(
         &'a self,
         meant: &'a Meant,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>>;
+    ) -> BoxFuture<'a, Result<Option<u8>, String>>;
+    /// Binds the slots of the TPM to how the machine started this time, and returns the old and the new number of each.
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>>;
 }
 
 /// A disk as it is shown.

@@ -96,8 +96,7 @@ pub(super) async fn rebind(
     let asked = Asked::read(&headers, &bytes)?;
     let (meant, key) = (asked.meant(&state)?, asked.typed()?);
     let moved = state.disks.rebind(&meant, key).await.map_err(refused)?;
-    let slots: Vec<_> = moved.iter().map(|(old, new)| json!({ "old": old, "new": new })).collect();
-    Ok(told(&meant, json!({ "slots": slots })))
+    Ok(told(&meant, json!({ "slots": moved })))
 }
 
 /// Answers so that the audit names the disk.

@@ -15,7 +15,7 @@ use crate::{
         linux::{self, Drives, is_rescue},
     },
     store::{Event, Writer},
-    trust::Meant,
+    trust::{Meant, Moved},
 };
 
 /// What is told when keys are others now.
@@ -108,25 +108,36 @@ impl DiskDoor for Door {
         &'a self,
         meant: &'a Meant,
         key: Option<&'a Zeroizing<String>>,
-    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
+    ) -> BoxFuture<'a, Result<(Option<u8>, Zeroizing<String>), String>> {
         let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.cloned());
         let turn = async move { drives.recovery_key(&own, key.as_ref()).await };
-        let told = |it: &(u8, Zeroizing<String>)| (CHANGED, format!("a new recovery key opens slot {}", it.0));
+        let told = |(slot, _): &(Option<u8>, Zeroizing<String>)| {
+            (
+                CHANGED,
+                slot.map_or_else(
+                    || "there is a new recovery key".to_owned(),
+                    |it| format!("a new recovery key opens slot {it}"),
+                ),
+            )
+        };
         Box::pin(self.turned_of(meant, turn, told))
     }
 
-    fn prove_recovery<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>> {
-        let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
-        let turn = async move { drives.prove_recovery(&own, &key).await };
-        let told = |slot: &u8| (CHANGED, format!("the recovery key in slot {slot} was typed, and counts"));
-        Box::pin(self.turned_of(meant, turn, told))
-    }
-
-    fn rebind<'a>(
+    fn prove_recovery<'a>(
         &'a self,
         meant: &'a Meant,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>> {
+    ) -> BoxFuture<'a, Result<Option<u8>, String>> {
+        let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
+        let turn = async move { drives.prove_recovery(&own, &key).await };
+        let told = |slot: &Option<u8>| {
+            let place = slot.map(|it| format!(" in slot {it}")).unwrap_or_default();
+            (CHANGED, format!("the recovery key{place} was typed, and counts"))
+        };
+        Box::pin(self.turned_of(meant, turn, told))
+    }
+
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>> {
         let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
         let keys = Arc::clone(&self.keys);
         let turn = async move {
@@ -135,9 +146,10 @@ impl DiskDoor for Door {
             keys.mean_this_start().await;
             Ok(moved)
         };
-        let told = |moved: &Vec<(u8, u8)>| {
-            let one = |(old, new): &(u8, u8)| {
-                format!("the TPM opens slot {new} as it started this time, and slot {old} no more")
+        let told = |moved: &Vec<Moved>| {
+            let one = |Moved { of, old, new }: &Moved| {
+                let of = of.as_ref().map(|it| format!(" of {it}")).unwrap_or_default();
+                format!("the TPM opens slot {new}{of} as it started this time, and slot {old} no more")
             };
             (CHANGED, moved.iter().map(one).collect::<Vec<_>>().join("; "))
         };

@@ -8,7 +8,7 @@ use piccolo_agent::{
     install::{Order, Told, UnderWay},
     reset::{Asked, Data, Erase, ResetOrder},
     trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Pcrs, Quote, Rebinding, Standing, StateStanding,
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Moved, Pcrs, Quote, Rebinding, Standing, StateStanding,
         Verdict, Why, Wish as SealWish,
     },
 };
@@ -62,28 +62,46 @@ impl DiskDoor for Willing {
 
     fn recovery_key<'a>(
         &'a self,
-        _: &'a Meant,
+        meant: &'a Meant,
         key: Option<&'a Zeroizing<String>>,
-    ) -> BoxFuture<'a, Result<(u8, Zeroizing<String>), String>> {
+    ) -> BoxFuture<'a, Result<(Option<u8>, Zeroizing<String>), String>> {
         let known = key.is_none_or(|key| **key == recovery_key());
         Box::pin(async move {
             if known {
-                Ok((2, Zeroizing::new(recovery_key())))
+                Ok((slot(meant), Zeroizing::new(recovery_key())))
             } else {
                 Err("The key does not open /dev/sdb".to_owned())
             }
         })
     }
 
-    fn prove_recovery<'a>(&'a self, _: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<u8, String>> {
+    fn prove_recovery<'a>(
+        &'a self,
+        meant: &'a Meant,
+        key: &'a Zeroizing<String>,
+    ) -> BoxFuture<'a, Result<Option<u8>, String>> {
         let known = **key == recovery_key();
-        Box::pin(async move { if known { Ok(2) } else { Err("This is no recovery key of /dev/sdb".to_owned()) } })
+        Box::pin(
+            async move { if known { Ok(slot(meant)) } else { Err("This is no recovery key of /dev/sdb".to_owned()) } },
+        )
     }
 
-    fn rebind<'a>(&'a self, _: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<(u8, u8)>, String>> {
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>> {
+        let of = slot(meant).is_none().then(|| "partition `films`".to_owned());
         let known = **key == recovery_key();
-        Box::pin(async move { if known { Ok(vec![(0, 3)]) } else { Err("The key does not open /dev/sdb".to_owned()) } })
+        Box::pin(async move {
+            if known {
+                Ok(vec![Moved { of, old: 0, new: 3 }])
+            } else {
+                Err("The key does not open /dev/sdb".to_owned())
+            }
+        })
     }
+}
+
+/// Returns the slot of the recovery key, if it is one alone.
+fn slot(meant: &Meant) -> Option<u8> {
+    (meant.many() < 2).then_some(2)
 }
 
 /// The one recovery key that there is.

@@ -171,6 +171,22 @@ async fn a_key_of_an_encrypted_disk_is_shown_once_and_counts_when_it_is_typed() 
 }
 
 #[tokio::test]
+async fn of_several_partitions_no_slot_stands_for_all() {
+    let machine = Machine::open().await;
+    let part = |name: &str| format!("[[spec.partitions]]\nname = \"{name}\"\nmount = \"/srv/{name}\"\n");
+    let disk = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"shelf\"\n[spec]\n\
+                select = { serial = \"A1\" }\nfilesystem = \"ext4\"\nencryption = { tpm2 = {} }\n";
+    machine.write("shelf.toml", &format!("{disk}{}size = \"1Gi\"\n{}", part("films"), part("papers")));
+    let applied = machine.run(&["apply", "-f", "shelf.toml"]).await;
+    assert_eq!(applied.code, 0, "{}", applied.err);
+    let typed = format!("{}\n", support::willing::recovery_key());
+    let proved = "it opens disk `shelf`; any other recovery key of it is worth nothing\n";
+    machine.run_with(&["disk", "recovery-key", "shelf", "--check"], &[], &typed).await.is(0, proved, "");
+    let moved = "the TPM opens slot 3 of disk `shelf` (partition `films`); slot 0 is gone\n";
+    machine.run_with(&["disk", "reseal", "shelf", "--yes"], &[], &typed).await.is(0, moved, "");
+}
+
+#[tokio::test]
 async fn the_systems_own_disk_has_the_same_commands() {
     let machine = Machine::open().await;
     let key = support::willing::recovery_key();

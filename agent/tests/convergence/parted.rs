@@ -118,3 +118,17 @@ fn a_making_of_encrypted_partitions_that_is_cut_is_gone_on_with() {
         assert_eq!(engine.trespasses(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn partitions_that_were_half_made_and_stayed_open_give_way_to_one_file_system() {
+    let (engine, parts) = (machine(), spec());
+    engine.break_makings_off(Some(4));
+    assert!(!pass(&engine, &shelf(&parts)) && open_ones(&engine) == 1, "it broke off while one was open");
+    engine.break_makings_off(None);
+    let whole = DiskSpec { partitions: Vec::new(), mount: Some("/srv/shelf".to_owned()), ..parts };
+    let words = settle(&engine, &shelf(&whole));
+    assert_eq!(words[0], "close disk shelf (partition `data` of A1, 8 GB)");
+    assert!(words[1].starts_with("go on to format disk shelf as encrypted ext4"), "{words:?}");
+    assert_eq!(words[2..], ["open disk shelf", "mount disk shelf at /srv/shelf (nodev,nosuid)"]);
+    assert_eq!(engine.trespasses(), Vec::<String>::new());
+}

@@ -252,7 +252,8 @@ async fn one_recovery_key_opens_each_partition_or_none() {
     assert_eq!(words, open);
     assert!(shelf.sum() == before, "bytes changed");
 
-    let (_, key) = drives.recovery_key(&shelf.meant(), None).await.unwrap();
+    let (slot, key) = drives.recovery_key(&shelf.meant(), None).await.unwrap();
+    assert_eq!(slot, None, "each has a number of its own");
     let opens = |device: &str| {
         fs::write(shelf.room.path("key"), key.as_bytes()).unwrap();
         let words = ["cryptsetup", "open", "--test-passphrase", "--disable-external-tokens", "--key-file"];
@@ -264,9 +265,26 @@ async fn one_recovery_key_opens_each_partition_or_none() {
     drives.prove_recovery(&shelf.meant(), &key).await.unwrap();
     let proved = |keys: &Vec<piccolo_agent::host::KeySeen>| keys.iter().filter(|it| it.proved.is_some()).count();
     assert_eq!(keys().await.iter().map(proved).collect::<Vec<_>>(), [1, 1]);
+    // One that the manifest asks for no more, or otherwise, keeps its keys: none is made or proved for the others alone.
+    let mut less = shelf.spec.clone();
+    less.partitions.pop();
+    let mut plain = shelf.spec.clone();
+    plain.partitions[3].plain = true;
+    for (spec, help) in [(less, "put it into `partitions` again"), (plain, "take `plain` out of it")] {
+        let (meant, before) = (Meant::Declared { name: shelf.name.clone(), spec: Box::new(spec) }, keys().await);
+        for refused in [
+            drives.recovery_key(&meant, None).await.map(drop).unwrap_err(),
+            drives.prove_recovery(&meant, &key).await.map(drop).unwrap_err(),
+        ] {
+            assert!(refused.message.contains("Partition `rest`") && refused.message.contains(help), "{refused}");
+        }
+        assert_eq!(keys().await, before);
+    }
     // While one is not what it should be, there is none for each.
     assert!(run(&["wipefs", "--all", "--force", &parts[1]]).status.success());
     let refused = drives.recovery_key(&shelf.meant(), None).await.unwrap_err();
+    assert!(refused.message.contains("A partition is not there"), "{refused}");
+    let refused = drives.prove_recovery(&shelf.meant(), &key).await.unwrap_err();
     assert!(refused.message.contains("A partition is not there"), "{refused}");
 }
 

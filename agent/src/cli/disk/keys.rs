@@ -81,8 +81,8 @@ pub(super) async fn recovery_key(
         screen.note(format!("it counts once it was typed: `{command}`; until then the one before it holds"));
         return Ok(());
     }
-    let slot = usize::try_from(answer["slot"].as_u64().unwrap_or_default()).unwrap_or_default();
-    let group = slot % RecoveryKey::groups();
+    // One of them is as good as another, and it is not always the same.
+    let group = text.bytes().map(usize::from).sum::<usize>() % RecoveryKey::groups();
     let typed = ask::line(&format!("its group number {}, from where you kept it:", group + 1), "--check")?;
     if !key.has(group, &typed) {
         let help = "the key does not count yet, and one that was made before still holds: make another one";
@@ -106,7 +106,8 @@ pub(super) async fn reseal(whose: &Whose, yes: bool, client: &Client, screen: &S
     let answer = send(client, "reseal", &whose.body(Some(&key))).await?;
     let mut slots = answer["slots"].as_array().into_iter().flatten();
     slots.try_for_each(|it| {
-        screen.line(format!("the TPM opens slot {} of {whose}; slot {} is gone", it["new"], it["old"]))
+        let of = it["of"].as_str().map(|it| format!(" ({it})")).unwrap_or_default();
+        screen.line(format!("the TPM opens slot {} of {whose}{of}; slot {} is gone", it["new"], it["old"]))
     })
 }
 
@@ -114,7 +115,9 @@ async fn prove(whose: &Whose, key: &Zeroizing<String>, client: &Client, screen: 
     let answer = send(client, "recovery-key/proof", &whose.body(Some(key))).await?;
     // Those of an adopted disk are its owner's.
     let others = if answer["othersKept"] == true { "stays as it is" } else { "is worth nothing" };
-    screen.line(format!("it opens slot {} of {whose}; any other recovery key of it {others}", answer["slot"]))
+    // Where several are meant, each has a number of its own.
+    let slot = answer["slot"].as_u64().map(|it| format!("slot {it} of ")).unwrap_or_default();
+    screen.line(format!("it opens {slot}{whose}; any other recovery key of it {others}"))
 }
 
 async fn send(client: &Client, act: &str, body: &Value) -> Result<Value, Failure> {

@@ -7,7 +7,7 @@ use piccolo_schema::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DiskSeen, LuksSeen, MakeOrder, MountSeen, Opened, Partition, Signature, Unlocked, label};
+use super::{DiskSeen, LUKS, LuksSeen, MakeOrder, MountSeen, Opened, Partition, Signature, Unlocked, label};
 
 /// The GUID of a table whose partitions are being made and were not looked over yet.
 pub const HALF_TABLE: &str = "7069636f-6861-8c66-a10d-2f3b9d0c5e71";
@@ -94,11 +94,39 @@ impl DiskSeen {
         spec.locked_parts().filter(move |_| is_its).filter_map(move |asked| Some((asked, luks(asked)?)))
     }
 
+    /// Returns its encrypted partitions that were made for a manifest and have keys: those that it asks for, and those that it
+    /// asks for no more, or as something else.
+    pub fn kept_parts<'a>(&'a self, name: &str, spec: &DiskSpec) -> impl Iterator<Item = &'a Partition> {
+        let is_its = self.table.as_deref().is_some_and(|id| is_its_table(name, spec, id));
+        let is_ours = move |part: &&Partition| {
+            part.whole().is_some_and(|it| it.kind == LUKS && it.label == Some(label(&part_key(name, &part.name))))
+        };
+        self.partitions.iter().filter(move |_| is_its).filter(is_ours)
+    }
+
+    /// Returns the first partition of a manifest that has keys which are none of those that can be changed, with what is to be
+    /// done about that. Its recovery key would be another one than that of the rest.
+    pub fn left_out<'a>(&'a self, name: &str, spec: &DiskSpec) -> Option<(&'a Partition, &'static str)> {
+        let is_among = |part: &Partition| self.locked_parts(name, spec).any(|(_, luks)| luks.device == part.device);
+        let part = self.kept_parts(name, spec).find(|it| !is_among(it))?;
+        let asked = spec.partitions.iter().find(|it| it.name == part.name);
+        Some((part, asked.map_or("put it into `partitions` again", |asked| how_again(spec, asked))))
+    }
+
     /// Returns its partitions as they lie on it.
     pub fn in_order(&self) -> Vec<&Partition> {
         let mut parts: Vec<&Partition> = self.partitions.iter().collect();
         parts.sort_by_key(|it| it.start);
         parts
+    }
+}
+
+/// Says what lets the keys of a partition be changed that a manifest asks for.
+fn how_again(spec: &DiskSpec, asked: &Asked) -> &'static str {
+    match spec.of_part(asked).filesystem {
+        _ if asked.plain => "take `plain` out of it",
+        Filesystem::Swap => "ask for the file system in it again, and not for swap",
+        _ => "its header can't be read, so look at the disk",
     }
 }
 
@@ -155,6 +183,8 @@ impl MakeOrder {
 
 #[cfg(test)]
 mod tests {
+    use piccolo_schema::disk::Encryption;
+
     use super::*;
 
     #[test]
@@ -164,5 +194,45 @@ mod tests {
         assert_eq!((&id[14..15], id == table_id("media"), id == table_id("music")), ("8", true, false));
         assert_eq!((manifest_of("media/films"), part_of("media/films")), ("media", Some("films")));
         assert_eq!((manifest_of("media"), part_of("media")), ("media", None));
+    }
+
+    #[test]
+    fn a_partition_that_has_keys_and_is_not_asked_for_so_is_left_out() {
+        let asked = |name: &str| Asked { name: name.to_owned(), ..Asked::default() };
+        let seen = |(number, name): (usize, &str)| {
+            let label = Some(label(&part_key("media", name)));
+            let uuid = Some(format!("uuid-{number}"));
+            let signatures = vec![Signature { kind: LUKS.to_owned(), uuid, label, ..Signature::default() }];
+            Partition { device: format!("sda{number}"), name: name.to_owned(), signatures, ..Partition::default() }
+        };
+        let luks = |part: &Partition| LuksSeen { device: part.device.clone(), ..LuksSeen::default() };
+        let partitions: Vec<Partition> = (1..).zip(["films", "papers"]).map(seen).collect();
+        let luks = partitions.iter().map(luks).collect();
+        let mut disk = DiskSeen { table: Some(table_id("media")), partitions, luks, ..DiskSeen::default() };
+        let both = DiskSpec {
+            encryption: Some(Encryption::default()),
+            partitions: vec![asked("films"), asked("papers")],
+            ..DiskSpec::default()
+        };
+        let told = |disk: &DiskSeen, change: &dyn Fn(&mut DiskSpec)| {
+            let mut spec = both.clone();
+            change(&mut spec);
+            disk.left_out("media", &spec).map(|(part, help)| (part.name.clone(), help))
+        };
+        let papers = |help| Some(("papers".to_owned(), help));
+        assert_eq!(told(&disk, &|_| {}), None);
+        assert_eq!(told(&disk, &|it| it.partitions.truncate(1)), papers("put it into `partitions` again"));
+        assert_eq!(told(&disk, &|it| it.partitions[1].plain = true), papers("take `plain` out of it"));
+        let swap = "ask for the file system in it again, and not for swap";
+        assert_eq!(told(&disk, &|it| it.partitions[1].filesystem = Some(Filesystem::Swap)), papers(swap));
+        let unread = disk.luks.pop();
+        assert_eq!(told(&disk, &|_| {}), papers("its header can't be read, so look at the disk"));
+        // Neither the partition of others nor the table of others is meant.
+        disk.luks.extend(unread);
+        disk.partitions[1].signatures[0].label = Some("photos".to_owned());
+        assert_eq!(told(&disk, &|it| it.partitions.truncate(1)), None);
+        disk.partitions[1].signatures[0].label = Some(label(&part_key("media", "papers")));
+        disk.table = Some(table_id("music"));
+        assert_eq!(told(&disk, &|it| it.partitions.truncate(1)), None);
     }
 }

@@ -24,6 +24,19 @@ pub enum Meant {
     State,
 }
 
+/// A slot of the TPM that another one took the place of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Moved {
+    /// Which disk or partition it is of, for people, where several are meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The number of the slot that is gone.
+    pub old: u8,
+    /// The number of the one in its place.
+    pub new: u8,
+}
+
 /// The encrypted state of the system, as its header tells, and what the TPM says to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -2,7 +2,7 @@
 
 use piccolo_schema::{
     DiskSpec,
-    disk::{MountOption, Partition as Asked, part_key},
+    disk::{Filesystem, MountOption, Partition as Asked, part_key},
     quantity::Bytes,
 };
 
@@ -114,13 +114,22 @@ fn found<'a>(case: Case<'a>, asked: &Asked) -> Result<(&'a Partition, &'a Signat
     let (key, spec) = (part_key(case.name, name), case.spec.of_part(asked));
     let wanted = if spec.encryption.is_some() { LUKS } else { spec.filesystem.as_str() };
     let label = label_of(&key, &spec);
+    // Swap with a key of chance is made anew at each start, so nothing is taken over there.
+    let is_passing = spec.encryption.is_some() && spec.filesystem == Filesystem::Swap;
+    let may_be_of_others = case.spec.adopt.is_some() && !is_passing;
     let is_it = |it: &&Signature| {
-        it.kind == wanted && it.uuid.is_some() && (case.spec.adopt.is_some() || it.label.as_ref() == Some(&label))
+        it.kind == wanted && it.uuid.is_some() && (may_be_of_others || it.label.as_ref() == Some(&label))
     };
     let Some(what) = seen.whole().filter(is_it) else {
         other_way(case, asked, seen)?;
         let is_kind = seen.whole().is_some_and(|it| it.kind == wanted);
-        let but = if is_kind { "which was not made for this manifest".to_owned() } else { format!("and not {wanted}") };
+        let but = match is_kind {
+            true if is_passing && case.spec.adopt.is_some() => {
+                "which was not made for swap of this manifest; take it out of `partitions`".to_owned()
+            }
+            true => "which was not made for this manifest".to_owned(),
+            false => format!("and not {wanted}"),
+        };
         let message =
             format!("Partition `{name}` of {} holds {}, {but}; it is kept as it is", disk.name(), seen.content());
         return Err(("WrongFilesystem", message));

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use piccolo_schema::{Declared, Desired, Disk, DiskSpec, disk::MountOption, volume::lies_in};
+use piccolo_schema::{
+    Declared, Desired, Disk, DiskSpec,
+    disk::{MountOption, part_key},
+    volume::lies_in,
+};
 
 use super::{
     choose::choose,
     guard::{Case, Verdict, guard},
-    keys::{Inside, by_the_chip, inside, keys},
+    keys::{Inside, by_the_chip, called, inside, keys},
     pair::Pair,
     parted, places, scrub,
     step::{Act, DiskStep},
@@ -110,8 +114,10 @@ fn of_whole<'a>(
             spec.encryption.as_ref().map_or(Ok(None), |it| by_the_chip(it, view))?;
             Ok(vec![make(name, spec, disk, ticket, resumes)])
         }
-        Verdict::Close { device, uuid, .. } => {
-            Ok(vec![Act::Key { order: KeyOrder { device, uuid, act: KeyAct::Close, ..KeyOrder::default() } }])
+        Verdict::Close { part, device, uuid } => {
+            // What was begun with partitions stays open under the name of one of them, whatever is asked for by now.
+            let half = part.map(|it| half_of(name, &it, disk));
+            Ok(vec![Act::Key { order: KeyOrder { device, uuid, half, act: KeyAct::Close, tang: None } }])
         }
         Verdict::Use { uuid, .. } if spec.encryption.is_some() => {
             encrypted(name, spec, (disk, &uuid, disk.identity.size), view)
@@ -141,6 +147,12 @@ fn close(it: &Unlocked, view: &DisksView) -> DiskStep {
     let half = (subject != it.subject && part.is_none()).then_some(half);
     let order = KeyOrder { device: it.device.clone(), half, act: KeyAct::Close, ..KeyOrder::default() };
     DiskStep { subject, part, removal: false, act: Act::Key { order } }
+}
+
+/// Names a partition that is open for a manifest.
+pub(super) fn half_of(name: &str, part: &str, disk: &DiskSeen) -> HalfKey {
+    let under = part_key(name, part);
+    HalfKey { what: called(&under, disk), under }
 }
 
 /// Plans for an encrypted disk or partition that is as it should be, and fills so much: what is inside comes first, then its

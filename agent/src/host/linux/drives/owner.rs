@@ -29,35 +29,26 @@ pub(super) struct Locked {
     pub(super) order: KeyOrder,
 }
 
+/// What became of one that a key was to open: the device, where another key opened it before.
+type Tried = Result<Option<String>, HostError>;
+
 impl Drives {
     /// Opens a disk by a key that a person typed: its recovery key or a passphrase. Of two it opens each that it can.
     ///
     /// # Errors
     /// When there is no such disk, or the key does not open it.
     pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
-        let (all, key) = (self.declared(name, spec).await?, typed_key(typed)?);
-        let (mut opened, mut failed) = (0, None);
+        let (all, key) = (declared(name, spec, &*self.seen().await?)?, typed_key(typed)?);
+        let mut tried = Vec::new();
         for it in &all {
-            match self.unlock_one((name, spec), it, &key).await {
-                Ok(()) => opened += 1,
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
+            tried.push(self.unlock_one((name, spec), it, &key).await);
         }
-        match failed {
-            Some(error) if opened > 0 => {
-                let rest = if spec.partitions.is_empty() { "The other half" } else { "Another partition" };
-                let message = format!("{rest} is open, and this one is not as it should be: {}", error.message);
-                Err(HostError::new(error.reason, message))
-            }
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        unlocked(spec, tried)
     }
 
-    async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Result<(), HostError> {
+    async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Tried {
         if it.luks.opened.is_some() && !self.does_open(it, key).await? {
-            let message = format!("The key does not open /dev/{}, which is open already", it.luks.device);
-            return Err(HostError::new(Reason::PermissionDenied, message));
+            return Ok(Some(it.luks.device.clone()));
         }
         let subject = it.order.under(name).to_owned();
         self.work(&it.order, KeyWork::Open { subject, key: key.clone(), discard: spec.trim }).await?;
@@ -65,7 +56,7 @@ impl Drives {
         // It is open, whatever became of that.
         self.opened_by_hand(&it.luks.uuid);
         self.keys_changed(&it.order);
-        renewed.map_err(|error| {
+        renewed.map(|()| None).map_err(|error| {
             let message =
                 format!("The disk is open, and a key that its manifest asks for was not added: {}", error.message);
             HostError::new(error.reason, message)
@@ -98,7 +89,7 @@ impl Drives {
     }
 
     /// Makes a recovery key of a disk, or one for both of two, by what this machine has or by a key that a person typed. It is
-    /// told this once, and counts for nothing before somebody has proved to have it.
+    /// told this once, with its slot where there is one alone, and counts for nothing before somebody has proved to have it.
     ///
     /// # Errors
     /// When there is no such disk, or one of two is missing, or the key, or nothing of this machine, opens it.
@@ -106,14 +97,11 @@ impl Drives {
         &self,
         meant: &Meant,
         typed: Option<&Zeroizing<String>>,
-    ) -> Result<(u8, Zeroizing<String>), HostError> {
-        let (all, typed) = (self.encrypted(meant).await?, typed.map(typed_key).transpose()?);
+    ) -> Result<(Option<u8>, Zeroizing<String>), HostError> {
+        let (all, typed) = (self.each(meant).await?, typed.map(typed_key).transpose()?);
         if all.len() < meant.many() {
-            let message = if meant.spec().is_some_and(|it| !it.partitions.is_empty()) {
-                "A partition is not there, or not encrypted, and a recovery key shall open each; see what is wrong with it"
-            } else {
-                "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one"
-            };
+            let message =
+                "One of the two disks is missing, and a recovery key shall open both; plug it in, or name another one";
             return Err(HostError::new(Reason::Gone, message));
         }
         let made = Key::text(&RecoveryKey::of(&luks::random()?).text(), "The recovery key")?;
@@ -132,8 +120,8 @@ impl Drives {
             }
             self.keys_changed(&it.order);
         }
-        let (_, slot) = slots.first().ok_or_else(beside_the_point)?;
-        Ok((*slot, Zeroizing::new(String::from_utf8_lossy(made.plain().expose()).into_owned())))
+        let slot = the_one(slots.into_iter().map(|(_, slot)| slot));
+        Ok((slot, Zeroizing::new(String::from_utf8_lossy(made.plain().expose()).into_owned())))
     }
 
     async fn take_back(&self, it: &Locked, slot: u8, by: (&Meant, Option<&Key>)) {
@@ -156,13 +144,13 @@ impl Drives {
         }
     }
 
-    /// Takes down that somebody has the recovery key of a disk, or of each of two that is there, and takes those away that were
-    /// made before.
+    /// Takes down that somebody has the recovery key of a disk, of each of two that is there, or of all partitions, and takes
+    /// those away that were made before. Returns its slot where there is one alone.
     ///
     /// # Errors
-    /// When there is no such disk, or this is no recovery key of it.
-    pub async fn prove_recovery(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<u8, HostError> {
-        let (all, key) = (self.encrypted(meant).await?, typed_key(typed)?);
+    /// When there is no such disk, or a partition is missing, or this is no recovery key of it.
+    pub async fn prove_recovery(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Option<u8>, HostError> {
+        let (all, key) = (self.each(meant).await?, typed_key(typed)?);
         for it in all.iter().filter(|_| all.len() > 1) {
             if !self.does_open(it, &key).await? {
                 let message = format!("This is no recovery key of /dev/{}, or it was mistyped", it.luks.device);
@@ -170,14 +158,14 @@ impl Drives {
             }
         }
         // Those of a disk that was adopted are its owner's.
-        let (kept, mut first) = (meant.is_adopted(), None);
+        let (kept, mut slots) = (meant.is_adopted(), Vec::new());
         for it in &all {
             let proved = self.work(&it.order, KeyWork::Prove { key: key.clone(), now: clock::now(), kept }).await;
             self.keys_changed(&it.order);
             let Worked::Slot(slot) = proved? else { return Err(beside_the_point()) };
-            first.get_or_insert(slot);
+            slots.push(slot);
         }
-        first.ok_or_else(beside_the_point)
+        Ok(the_one(slots))
     }
 
     async fn does_open(&self, it: &Locked, key: &Key) -> Result<bool, HostError> {
@@ -192,13 +180,29 @@ impl Drives {
 
     /// Finds the encrypted disk that is meant, or those two.
     pub(super) async fn encrypted(&self, meant: &Meant) -> Result<Vec<Locked>, HostError> {
-        let Meant::Declared { name, spec } = meant else {
-            let view = self.seen().await?;
-            let none = || HostError::new(Reason::Gone, "This system has no encrypted state of its own");
-            let luks = view.state().cloned().ok_or_else(none)?;
-            return Ok(vec![Locked { order: of(&luks), luks }]);
-        };
-        self.declared(name, spec).await
+        encrypted_of(meant, &*self.seen().await?)
+    }
+
+    /// Finds the same, of partitions each that was made for the manifest: one recovery key opens all of them, so that none has
+    /// another one that its owner throws away.
+    async fn each(&self, meant: &Meant) -> Result<Vec<Locked>, HostError> {
+        let view = self.seen().await?;
+        let all = encrypted_of(meant, &view)?;
+        let Meant::Declared { name, spec } = meant else { return Ok(all) };
+        if let Some((part, help)) = view.disks.iter().find_map(|it| it.left_out(name, spec)) {
+            let message = format!(
+                "Partition `{}` was encrypted for `{name}` too, and one recovery key shall open each: {help}, or erase what \
+                 it holds",
+                part.name
+            );
+            return Err(HostError::new(Reason::Gone, message));
+        }
+        if !spec.partitions.is_empty() && all.len() < spec.locks() {
+            let message = "A partition is not there, or not encrypted, and a recovery key shall open each; see what is wrong \
+                           with it, or take it out of `partitions`";
+            return Err(HostError::new(Reason::Gone, message));
+        }
+        Ok(all)
     }
 
     async fn seen(&self) -> Result<Box<DisksView>, HostError> {
@@ -211,45 +215,84 @@ impl Drives {
             _ => Err(beside_the_point()),
         }
     }
+}
 
-    /// Finds the encrypted disk of a manifest, or those two that it means.
-    async fn declared(&self, name: &str, spec: &DiskSpec) -> Result<Vec<Locked>, HostError> {
-        let view = self.seen().await?;
-        let (label, of_two) = (disk_label(name), spec.mirror.is_some());
-        let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
-        let mut found = Vec::new();
-        for disk in &view.disks {
-            if !spec.partitions.is_empty() {
-                let locked = |(part, luks): (&Partition, &LuksSeen)| {
-                    let half = Some(HalfKey { under: part_key(name, &part.name), what: part.name.clone() });
-                    Locked { luks: luks.clone(), order: KeyOrder { tang: tang.clone(), half, ..of(luks) } }
-                };
-                found.extend(disk.locked_parts(name, spec).map(locked));
-                continue;
-            }
-            let whole = disk.whole().filter(|it| it.label.as_ref() == Some(&label)).and_then(|it| it.uuid.as_ref());
-            let is_meant = !of_two || spec.selectors().any(|it| disk.fits(it));
-            let is_it = |luks: &&LuksSeen| match &spec.adopt {
-                Some(uuid) if luks.uuid.eq_ignore_ascii_case(uuid) => true,
-                Some(_) if !of_two => false,
-                _ => whole == Some(&luks.uuid) && is_meant,
+/// Returns the slot of a key, if it is one alone: each of several headers has its own numbers.
+fn the_one(slots: impl IntoIterator<Item = u8>) -> Option<u8> {
+    let mut slots = slots.into_iter();
+    slots.next().filter(|_| slots.next().is_none())
+}
+
+fn encrypted_of(meant: &Meant, view: &DisksView) -> Result<Vec<Locked>, HostError> {
+    let Meant::Declared { name, spec } = meant else {
+        let none = || HostError::new(Reason::Gone, "This system has no encrypted state of its own");
+        let luks = view.state().cloned().ok_or_else(none)?;
+        return Ok(vec![Locked { order: of(&luks), luks }]);
+    };
+    declared(name, spec, view)
+}
+
+/// Says what became of all that a key was to open. Of what was adopted each may have an owner's key of its own: there another
+/// one that is open already is no trouble.
+fn unlocked(spec: &DiskSpec, tried: Vec<Tried>) -> Result<(), HostError> {
+    let opened = tried.iter().filter(|it| matches!(it, Ok(None))).count();
+    let failed = tried.into_iter().find_map(|it| match it {
+        Ok(None) => None,
+        Ok(Some(_)) if opened > 0 && spec.adopt.is_some() => None,
+        Ok(Some(device)) => {
+            let message = format!("The key does not open /dev/{device}, which is open already");
+            Some(HostError::new(Reason::PermissionDenied, message))
+        }
+        Err(error) => Some(error),
+    });
+    match failed {
+        Some(error) if opened > 0 => {
+            let rest = if spec.partitions.is_empty() { "The other half" } else { "Another partition" };
+            let message = format!("{rest} is open, and this one is not as it should be: {}", error.message);
+            Err(HostError::new(error.reason, message))
+        }
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Finds the encrypted disk of a manifest, or those two that it means.
+fn declared(name: &str, spec: &DiskSpec, view: &DisksView) -> Result<Vec<Locked>, HostError> {
+    let (label, of_two) = (disk_label(name), spec.mirror.is_some());
+    let tang = spec.encryption.as_ref().and_then(|it| it.tang.clone());
+    let mut found = Vec::new();
+    for disk in &view.disks {
+        if !spec.partitions.is_empty() {
+            let locked = |(part, luks): (&Partition, &LuksSeen)| {
+                let half =
+                    Some(HalfKey { under: part_key(name, &part.name), what: format!("partition `{}`", part.name) });
+                Locked { luks: luks.clone(), order: KeyOrder { tang: tang.clone(), half, ..of(luks) } }
             };
-            let half = of_two.then(|| disk.half_key(name));
-            let order = |luks: &LuksSeen| KeyOrder { tang: tang.clone(), half: half.clone(), ..of(luks) };
-            found.extend(disk.luks.iter().filter(is_it).map(|it| Locked { luks: it.clone(), order: order(it) }));
+            found.extend(disk.locked_parts(name, spec).map(locked));
+            continue;
         }
-        let is_copied = |(at, it): (usize, &Locked)| found[..at].iter().any(|other| other.luks.uuid == it.luks.uuid);
-        if found.iter().enumerate().any(is_copied) {
-            let message = format!("Two disks hold the same header of `{name}`, as a copy does; unplug one");
-            return Err(HostError::new(Reason::Refused, message));
-        }
-        match found.len() {
-            0 => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
-            many if many <= spec.locks() => Ok(found),
-            _ => {
-                let message = format!("Several disks say that they are `{name}`; unplug what is too many");
-                Err(HostError::new(Reason::Refused, message))
-            }
+        let whole = disk.whole().filter(|it| it.label.as_ref() == Some(&label)).and_then(|it| it.uuid.as_ref());
+        let is_meant = !of_two || spec.selectors().any(|it| disk.fits(it));
+        let is_it = |luks: &&LuksSeen| match &spec.adopt {
+            Some(uuid) if luks.uuid.eq_ignore_ascii_case(uuid) => true,
+            Some(_) if !of_two => false,
+            _ => whole == Some(&luks.uuid) && is_meant,
+        };
+        let half = of_two.then(|| disk.half_key(name));
+        let order = |luks: &LuksSeen| KeyOrder { tang: tang.clone(), half: half.clone(), ..of(luks) };
+        found.extend(disk.luks.iter().filter(is_it).map(|it| Locked { luks: it.clone(), order: order(it) }));
+    }
+    let is_copied = |(at, it): (usize, &Locked)| found[..at].iter().any(|other| other.luks.uuid == it.luks.uuid);
+    if found.iter().enumerate().any(is_copied) {
+        let message = format!("Two disks hold the same header of `{name}`, as a copy does; unplug one");
+        return Err(HostError::new(Reason::Refused, message));
+    }
+    match found.len() {
+        0 => Err(HostError::new(Reason::Gone, format!("No encrypted disk of `{name}` is here"))),
+        many if many <= spec.locks() => Ok(found),
+        _ => {
+            let message = format!("Several disks say that they are `{name}`; unplug what is too many");
+            Err(HostError::new(Reason::Refused, message))
         }
     }
 }
@@ -261,4 +304,37 @@ pub(super) fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
         None => Plain::new(typed.as_bytes().to_vec()),
     };
     Key::text(&plain, "What was typed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_adopted_each_may_have_a_key_of_its_own() {
+        fn open() -> Tried {
+            Ok(Some("sdb1".to_owned()))
+        }
+        fn shut() -> Tried {
+            Err(HostError::new(Reason::PermissionDenied, "The key does not open /dev/sdb2"))
+        }
+        let adopted = DiskSpec { adopt: Some("6c1b7e0a".to_owned()), ..DiskSpec::default() };
+        let told = |spec: &DiskSpec, tried| unlocked(spec, tried).map_err(|error| error.message);
+        let already = "The key does not open /dev/sdb1, which is open already";
+        let each: [fn() -> Vec<Tried>; 2] = [|| vec![open(), Ok(None)], || vec![Ok(None), open()]];
+        for tried in each {
+            assert_eq!(told(&adopted, tried()), Ok(()));
+            let message = format!("The other half is open, and this one is not as it should be: {already}");
+            assert_eq!(told(&DiskSpec::default(), tried()), Err(message));
+        }
+        // What opens nothing is wrong, and one that stays shut is told.
+        assert_eq!(told(&adopted, vec![open(), open()]), Err(already.to_owned()));
+        assert_eq!(told(&adopted, vec![open(), shut()]), Err(already.to_owned()));
+        assert!(told(&adopted, vec![Ok(None), shut()]).unwrap_err().ends_with("The key does not open /dev/sdb2"));
+    }
+
+    #[test]
+    fn a_slot_is_told_where_it_is_one_alone() {
+        assert_eq!((the_one([2]), the_one([2, 2]), the_one([])), (Some(2), None, None));
+    }
 }

@@ -10,7 +10,7 @@ use super::{
     key::Key,
     owner::{Locked, typed_key},
 };
-use crate::host::{HostError, KeyOrder, Meant, OpenedBy, Reason, tpm::token::Token};
+use crate::host::{HostError, KeyOrder, Meant, Moved, OpenedBy, Reason, tpm::token::Token};
 
 impl Drives {
     /// Gives every slot of the TPM that does not open as the machine started this time one in its place that does, and returns
@@ -19,7 +19,7 @@ impl Drives {
     /// # Errors
     /// When there is no such disk, what was typed does not open it, no slot is shut, a PIN belongs to one, or nobody is known
     /// to have another key.
-    pub async fn rebind(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Vec<(u8, u8)>, HostError> {
+    pub async fn rebind(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Vec<Moved>, HostError> {
         let _turn = self.rebinding.lock().await;
         let (all, key) = (self.encrypted(meant).await?, typed_key(typed)?);
         for it in &all {
@@ -51,7 +51,7 @@ impl Drives {
         key: &Key,
         mut open: Vec<Token>,
         shut: Vec<Token>,
-    ) -> Result<Vec<(u8, u8)>, HostError> {
+    ) -> Result<Vec<Moved>, HostError> {
         let mut moved = Vec::new();
         for token in shut {
             // One that was broken off has made it already.
@@ -67,7 +67,8 @@ impl Drives {
             let what = seen.ok_or_else(beside_the_point)?.words();
             let remove = KeyWork::Remove { with: key.clone(), slot: token.slot, what, proved: false };
             self.work(&it.order, remove).await?;
-            moved.push((token.slot, slot));
+            let of = it.order.half.as_ref().map(|it| it.what.clone());
+            moved.push(Moved { of, old: token.slot, new: slot });
         }
         Ok(moved)
     }

@@ -14,6 +14,7 @@ use crate::{
     reconcile::disk::{
         guard::Verdict,
         keys::{Door, by_the_chip, door, keys, unreadable, what_is_inside},
+        plan::half_of,
         step::Act,
     },
 };
@@ -78,8 +79,9 @@ impl Pair<'_> {
     /// Returns what has to be done before it is known what is inside: what was half made is closed, the rest opened.
     pub(super) fn comes_first(&self) -> Vec<Act> {
         let close = |(number, side): (usize, &Side<'_>)| match (&side.disk, &side.verdict) {
-            (Ok(disk), Ok(Verdict::Close { device, uuid, .. })) => {
-                let half = Some(HalfKey { under: self.making(number), what: disk.name() });
+            (Ok(disk), Ok(Verdict::Close { part, device, uuid })) => {
+                let whole = || HalfKey { under: self.making(number), what: disk.name() };
+                let half = Some(part.as_ref().map_or_else(whole, |it| half_of(self.name, it, disk)));
                 let (device, uuid) = (device.clone(), uuid.clone());
                 Some(Act::Key { order: KeyOrder { device, uuid, half, act: KeyAct::Close, tang: None } })
             }

@@ -26,7 +26,10 @@ pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView)
     };
     let luks = |part: &Partition| {
         let mut locked = disk?.locked_parts(name, &manifest.spec);
-        locked.find(|(it, _)| it.name == part.name).map(|(_, luks)| luks)
+        let asked = locked.find(|(it, _)| it.name == part.name).map(|(_, luks)| luks);
+        // What it is stays so, whatever is asked for.
+        let kept = || disk?.kept_parts(name, &manifest.spec).find(|it| it.name == part.name);
+        asked.or_else(|| disk?.luks.iter().find(|it| Some(&it.device) == kept().map(|it| &it.device)))
     };
     let partitions = asked.iter().map(|it| of_part(it, disk, own(it), luks(it))).collect();
     let uuid = disk.and_then(|it| it.table.clone());

@@ -196,6 +196,10 @@ fn each_encrypted_partition_stands_for_itself() {
     assert_eq!(fields["partitions"][1]["encryption"]["keys"][0], "2: a recovery key");
     assert_eq!(fields["partitions"][1]["encryption"]["open"], false);
     assert!(fields["partitions"][2].get("encryption").is_none() && fields.get("encryption").is_none());
+    // What is encrypted is told to be so, whatever the manifest says by now.
+    let mut otherwise = manifest.clone();
+    otherwise.spec.partitions[1].plain = true;
+    assert_eq!(one(&otherwise, &view).fields["partitions"], fields["partitions"]);
     let told = of_one(&manifest, &view);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].message.starts_with("Partition `papers`: Nobody has proved"), "{}", told[0].message);
