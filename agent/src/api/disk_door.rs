@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::trust::{Meant, Moved};
 
+/// A recovery key that was made, with its slot where it is one alone.
+type Made = (Option<u8>, Zeroizing<String>);
+
 /// Shows the disks of the machine, and gives leave to erase one. An error is a sentence for people.
 pub trait DiskDoor: Send + Sync {
     /// Lists all disks.
@@ -26,7 +29,7 @@ pub trait DiskDoor: Send + Sync {
         &'a self,
         meant: &'a Meant,
         key: Option<&'a Zeroizing<String>>,
-    ) -> BoxFuture<'a, Result<(Option<u8>, Zeroizing<String>), String>>;
+    ) -> BoxFuture<'a, Result<Made, String>>;
     /// Takes down that somebody has the recovery key of a disk, and returns its slot, where it is one alone.
     fn prove_recovery<'a>(
         &'a self,
