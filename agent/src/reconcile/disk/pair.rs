@@ -56,6 +56,11 @@ impl<'a> Pair<'a> {
         self.sides.iter().filter_map(|it| it.disk.as_ref().ok().copied())
     }
 
+    /// Returns the second disk, if it is there.
+    pub(super) fn second(&self) -> Option<&'a DiskSeen> {
+        self.sides[1].disk.as_ref().ok().copied()
+    }
+
     /// Returns why tickets of the manifest mean nothing, if so.
     pub(super) fn spent(&self) -> impl Iterator<Item = &str> {
         self.sides.iter().filter_map(|side| match &side.verdict {
@@ -143,36 +148,41 @@ impl<'a> Pair<'a> {
             );
             return Err(("SameHalf", message));
         }
-        let alone = self.alone();
-        if let Some(own) = self.own(one.uuid).filter(|it| it.present) {
-            let Some(pair) = &own.pair else { return Ok(self.settle(one, Some(other), None)) };
-            if pair.rebuilt.is_some() {
-                return Ok(Vec::new());
-            }
-            let joined = usize::from(one.is_in(pair)) + usize::from(other.is_in(pair));
-            if joined == 0 || (pair.lacks.is_none() && joined < 2) {
-                return Err(self.mounted_elsewhere(pair));
-            }
-            let apart =
-                [(one, other), (other, one)].into_iter().find(|(has, lost)| has.is_in(pair) && !lost.is_in(pair));
-            let Some((has, lost)) = apart.filter(|_| pair.lacks.is_some()) else {
-                let at = own.mount.at.clone().filter(|_| pair.uneven && !pair.moves && pair.lacks.is_none());
-                let settled = self.settle(one, Some(other), None);
-                return Ok(if settled.is_empty() {
-                    at.map(|at| Act::Even { at }).into_iter().collect()
-                } else {
-                    settled
-                });
-            };
-            return match (alone, pair.lacks) {
-                // First it is written down from when on it is alone.
-                (None, _) | (_, None) => Ok(self.settle(has, None, Some(has.alone(pair.generation)))),
-                (Some(alone), Some(number)) if lost.half.generation <= alone.from => {
-                    Ok(vec![self.rebuild(own, number, lost.anew(), lost.disk, Some(lost.half.clone()))])
-                }
-                _ => Err(written_apart(has, lost)),
-            };
+        match self.own(one.uuid).filter(|it| it.present) {
+            Some(own) => self.both_used(own, one, other),
+            None => self.both_at_rest(one, other),
         }
+    }
+
+    /// Plans for two halves of which what is on them is used, by both or by one alone.
+    fn both_used(&self, own: &MountSeen, one: Used<'_>, other: Used<'_>) -> Acts {
+        let Some(pair) = &own.pair else { return Ok(self.settle(one, Some(other), None)) };
+        if pair.rebuilt.is_some() {
+            return Ok(Vec::new());
+        }
+        let joined = usize::from(one.is_in(pair)) + usize::from(other.is_in(pair));
+        if joined == 0 || (pair.lacks.is_none() && joined < 2) {
+            return Err(self.mounted_elsewhere(pair));
+        }
+        let apart = [(one, other), (other, one)].into_iter().find(|(has, lost)| has.is_in(pair) && !lost.is_in(pair));
+        let Some((has, lost)) = apart.filter(|_| pair.lacks.is_some()) else {
+            let at = own.mount.at.clone().filter(|_| pair.uneven && !pair.moves && pair.lacks.is_none());
+            let settled = self.settle(one, Some(other), None);
+            return Ok(if settled.is_empty() { at.map(|at| Act::Even { at }).into_iter().collect() } else { settled });
+        };
+        match (self.alone(), pair.lacks) {
+            // First it is written down from when on it is alone.
+            (None, _) | (_, None) => Ok(self.settle(has, None, Some(has.alone(pair.generation)))),
+            (Some(alone), Some(number)) if lost.half.generation <= alone.from => {
+                Ok(vec![self.rebuild(own, number, lost.anew(), lost.disk, Some(lost.half.clone()))])
+            }
+            _ => Err(written_apart(has, lost)),
+        }
+    }
+
+    /// Plans for two halves that nobody uses yet.
+    fn both_at_rest(&self, one: Used<'_>, other: Used<'_>) -> Acts {
+        let alone = self.alone();
         if one.half.number == 0 || other.half.number == 0 {
             // The machine went down while one of them was being filled; that goes on by itself.
             let (device, floor) = (Some(other.device.to_owned()), self.floor(one.uuid));

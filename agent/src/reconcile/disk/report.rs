@@ -5,7 +5,7 @@ mod parts;
 use jiff::Timestamp;
 use piccolo_schema::{
     Declared, Disk, DiskStatus,
-    disk::{EncryptionStatus, Filesystem, HealthStatus, part_key},
+    disk::{EncryptionStatus, Filesystem, HealthStatus, MirrorStatus, part_key},
     quantity::Bytes,
 };
 
@@ -43,8 +43,8 @@ fn one(manifest: &Disk, view: &DisksView) -> Report {
         Some(own) => (true, if own.mount.at.is_some() { "Mounted" } else { "Used" }, stands(own)),
         None => (false, "NotMounted", "It is not mounted".to_owned()),
     };
-    let encryption = encryption(manifest, disk, view);
-    let fields = serde_json::to_value(DiskStatus { encryption, ..status(disk, own) }).unwrap_or_default();
+    let (encryption, mirror) = (encryption(manifest, disk, view), mirror(manifest, view));
+    let fields = serde_json::to_value(DiskStatus { encryption, mirror, ..status(disk, own) }).unwrap_or_default();
     Report { ready, reason: reason.to_owned(), message, fields }
 }
 
@@ -74,7 +74,7 @@ fn of_one(manifest: &Disk, view: &DisksView) -> Vec<Note> {
     notes.extend(mounts(manifest, view).find_map(scrub::found));
     if let Some(pair) = Pair::find(name, spec, view) {
         notes.extend(pair.trouble().map(|(reason, message)| Note { name: "DiskDegraded", reason, message }));
-        notes.extend(pair.disks().filter_map(failing));
+        notes.extend(one_fails(&pair));
         let spent = pair.spent().map(str::to_owned);
         notes.extend(spent.map(|message| Note { name: "TicketWorthless", reason: "Spent", message }).take(1));
         // What is to be done about one of two comes first, then what about the other.
@@ -217,6 +217,25 @@ fn failing(disk: &DiskSeen) -> Option<Note> {
     let failing = disk.failing.as_ref()?;
     let message = format!("{failing}; copy what is on it, and replace it");
     Some(Note { name: "DiskFailing", reason: "SelfTest", message })
+}
+
+/// Says which of two disks is about to fail, or that both are.
+fn one_fails(pair: &Pair<'_>) -> Option<Note> {
+    let told = |disk: &DiskSeen| Some(format!("{}: {}", disk.name(), disk.failing.as_ref()?));
+    let all: Vec<String> = pair.disks().filter_map(told).collect();
+    let help = match all.len() {
+        0 => return None,
+        1 => "replace it while the other one holds all",
+        _ => "copy what is on them, and replace both",
+    };
+    Some(Note { name: "DiskFailing", reason: "SelfTest", message: format!("{}; {help}", all.join("; ")) })
+}
+
+/// Says how the second of two disks stands.
+fn mirror(manifest: &Disk, view: &DisksView) -> Option<MirrorStatus> {
+    let disk = Pair::find(manifest.name(), &manifest.spec, view)?.second()?;
+    let DiskStatus { device, model, serial, size, health, .. } = status(Some(disk), None);
+    Some(MirrorStatus { device, model, serial, size, health })
 }
 
 /// Returns what is mounted of a manifest's disk, of its partitions too.

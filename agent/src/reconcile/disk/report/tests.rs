@@ -216,3 +216,42 @@ fn each_encrypted_partition_stands_for_itself() {
         "{message}"
     );
 }
+
+#[test]
+fn each_of_two_disks_has_its_own_health_and_the_one_that_fails_is_named() {
+    let disk = |serial: &str, seq, failing: Option<&str>| DiskSeen {
+        device: format!("sd{serial}"),
+        seq,
+        identity: Identity { serial: serial.to_owned(), size: 1 << 30, ..Identity::default() },
+        health: Some(HealthSeen { worn: Some(seq), reallocated: None }),
+        failing: failing.map(str::to_owned),
+        ..DiskSeen::default()
+    };
+    let mut spec = piccolo_schema::DiskSpec::default();
+    spec.select.serial = Some("a".to_owned());
+    let select = piccolo_schema::disk::Selector { serial: Some("b".to_owned()), ..Default::default() };
+    spec.mirror = Some(piccolo_schema::disk::Mirror { select, ..Default::default() });
+    let manifest = Disk::new("media", spec);
+    let of = |disks: Vec<DiskSeen>| {
+        let view = DisksView { disks, ..DisksView::default() };
+        let fields = report(std::slice::from_ref(&manifest), &view).remove(0).fields;
+        let told: Vec<_> = of_one(&manifest, &view).into_iter().filter(|it| it.name == "DiskFailing").collect();
+        assert!(told.len() <= 1, "{told:?}");
+        (fields, told.into_iter().next().map(|it| it.message))
+    };
+    let (fields, told) = of(vec![disk("a", 1, None), disk("b", 2, Some("It warns of its own end"))]);
+    assert_eq!((&fields["serial"], &fields["health"]["passed"]), (&"a".into(), &true.into()));
+    let second = &fields["mirror"];
+    assert_eq!((&second["device"], &second["serial"]), (&"/dev/sdb".into(), &"b".into()));
+    assert_eq!((&second["health"]["passed"], &second["health"]["wornPercent"]), (&false.into(), &2.into()));
+    assert_eq!(second["health"]["failing"], "It warns of its own end");
+    let told = told.unwrap();
+    assert!(told.contains("b") && told.contains("It warns of its own end; replace it while the other one"), "{told}");
+    let both =
+        [disk("a", 1, Some("It counts 8 sectors that it can't read")), disk("b", 2, Some("It warns of its own end"))];
+    let told = of(both.to_vec()).1.unwrap();
+    assert!(told.contains("8 sectors") && told.contains("its own end; copy what is on them"), "{told}");
+    // One that is missing has none, and says nothing of the other one.
+    let (fields, told) = of(vec![disk("a", 1, None)]);
+    assert!(fields.get("mirror").is_none() && fields["serial"] == "a" && told.is_none());
+}
