@@ -8,6 +8,7 @@ mod challenge;
 mod claimant;
 mod credentials;
 mod error;
+mod keys;
 mod limits;
 mod names;
 mod pairing;
@@ -56,6 +57,7 @@ pub use self::{
 use self::{
     challenge::Challenges,
     credentials::{Credentials, Entry, MOST},
+    keys::Keys,
     limits::Limits,
     pairing::Pairing,
     password::Passwords,
@@ -79,6 +81,7 @@ pub struct Access {
     path: PathBuf,
     inner: Mutex<Inner>,
     limits: Limits<DefaultClock>,
+    keys: Keys,
     passwords: Passwords,
     /// Whether nobody is let in, and nothing written.
     is_shut: bool,
@@ -171,7 +174,7 @@ impl Access {
         let inner = Inner { credentials, pairing, challenges, ends, sessions, is_ahead: false };
         let (limits, changed) = (Limits::new(DefaultClock::default()), watch::Sender::new(()));
         let passwords = Passwords::new().map_err(AccessError::Random)?;
-        Ok(Self { path, inner: Mutex::new(inner), limits, passwords, is_shut, changed })
+        Ok(Self { path, inner: Mutex::new(inner), limits, keys: Keys::default(), passwords, is_shut, changed })
     }
 
     /// Returns whether nobody can make this machine theirs any more.

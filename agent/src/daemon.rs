@@ -6,6 +6,7 @@ mod disks;
 mod door;
 mod ground;
 mod installs;
+mod kinds;
 mod nets;
 mod notify;
 mod resets;
@@ -33,23 +34,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::door::Door;
+use self::{
+    door::Door,
+    kinds::{Controllers, Ground, Kept},
+};
 use crate::{
     api,
     audit::{self, Audit},
-    controller::{Bells, Controller, KindPreview, Lanes, Pulse, Registrar, Shared, farewell},
+    controller::{Bells, Lanes, Registrar, Shared, farewell},
     history::{Digests, History, Hooks, Recorder},
     host::{
         Shells as _,
-        linux::{Declared, Docker, Drives, Followed, Footing, Memory, Networkd, Own, Updater, Vault, goes_down},
+        linux::{Declared, Docker, Footing, Memory, Updater, Vault, goes_down},
     },
     manifests::{Change, Manifests},
-    reconcile::{
-        Reconciler, container::Containers, disk::Disks, firewall::Firewalls, host::Hosts, image::Images,
-        install::Installations, link::Links, network::Networks, secret::Secrets, source::Sources, volume::Volumes,
-    },
+    reconcile::container::Containers,
     secrets::Identity,
-    sources::Puller,
     store::{self, Event},
 };
 
@@ -152,11 +152,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let (declare, declared) = watch::channel(Declared::default());
     let docker = Docker::open(&options.docker, vault.clone(), memory, declared, &options.state_dir)?;
     let door = Door::open(&options, &writer, keeper.authority().await).await?;
-    if let Some(listen) = door.plate.listen.filter(|it| !it.ip().is_loopback()) {
-        let problem = docker.keep_from(listen.port()).await;
-        let told = problem.map(|it| format!("containers reach the port of the API, where they need a token: {it}"));
-        writer.health("firewall", true, told.unwrap_or_else(|| "containers are kept from the API".to_owned()));
-    }
+    // The port at which networks reach the API.
+    let port = door.plate.listen.filter(|it| !it.ip().is_loopback()).map(|it| it.port());
+    shield(&docker, port, &writer).await;
     keeper.tell();
     let keeper = Arc::new(keeper);
     let socket = sockets::unix(&options.socket)?;
@@ -171,8 +169,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(steps::tell(reader.clone(), audit.clone(), shutdown.clone()));
     tasks.spawn(digests::tell(reader.clone(), tell_digests, shutdown.clone()));
     tasks.spawn(recorder.run(shutdown.clone()));
-    let is_open = door.plate.listen.is_some_and(|it| !it.ip().is_loopback());
-    tasks.spawn(ground::tell(writer.clone(), is_open, shutdown.clone()));
+    tasks.spawn(ground::tell(writer.clone(), port.is_some(), shutdown.clone()));
     let manifests = Manifests::open_recorded(options.config_dir.clone(), changes).await;
     tasks.spawn(trials::tell(manifests.trials(), writer.clone(), shutdown.clone()));
     let (place, places, placed) = seams::Place::new(manifests.subscribe());
@@ -187,37 +184,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         mode: options.mode,
         shutdown: shutdown.clone(),
     };
-    let mut controllers = Controllers::default();
-    controllers.spawn(&mut tasks, Secrets(Arc::new(vault.clone())), &shared);
-    let links = Arc::new(Networkd::open(vault.clone(), &options.state_dir));
-    controllers.spawn(&mut tasks, Links(links.clone()), &shared);
-    let api_port = door.plate.listen.filter(|it| !it.ip().is_loopback()).map(|it| it.port());
-    let own = Own::open(&options.state_dir, api_port);
-    controllers.spawn(&mut tasks, Hosts(Arc::new(own)), &shared);
-    let logins = Arc::new(seams::VaultLogins(vault.clone()));
-    let puller = Puller::open(options.state_dir.join("sources"), manifests.clone(), logins)
-        .with_context(|| format!("can't read what came from repositories in {}", options.state_dir.display()))?;
-    tasks.spawn(puller.clone().run(shutdown.clone()));
-    tasks.spawn(puller.clone().prove(Arc::new(nets::MachineTrials(links.clone())), shutdown.clone()));
-    controllers.spawn(&mut tasks, Sources(puller.clone()), &shared);
     tasks.spawn(seams::name(manifests.subscribe(), name, shutdown.clone()));
     tasks.spawn(seams::declare(manifests.subscribe(), declare, shutdown.clone()));
-    controllers.spawn(&mut tasks, Images(docker.clone()), &shared);
-    controllers.spawn(&mut tasks, Firewalls(docker.clone()), &shared);
-    controllers.spawn(&mut tasks, Networks(docker.clone()), &shared);
-    let drives = Drives::open_with(&options.state_dir, keeper.keyring(vault));
-    controllers.spawn(&mut tasks, Disks(drives.clone()), &shared);
-    let installer = Arc::new(installs::Door::open(manifests.subscribe()));
-    controllers.spawn(&mut tasks, Installations(installer.clone()), &shared);
-    let footing = Arc::new(Footing::open(&options.state_dir, places));
-    controllers.spawn(&mut tasks, Volumes(docker.clone(), footing.clone()), &shared);
-    let (follow, followed) = watch::channel(Followed::default());
-    tasks.spawn(seams::follow(manifests.subscribe(), follow, shutdown.clone()));
-    let updater = Updater::open(docker.clone(), &options.state_dir, followed)
-        .with_context(|| format!("can't read what is known of updates in {}", options.state_dir.display()))?;
-    tasks.spawn(updater.clone().run(options.update_interval.get(), shutdown.clone()));
-    controllers.spawn(&mut tasks, Containers(docker.clone(), updater.clone(), footing.clone()), &shared);
-    let containers = Containers(docker.clone(), updater.clone(), footing);
+    let (mut controllers, manifested) = (Controllers::default(), manifests.clone());
+    let kept = controllers.keep(
+        &mut tasks,
+        &shared,
+        Ground { options: &options, manifests: manifested, vault, docker: &docker, keys: &keeper, port, places },
+    )?;
+    let Kept { links, drives, installer, footing, sources, updates } = kept;
+    let containers = Containers(docker.clone(), updates.clone(), footing);
 
     let state = api::State {
         manifests,
@@ -235,8 +211,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         disks: Arc::new(disks::Door::new(drives, writer.clone(), Arc::<trust::Keys>::clone(&keeper), options.mode)),
         installer,
         recipient,
-        updates: updater,
-        sources: puller,
+        updates,
+        sources,
         version: env!("CARGO_PKG_VERSION"),
         access: door.access,
         plate: door.plate.clone(),
@@ -259,6 +235,28 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         ended = first_defect(&mut tasks, &shutdown) => ended,
     };
     shutdown.cancel();
+    end(&mut tasks, &docker, &containers, &shared).await;
+    writer.close().await;
+    // A file that is left behind would be taken for a daemon that does not answer.
+    drop(std::fs::remove_file(&options.socket));
+    defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+}
+
+/// Keeps containers from the port of the API, if networks reach it at one, and says whether they are.
+async fn shield(docker: &Docker, port: Option<u16>, store: &store::Writer) {
+    let Some(port) = port else { return };
+    let problem = docker.keep_from(port).await;
+    let told = problem.map(|it| format!("containers reach the port of the API, where they need a token: {it}"));
+    store.health("firewall", true, told.unwrap_or_else(|| "containers are kept from the API".to_owned()));
+}
+
+/// Lets every room end, and containers too where the machine goes down.
+async fn end(
+    tasks: &mut JoinSet<()>,
+    docker: &Docker,
+    containers: &Containers<Docker, Updater, Footing>,
+    shared: &Shared,
+) {
     notify::stopping();
     docker.end_programs().await;
     let goes_down = goes_down().await;
@@ -267,14 +265,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     }
     while tasks.join_next().await.is_some() {}
     if goes_down {
-        writer.event(Event::new("GoingDown", "The machine goes down; containers are stopped, dependants first"));
-        farewell(&containers, &shared, FAREWELL).await;
+        let message = "The machine goes down; containers are stopped, dependants first";
+        shared.store.event(Event::new("GoingDown", message));
+        farewell(containers, shared, FAREWELL).await;
     }
-    writer.event(Event::new("Stopped", "piccolod stopped"));
-    writer.close().await;
-    // A file that is left behind would be taken for a daemon that does not answer.
-    drop(std::fs::remove_file(&options.socket));
-    defect.map_or(Ok(()), |error| Err(error).context("a part of the daemon ended"))
+    shared.store.event(Event::new("Stopped", "piccolod stopped"));
 }
 
 /// Opens the history of the manifests, and the queue in which their changes wait for it.
@@ -329,20 +324,4 @@ async fn first_defect(tasks: &mut JoinSet<()>, shutdown: &CancellationToken) -> 
     }
     shutdown.cancelled().await;
     None
-}
-
-/// The controllers' ends that others hold.
-#[derive(Default)]
-struct Controllers {
-    previews: Vec<Arc<dyn KindPreview>>,
-    pulses: Vec<Pulse>,
-}
-
-impl Controllers {
-    fn spawn<R: Reconciler>(&mut self, tasks: &mut JoinSet<()>, reconciler: R, shared: &Shared) {
-        let (controller, pulse) = Controller::new(Arc::new(reconciler), shared.clone());
-        self.previews.push(Arc::new(controller.preview()));
-        self.pulses.push(pulse);
-        tasks.spawn(controller.run());
-    }
 }

@@ -74,6 +74,13 @@ impl Machine {
         Self { launcher: launcher.iter().map(|&word| word.to_owned()).collect(), ..self }
     }
 
+    /// The same, with more words in front of it.
+    #[must_use]
+    pub fn launched_also_by(mut self, more: &[&str]) -> Self {
+        self.launcher.extend(more.iter().map(|&word| word.to_owned()));
+        self
+    }
+
     /// The same, but its API answers networks too.
     #[must_use]
     pub fn open_to_networks(self) -> Self {

@@ -127,7 +127,9 @@ impl std::convert::From<AccessError> for Fault {
                 .help("a seed names one: `piccolo token seed --key FILE`; else its screen shows a code"),
             AccessError::NotSigned => Self::new(StatusCode::FORBIDDEN, "NotSigned", detail)
                 .help("`piccolo claim HOST --key FILE` signs with the key whose public half is in the seed"),
-            AccessError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail),
+            AccessError::TooMany(wait) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail).wait(wait.as_secs() + 1)
+            }
             AccessError::Label | AccessError::Lifetime | AccessError::Name | AccessError::Password => {
                 Self::bad_request(detail)
             }

@@ -5,7 +5,7 @@ use piccolo_schema::DiskSpec;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::trust::{Meant, Moved};
+use crate::trust::{Meant, Rebound};
 
 /// A recovery key that was made, with its slot where it is one alone.
 type Made = (Option<u8>, Zeroizing<String>);
@@ -36,8 +36,8 @@ pub trait DiskDoor: Send + Sync {
         meant: &'a Meant,
         key: &'a Zeroizing<String>,
     ) -> BoxFuture<'a, Result<Option<u8>, String>>;
-    /// Binds the slots of the TPM to how the machine started this time, and returns the old and the new number of each.
-    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>>;
+    /// Binds the slots of the TPM to how the machine started this time, and returns which, also where it went no further.
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Rebound, String>>;
 }
 
 /// A disk as it is shown.

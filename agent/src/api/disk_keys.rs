@@ -1,5 +1,7 @@
 //! What people do with the keys of encrypted disks. A key comes and goes in bodies alone, which nobody writes down.
 
+use std::time::Instant;
+
 use axum::{
     Json,
     extract::State as Extract,
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{State, audit::Told, body, fault::Fault};
-use crate::trust::Meant;
+use crate::trust::{Meant, Rebound};
 
 /// Whose keys are meant, and one of them that a person typed where one is needed.
 #[derive(Deserialize)]
@@ -58,11 +60,12 @@ pub(super) async fn unlock(
     bytes: Bytes,
 ) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
-    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
+    let meant = asked.meant(&state)?;
     let Meant::Declared { name, spec } = &meant else {
         return Err(Fault::bad_request("the state is open while the system runs: say `disk`, the name of a manifest"));
     };
-    state.disks.unlock(name, spec, key).await.map_err(refused)?;
+    let key = asked.typed()?;
+    tried(&state, &meant, state.disks.unlock(name, spec, key)).await?;
     Ok(told(&meant, json!({})))
 }
 
@@ -74,15 +77,20 @@ pub(super) async fn recovery_key(
 ) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
     let meant = asked.meant(&state)?;
-    let (slot, key) = state.disks.recovery_key(&meant, asked.key.as_ref()).await.map_err(refused)?;
+    let made = state.disks.recovery_key(&meant, asked.key.as_ref());
+    let (slot, key) = match asked.key {
+        Some(_) => tried(&state, &meant, made).await?,
+        // What the machine has opens it, and nothing is tried.
+        None => made.await.map_err(refused)?,
+    };
     Ok(told(&meant, json!({ "slot": slot, "recoveryKey": &*key })))
 }
 
 /// Takes down that somebody has the recovery key.
 pub(super) async fn proof(Extract(state): Extract<State>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
-    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
-    let slot = state.disks.prove_recovery(&meant, key).await.map_err(refused)?;
+    let meant = asked.meant(&state)?;
+    let slot = tried(&state, &meant, state.disks.prove_recovery(&meant, asked.typed()?)).await?;
     Ok(told(&meant, json!({ "slot": slot, "othersKept": meant.is_adopted() })))
 }
 
@@ -94,26 +102,44 @@ pub(super) async fn rebind(
     bytes: Bytes,
 ) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
-    let (meant, key) = (asked.meant(&state)?, asked.typed()?);
-    let moved = state.disks.rebind(&meant, key).await.map_err(refused)?;
-    Ok(told(&meant, json!({ "slots": moved })))
+    let meant = asked.meant(&state)?;
+    let rebound = tried(&state, &meant, state.disks.rebind(&meant, asked.typed()?)).await?;
+    if rebound.failed.is_some() {
+        return Err(unfinished(&rebound));
+    }
+    Ok(told(&meant, json!({ "slots": rebound.moved })))
+}
+
+/// Does something by a key that was typed, unless too many were tried in vain just before.
+async fn tried<T>(
+    state: &State,
+    meant: &Meant,
+    work: impl Future<Output = Result<T, String>> + Send,
+) -> Result<T, Fault> {
+    let disk = object(meant);
+    state.access.try_key(&disk, Instant::now())?;
+    let done = work.await.map_err(refused)?;
+    state.access.key_is_right(&disk);
+    Ok(done)
 }
 
 /// Answers so that the audit names the disk.
 fn told(meant: &Meant, mut answer: Value) -> Response {
-    let object = match meant {
-        Meant::Declared { name, .. } => {
-            answer["disk"] = json!(name);
-            format!("disk/{name}")
-        }
-        Meant::State => {
-            answer["state"] = json!(true);
-            "state".to_owned()
-        }
-    };
+    match meant {
+        Meant::Declared { name, .. } => answer["disk"] = json!(name),
+        Meant::State => answer["state"] = json!(true),
+    }
     let mut response = Json(answer).into_response();
-    response.extensions_mut().insert(Told { who: None, object: Some(object) });
+    response.extensions_mut().insert(Told { who: None, object: Some(object(meant)) });
     response
+}
+
+/// Names it as the audit does.
+fn object(meant: &Meant) -> String {
+    match meant {
+        Meant::Declared { name, .. } => format!("disk/{name}"),
+        Meant::State => "state".to_owned(),
+    }
 }
 
 /// Finds the manifest of an encrypted disk.
@@ -128,6 +154,12 @@ fn declared(state: &State, name: &str) -> Result<Disk, Fault> {
         return Err(Fault::conflict(format!("the manifest of `{name}` has no `encryption`")));
     }
     Ok(disk)
+}
+
+/// Says how far it came, and that it can go on.
+pub(super) fn unfinished(rebound: &Rebound) -> Fault {
+    Fault::new(StatusCode::CONFLICT, "DiskKeysUnfinished", rebound.to_string())
+        .help("once that is mended, the same command goes on where it was broken off")
 }
 
 fn refused(why: String) -> Fault {

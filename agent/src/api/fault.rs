@@ -29,6 +29,8 @@ pub(super) struct Fault {
     pub(super) errors: Box<[Diagnostic]>,
     /// The fingerprint that the manifest has now.
     pub(super) etag: Option<Box<str>>,
+    /// After how many seconds it may be tried again.
+    pub(super) wait: Option<u16>,
 }
 
 /// In which form a client reads errors.
@@ -42,7 +44,8 @@ pub(super) enum Dialect {
 
 impl Fault {
     pub(super) fn new(status: StatusCode, reason: &'static str, detail: impl Into<Box<str>>) -> Self {
-        Self { status, reason, detail: detail.into(), help: None, about: None, errors: Box::default(), etag: None }
+        let (detail, errors) = (detail.into(), Box::default());
+        Self { status, reason, detail, help: None, about: None, errors, etag: None, wait: None }
     }
 
     pub(super) fn bad_request(detail: impl Into<Box<str>>) -> Self {
@@ -99,6 +102,12 @@ impl Fault {
         self
     }
 
+    /// Says after how many seconds it may be tried again.
+    pub(super) fn wait(mut self, seconds: u64) -> Self {
+        self.wait = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
+        self
+    }
+
     /// Renders it for a client.
     pub(super) fn render(&self, dialect: Dialect) -> Response {
         let (media, body) = match dialect {
@@ -108,6 +117,9 @@ impl Fault {
         let mut response = (self.status, [(header::CONTENT_TYPE, media)], body.to_string()).into_response();
         if let Some(etag) = self.etag.as_ref().and_then(|etag| HeaderValue::try_from(format!("\"{etag}\"")).ok()) {
             response.headers_mut().insert(header::ETAG, etag);
+        }
+        if let Some(wait) = self.wait {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         }
         response
     }

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::{State, body, fault::Fault};
+use super::{State, body, disk_keys::unfinished, fault::Fault};
 use crate::trust::{
-    DiskKey, DiskRebinding, DiskRecovery, DiskWish, LARGEST_NONCE, Next, NextFile, Pcrs, Quote, Rebinding, Standing,
-    StateStanding, Why, Wish,
+    DiskKey, DiskRebinding, DiskRecovery, DiskWish, LARGEST_NONCE, Next, NextFile, Pcrs, Quote, Rebinding, Rebound,
+    Standing, StateStanding, Why, Wish,
 };
 
 /// The least bytes of a nonce that nobody guesses.
@@ -43,8 +43,8 @@ pub trait Trust: Send + Sync {
     fn unseal(&self) -> BoxFuture<'_, Result<Standing, String>>;
     /// Lets the chip open an encrypted disk, and returns the slot.
     fn enrol(&self, wish: DiskWish) -> BoxFuture<'_, Result<u8, String>>;
-    /// Binds the slots of an encrypted disk to this start, and returns the old and the new number of each.
-    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>>;
+    /// Binds the slots of an encrypted disk to this start, and returns which, also where it went no further.
+    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Rebound, String>>;
     /// Makes a recovery key of an encrypted disk.
     fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>>;
     /// Wipes a slot of an encrypted disk; the key has to open another one.
@@ -166,9 +166,11 @@ pub(super) async fn rebind(
 ) -> Result<Json<Value>, Fault> {
     let wish: DiskRebinding = body::parsed_secret(&headers, &bytes)?;
     is_path(&wish.disk)?;
-    let moved = state.trust.rebind(wish).await.map_err(refused)?;
-    let slots: Vec<_> = moved.iter().map(|(old, new)| json!({ "old": old, "new": new })).collect();
-    Ok(Json(json!({ "slots": slots })))
+    let rebound = state.trust.rebind(wish).await.map_err(refused)?;
+    if rebound.failed.is_some() {
+        return Err(unfinished(&rebound));
+    }
+    Ok(Json(json!({ "slots": rebound.moved })))
 }
 
 fn read_next(image: &Path, files: &[NextFile], cmdline: Option<String>) -> Result<Next, Fault> {

@@ -68,6 +68,12 @@ impl Contexts {
         self.contexts.values().find(|it| it.host == host)
     }
 
+    /// Takes down that the machine at one place is at another one from now on, and returns how many contexts are others by that.
+    pub(super) fn moved(&mut self, before: &str, now: &str) -> usize {
+        let all = self.contexts.values_mut().filter(|it| it.host == before);
+        all.map(|it| now.clone_into(&mut it.host)).count()
+    }
+
     /// Takes down a machine as the one that is meant from now on, under this name or one like it that is free.
     pub(super) fn add(&mut self, name: &str, context: Context) -> String {
         let is_free = |name: &String| self.contexts.get(name).is_none_or(|it| it.host == context.host);
@@ -110,6 +116,9 @@ mod tests {
         assert_eq!(contexts.add("attic", context("192.168.1.5:8080")), "attic-2");
         assert_eq!(contexts.current.as_deref(), Some("attic-2"));
         assert_eq!(contexts.at("attic.local:8080"), Some(&context("attic.local:8080")));
+        assert_eq!(contexts.moved("192.168.1.9:8080", "192.168.2.9:8080"), 0, "nobody knows it by that");
+        assert_eq!(contexts.moved("192.168.1.5:8080", "192.168.2.5:8080"), 1);
+        assert_eq!(contexts.named("attic-2").ok(), Some(&context("192.168.2.5:8080")));
         assert!(contexts.named("cellar").unwrap_err().to_string().contains("attic, attic-2"));
         let text = toml::to_string(&contexts).unwrap();
         assert_eq!(toml::from_str::<Contexts>(&text).unwrap(), contexts);

@@ -320,9 +320,10 @@ impl<'a> Watch<'a> {
 
     /// Takes down where the machine is from now on. That it is the same one is proved by its authority.
     fn moved(&self, from: &Client, place: &str) -> Result<(), Failure> {
-        let (mut contexts, before) = (Contexts::read()?, from.place().place());
-        for context in contexts.contexts.values_mut().filter(|it| it.host == before) {
-            place.clone_into(&mut context.host);
+        let mut contexts = Contexts::read()?;
+        if contexts.moved(&from.place().place(), place) == 0 {
+            self.screen.note(format!("it is reached there alone now: `--host https://{place}`; no context names it"));
+            return Ok(());
         }
         contexts.write()?;
         self.screen.note("it is reached there alone now, which is written down: `piccolo context list`");

@@ -15,11 +15,13 @@ use crate::{
         linux::{self, Drives, is_rescue},
     },
     store::{Event, Writer},
-    trust::{Meant, Moved},
+    trust::{Meant, Rebound},
 };
 
 /// What is told when keys are others now.
 const CHANGED: &str = "DiskKeysChanged";
+/// What is told when only some of them are.
+const UNFINISHED: &str = "DiskKeysUnfinished";
 
 /// The disks of the machine as the API has them.
 pub(super) struct Door {
@@ -46,10 +48,11 @@ impl Door {
             let turned = turn.await;
             if let Ok(it) = &turned {
                 let (reason, message) = told(it);
-                store.event(match name {
+                let event = match name {
                     Some(name) => Event::new(reason, message).about(Kind::Disk, name),
                     None => Event::new(reason, format!("the system's own disk: {message}")),
-                });
+                };
+                store.event(if reason == UNFINISHED { event.warning() } else { event });
             }
             turned
         });
@@ -137,21 +140,20 @@ impl DiskDoor for Door {
         Box::pin(self.turned_of(meant, turn, told))
     }
 
-    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>> {
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Rebound, String>> {
         let (drives, own, key) = (Arc::clone(&self.drives), meant.clone(), key.clone());
         let keys = Arc::clone(&self.keys);
         let turn = async move {
-            let moved = drives.rebind(&own, &key).await?;
+            let rebound = drives.rebind(&own, &key).await?;
             // The slots are bound by now, whatever becomes of the memory of this start.
-            keys.mean_this_start().await;
-            Ok(moved)
+            if rebound.failed.is_none() {
+                keys.mean_this_start().await;
+            }
+            Ok(rebound)
         };
-        let told = |moved: &Vec<Moved>| {
-            let one = |Moved { of, old, new }: &Moved| {
-                let of = of.as_ref().map(|it| format!(" of {it}")).unwrap_or_default();
-                format!("the TPM opens slot {new}{of} as it started this time, and slot {old} no more")
-            };
-            (CHANGED, moved.iter().map(one).collect::<Vec<_>>().join("; "))
+        let told = |rebound: &Rebound| match rebound.failed {
+            Some(_) => (UNFINISHED, format!("{rebound}; `piccolo disk reseal` once more goes on")),
+            None => (CHANGED, rebound.to_string()),
         };
         Box::pin(self.turned_of(meant, turn, told))
     }

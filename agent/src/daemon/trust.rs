@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,12 +20,12 @@ use crate::{
     clock,
     host::{
         Above, StateSeen,
-        linux::{Changes, Chip, Enrolment, Keyring, Logs, Slots, Starts, Vault, state_halves},
+        linux::{Changes, Chip, Drives, Enrolment, Keyring, Logs, Slots, Starts, Vault, state_halves},
     },
     secrets::{Identity, Plain},
     store::{Event, Writer},
     trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Rebinding, Standing,
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Keeper, KeyFile, Pcrs, Quote, Rebinding, Rebound, Standing,
         StateStanding, TrustError, Verdict, Why, Wish,
     },
 };
@@ -46,6 +46,8 @@ pub(super) struct Keys {
     store: Arc<Writer>,
     /// How often keys of disks were changed here.
     changes: Arc<Changes>,
+    /// Who looks after the disks of this machine.
+    drives: OnceLock<Arc<Drives>>,
     /// How the encrypted state of the system stands, as whoever looks at disks tells it.
     state: watch::Sender<Option<StateSeen>>,
     /// True while it is told that the start is another one than keys are bound to.
@@ -77,6 +79,7 @@ pub(super) fn keeper(options: &Options, store: &Arc<Writer>) -> Keys {
         memory: options.secrets_dir.clone(),
         store: Arc::clone(store),
         changes: Arc::default(),
+        drives: OnceLock::new(),
         state: watch::Sender::new(None),
         is_shut: AtomicBool::default(),
     }
@@ -165,17 +168,42 @@ impl Keys {
         shutdown.run_until_cancelled(tell).await;
     }
 
-    /// Keeps this start for a good one, unless keys of the machine don't open in it: whoever binds a disk to it means it.
+    /// Tells who looks after disks, which are opened with these keys.
+    pub(super) fn look_after(&self, drives: &Arc<Drives>) {
+        // There is one of them, and it is told once.
+        drop(self.drives.set(Arc::clone(drives)));
+    }
+
+    /// Keeps this start for a good one, unless keys of the machine or of another of its disks don't open in it: whoever binds
+    /// the last of them to it means it.
     pub(super) async fn mean_this_start(&self) {
-        if self.keeper.standing().is_well()
-            && let Err(error) = self.keeper.keep(clock::now_text()).await
-        {
-            self.store.event(Event::new("StartNotKept", error.to_string()).warning());
+        if !self.keeper.standing().is_well() {
+            return;
+        }
+        let left = match self.drives.get() {
+            Some(drives) => drives.unopened().await.map_err(|error| error.message),
+            None => Ok(Vec::new()),
+        };
+        let kept = match left {
+            Ok(left) if left.is_empty() => self.keeper.keep(clock::now_text()).await.map_err(|error| error.to_string()),
+            Ok(left) => {
+                let all = left.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>().join(", ");
+                Err(format!("the TPM is not known to open {all} in this start, so it does not count as a good one yet"))
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = kept {
+            self.store.event(Event::new("StartNotKept", why).warning());
         }
     }
 
     async fn opened(&self, name: &'static str) -> Result<Option<Plain>, TrustError> {
         self.keeper.open(name).await
+    }
+
+    /// Returns who reaches disks where this process does not itself.
+    fn outside(&self) -> Option<&Drives> {
+        self.drives.get().map(Arc::as_ref).filter(|it| it.is_outside())
     }
 
     fn slots(&self, at: &DiskKey) -> (Slots, Plain) {
@@ -241,19 +269,21 @@ impl Trust for Keys {
         Box::pin(self.moved(event, move |keeper| async move { keeper.reseal(&wish, now).await }))
     }
 
-    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>> {
+    fn rebind(&self, wish: DiskRebinding) -> BoxFuture<'_, Result<Rebound, String>> {
         Box::pin(async move {
             let pin = wish.pin.as_deref().map(String::as_str);
-            let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
-            let moved = slots.reseal(&self.chip, &key, pin).await.map_err(|error| error.message)?;
-            for (old, new) in &moved {
-                self.changed(
-                    &wish.disk,
-                    &format!("the TPM opens slot {new} as it started this time, and slot {old} no more"),
-                );
+            let rebound = if let Some(drives) = self.outside() {
+                drives.rebind_at(&wish.disk, &wish.key, pin).await
+            } else {
+                let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
+                slots.reseal(&self.chip, &key, pin).await
+            };
+            let rebound = rebound.map_err(|error| error.message)?;
+            self.changed(&wish.disk, &rebound.to_string());
+            if rebound.failed.is_none() {
+                self.mean_this_start().await;
             }
-            self.mean_this_start().await;
-            Ok(moved)
+            Ok(rebound)
         })
     }
 
@@ -266,30 +296,46 @@ impl Trust for Keys {
         Box::pin(async move {
             let above = if wish.old_systemd { Above::Old } else { Above::Shared };
             let (pcrs, pin) = (wish.pcrs, wish.pin.as_deref().map(String::as_str));
-            let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
             let signer = wish.signer().map_err(|error| error.to_string())?;
             let asked = Enrolment { pcrs, pin, above };
-            let enrolled = slots.enrol_signed(&self.chip, &key, &asked, signer.as_ref()).await;
-            let token = enrolled.map_err(|error| error.message)?;
-            self.changed(&wish.disk, &format!("the TPM opens slot {}, registers {pcrs}", token.slot));
-            Ok(token.slot)
+            let enrolled = if let Some(drives) = self.outside() {
+                drives.enrol_at(&wish.disk, &wish.key, &asked, signer.as_ref()).await
+            } else {
+                let (slots, key) = self.slots(&DiskKey { disk: wish.disk.clone(), key: wish.key.clone() });
+                slots.enrol_signed(&self.chip, &key, &asked, signer.as_ref()).await.map(|token| token.slot)
+            };
+            let slot = enrolled.map_err(|error| error.message)?;
+            self.changed(&wish.disk, &format!("the TPM opens slot {slot}, registers {pcrs}"));
+            Ok(slot)
         })
     }
 
     fn recovery(&self, at: DiskKey) -> BoxFuture<'_, Result<DiskRecovery, String>> {
         Box::pin(async move {
-            let (slots, key) = self.slots(&at);
-            let (slot, made) = slots.recovery_key(&key).await.map_err(|error| error.message)?;
+            let made = if let Some(drives) = self.outside() {
+                drives.recovery_at(&at.disk, &at.key).await
+            } else {
+                let (slots, key) = self.slots(&at);
+                let made = slots.recovery_key(&key).await;
+                made.map(|(slot, made)| {
+                    (slot, Zeroizing::new(String::from_utf8_lossy(made.text().expose()).into_owned()))
+                })
+            };
+            let (slot, recovery_key) = made.map_err(|error| error.message)?;
             self.changed(&at.disk, &format!("a recovery key opens slot {slot}"));
-            let text = String::from_utf8_lossy(made.text().expose()).into_owned();
-            Ok(DiskRecovery { slot, recovery_key: Zeroizing::new(text) })
+            Ok(DiskRecovery { slot, recovery_key })
         })
     }
 
     fn forget(&self, at: DiskKey, slot: u8) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let (slots, key) = self.slots(&at);
-            slots.kill(slot, &key).await.map_err(|error| error.message)?;
+            let killed = if let Some(drives) = self.outside() {
+                drives.forget_at(&at.disk, &at.key, slot).await
+            } else {
+                let (slots, key) = self.slots(&at);
+                slots.kill(slot, &key).await
+            };
+            killed.map_err(|error| error.message)?;
             self.changed(&at.disk, &format!("slot {slot} opens no more"));
             Ok(())
         })

@@ -8,8 +8,8 @@ use piccolo_agent::{
     install::{Order, Told, UnderWay},
     reset::{Asked, Data, Erase, ResetOrder},
     trust::{
-        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Moved, Pcrs, Quote, Rebinding, Standing, StateStanding,
-        Verdict, Why, Wish as SealWish,
+        DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Moved, Pcrs, Quote, Rebinding, Rebound, Standing,
+        StateStanding, Verdict, Why, Wish as SealWish,
     },
 };
 use piccolo_schema::DiskSpec;
@@ -86,16 +86,12 @@ impl DiskDoor for Willing {
         )
     }
 
-    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Vec<Moved>, String>> {
+    fn rebind<'a>(&'a self, meant: &'a Meant, key: &'a Zeroizing<String>) -> BoxFuture<'a, Result<Rebound, String>> {
         let of = slot(meant).is_none().then(|| "partition `films`".to_owned());
         let known = **key == recovery_key();
-        Box::pin(async move {
-            if known {
-                Ok(vec![Moved { of, old: 0, new: 3 }])
-            } else {
-                Err("The key does not open /dev/sdb".to_owned())
-            }
-        })
+        let moved = Moved { of, device: "sdb".to_owned(), old: 0, new: 3, kept: false };
+        let rebound = Rebound { moved: vec![moved], failed: None };
+        Box::pin(async move { if known { Ok(rebound) } else { Err("The key does not open /dev/sdb".to_owned()) } })
     }
 }
 
@@ -223,7 +219,7 @@ impl Trust for Willing {
         Box::pin(async { Err("this machine has no TPM".to_owned()) })
     }
 
-    fn rebind(&self, _: DiskRebinding) -> BoxFuture<'_, Result<Vec<(u8, u8)>, String>> {
+    fn rebind(&self, _: DiskRebinding) -> BoxFuture<'_, Result<Rebound, String>> {
         Box::pin(async { Err("this is no encrypted disk".to_owned()) })
     }
 

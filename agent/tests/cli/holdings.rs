@@ -187,6 +187,33 @@ async fn of_several_partitions_no_slot_stands_for_all() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_at_keys_has_to_wait() {
+    let machine = Machine::open().await;
+    let (key, unlock) = (format!("{}\n", support::willing::recovery_key()), ["disk", "unlock", "papers"]);
+    let disk = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Disk\"\nmetadata.name = \"papers\"\n[spec]\n\
+                select = { serial = \"A1\" }\nfilesystem = \"ext4\"\nmount = \"/srv/papers\"\nencryption = { tpm2 = {} }\n";
+    machine.write("papers.toml", disk);
+    assert_eq!(machine.run(&["apply", "-f", "papers.toml"]).await.code, 0);
+    // A right one forgives those before it.
+    for typed in ["wrong\n", "wrong\n", &key, "wrong\n", "wrong\n", "wrong\n", "wrong\n", "wrong\n"] {
+        let tried = machine.run_with(&unlock, &[], typed).await;
+        assert_eq!(tried.code, if *typed == *key { 0 } else { 5 }, "{}", tried.err);
+    }
+    for words in [&unlock[..], &["disk", "recovery-key", "papers", "--check"], &["disk", "reseal", "papers", "--yes"]] {
+        let late = machine.run_with(words, &[], &key).await;
+        assert!(late.code != 0 && late.err.contains("too many tries; wait "), "{}: {}", late.code, late.err);
+    }
+    let body = serde_json::json!({ "disk": "papers", "key": key.trim() }).to_string();
+    let answer = machine.house.send("POST", "/disks/unlock", &[("content-type", "application/json")], body).await;
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=4).contains(&wait), "{wait}");
+    // What the machine opens it with itself, and other disks, wait for nobody.
+    assert_eq!(machine.run(&["disk", "recovery-key", "papers"]).await.code, 0);
+    assert_eq!(machine.run_with(&["disk", "recovery-key", "--state", "--check"], &[], &key).await.code, 0);
+}
+
+#[tokio::test]
 async fn the_systems_own_disk_has_the_same_commands() {
     let machine = Machine::open().await;
     let key = support::willing::recovery_key();

@@ -19,7 +19,7 @@ use super::updates::text;
 
 /// A digest that is measured.
 const MEASURED: &str = "1111111111111111111111111111111111111111111111111111111111111111";
-const FIRST: &str = "the passphrase of the first day";
+pub(super) const FIRST: &str = "the passphrase of the first day";
 const PIN: &str = "1234";
 
 /// An encrypted disk in a file.

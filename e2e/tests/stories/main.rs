@@ -33,6 +33,7 @@ mod locked_disks;
 mod main_job;
 mod manual;
 mod mirrors;
+mod pathed_disks;
 mod programs;
 mod progress;
 mod prune;

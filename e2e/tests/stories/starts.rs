@@ -209,7 +209,8 @@ async fn slots_of_a_disk_are_bound_to_another_start() -> anyhow::Result<()> {
     let wrong = Plain::new(b"wrong".to_vec());
     ensure!(disk.slots.reseal(&ours, &wrong, Some("1234")).await.is_err() && disk.slots.tokens().await?.len() == 2);
     let moved = disk.slots.reseal(&ours, &recovery.text(), Some("1234")).await?;
-    ensure!(moved.iter().map(|it| it.0).collect::<Vec<_>>() == [1, 2], "{moved:?}");
+    ensure!(moved.moved.iter().map(|it| it.old).collect::<Vec<_>>() == [1, 2], "{moved}");
+    ensure!(moved.failed.is_none() && moved.moved.iter().all(|it| !it.kept), "{moved}");
     let tokens = disk.slots.tokens().await?;
     ensure!(tokens.len() == 2 && tokens.iter().filter(|it| it.1.as_ref().is_ok_and(|it| it.sealed.pin)).count() == 1);
     ensure!(opens(&disk, &ours).await? && disk.slots.unlock(&ours, Some("1234")).await.is_ok());

@@ -1,9 +1,9 @@
 //! Key slots of encrypted disks: for the TPM, and for the day when that does not open them.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::IsTerminal,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use hyper::{Method, header};
@@ -61,12 +61,7 @@ struct Disk {
 
 pub(super) async fn enrol(args: &Enrol, client: &Client, screen: &Screen) -> Result<(), Failure> {
     let DiskKey { disk, key } = args.at.read()?;
-    let pin = args.pin.then(|| typed("The new PIN: ")).transpose()?;
-    if let Some(pin) = &pin
-        && *pin != typed("Once more: ")?
-    {
-        return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
-    }
+    let pin = args.pin.then(|| typed_twice("The new PIN: ")).transpose()?;
     let signed_by = args.signed_by.as_deref().map(from_file).transpose()?.map(|it| it.to_string());
     let (pcrs, signed_pcrs, old_systemd) = (args.pcrs, Some(args.signed_pcrs), args.old_systemd);
     let wish = DiskWish { disk, key, pcrs, pin, signed_by, signed_pcrs, old_systemd };
@@ -102,10 +97,14 @@ impl Disk {
             Some(path) => from_file(path)?,
             None => typed("A key that opens the disk: ")?,
         };
-        let source = |source| Failure::File { path: self.disk.clone(), source };
-        // The daemon runs in another directory.
-        Ok(DiskKey { disk: std::path::absolute(&self.disk).map_err(source)?, key })
+        Ok(DiskKey { disk: whole(&self.disk)?, key })
     }
+}
+
+/// Returns the path as the daemon finds it too, which runs in another directory and may not see to where names of disks lead.
+pub(super) fn whole(disk: &Path) -> Result<PathBuf, Failure> {
+    let source = |source| Failure::File { path: disk.to_owned(), source };
+    fs::canonicalize(disk).or_else(|_| path::absolute(disk)).map_err(source)
 }
 
 pub(super) async fn send(client: &Client, act: &str, body: &impl Serialize) -> Result<Value, Failure> {
@@ -120,6 +119,15 @@ pub(super) fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let key = File::open(path).and_then(|file| Plain::read(file, LARGEST)).map_err(unreadable)?;
     let text = std::str::from_utf8(key.expose()).map_err(|_| Failure::Usage("a key is text here".to_owned()))?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Asks for something that nobody can check, twice.
+pub(super) fn typed_twice(words: &str) -> Result<Zeroizing<String>, Failure> {
+    let once = typed(words)?;
+    if once != typed("Once more: ")? {
+        return Err(Failure::Usage("the two differ; nothing was changed".to_owned()));
+    }
+    Ok(once)
 }
 
 pub(super) fn typed(words: &str) -> Result<Zeroizing<String>, Failure> {

@@ -94,8 +94,9 @@ async fn of_disk(path: &Path, args: &Args, client: &Client, screen: &Screen) -> 
         Some(file) => disk::from_file(file)?,
         None => disk::typed("A key that opens the disk: ")?,
     };
-    let pin = args.pin.then(|| disk::typed("The PIN: ")).transpose()?;
-    let wish = DiskRebinding { disk: absolute(path)?, key, pin };
+    // As long as the TPM refuses the start it says nothing of the PIN, so one that was mistyped would be the new one.
+    let pin = args.pin.then(|| disk::typed_twice("The PIN: ")).transpose()?;
+    let wish = DiskRebinding { disk: disk::whole(path)?, key, pin };
     let answer = disk::send(client, "reseal", &wish).await?;
     for slot in answer["slots"].as_array().into_iter().flatten() {
         screen.line(format!(

@@ -1,5 +1,7 @@
 //! Whose keys are meant, and the disk that the system itself keeps its state on.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use piccolo_schema::{DiskSpec, disk::Passphrase};
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,15 @@ pub enum Meant {
     State,
 }
 
+/// What became of the slots of the TPM that were to be bound to how the machine started this time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebound {
+    /// Those that are.
+    pub moved: Vec<Moved>,
+    /// Why it went no further, if it did not come to its end.
+    pub failed: Option<String>,
+}
+
 /// A slot of the TPM that another one took the place of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -31,10 +42,15 @@ pub struct Moved {
     /// Which disk or partition it is of, for people, where several are meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// The number of the slot that is gone.
+    /// What the kernel calls the encrypted device; the whole path of a file.
+    pub device: String,
+    /// The number of the slot that it does not open any more.
     pub old: u8,
     /// The number of the one in its place.
     pub new: u8,
+    /// True if the old one is still there, for it went no further.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
 }
 
 /// The encrypted state of the system, as its header tells, and what the TPM says to it.
@@ -94,6 +110,26 @@ impl Meant {
     /// Returns true if its keys are its owner's, who alone knows them.
     pub fn is_adopted(&self) -> bool {
         self.spec().is_some_and(|it| it.adopt.is_some())
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, old, new, kept, .. } = self;
+        let home = if device.starts_with('/') { "" } else { "/dev/" };
+        let end = if *kept { "is still there" } else { "is gone" };
+        write!(f, "the TPM opens slot {new} of {home}{device} as the machine started this time, and slot {old} {end}")
+    }
+}
+
+impl fmt::Display for Rebound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.moved.iter().map(Moved::to_string).collect();
+        f.write_str(&all.join("; "))?;
+        match &self.failed {
+            Some(why) => write!(f, "; it went no further: {why}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod make;
 mod outside;
 mod owner;
 mod parted;
+mod pathed;
 mod place;
 mod proofs;
 mod rebind;
@@ -102,8 +103,8 @@ impl Drives {
     }
 
     /// Returns the disks as a daemon sees them that is kept from devices and mounts.
-    pub fn open_outside(state: &Path, outside: Outside) -> Arc<Self> {
-        Self::opened(state, Some(outside), None)
+    pub fn open_outside(state: &Path, outside: Outside, keyring: Option<Keyring>) -> Arc<Self> {
+        Self::opened(state, Some(outside), keyring)
     }
 
     fn opened(state: &Path, outside: Option<Outside>, keyring: Option<Keyring>) -> Arc<Self> {

@@ -59,6 +59,25 @@ pub struct Enrolment<'a> {
     pub above: Above,
 }
 
+/// Has the TPM seal what shall open a new slot, and returns that with the token that says how, but for the slot's number.
+pub(super) async fn sealed(
+    chip: &impl Tpm,
+    (wish, kept): (&Enrolment<'_>, bool),
+    signer: Option<&Signer>,
+) -> Result<(Zeroizing<String>, Token), HostError> {
+    let (pin, terms) = (wish.pin, Terms { signer: signer.cloned(), ..Terms::now(wish.pcrs) });
+    // Systemd before 253 knows of no salt.
+    let salt = pin.filter(|_| wish.above == Above::Shared).map(|_| random()).transpose()?;
+    let secret = Zeroizing::new(random()?.to_vec());
+    let pin = pin.map(|it| token::pin(it, salt.as_ref().map(|salt| salt.as_slice())));
+    let sealed = chip.seal_on(&secret, &terms, pin.as_ref(), wish.above).await?;
+    // Only what the chip gives back is worth a slot.
+    if chip.unseal(&sealed, pin.as_ref()).await? != secret {
+        return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
+    }
+    Ok((token::passphrase(&secret), Token { slot: 0, sealed, salt: salt.map(|it| it.to_vec()), kept }))
+}
+
 impl Slots {
     /// Looks after the slots of this disk; keys are handed over in this directory, which has to lie in memory.
     pub const fn new(device: PathBuf, memory: PathBuf) -> Self {
@@ -95,19 +114,9 @@ impl Slots {
         (wish, kept): (&Enrolment<'_>, bool),
         signer: Option<&Signer>,
     ) -> Result<Token, HostError> {
-        let (pin, terms) = (wish.pin, Terms { signer: signer.cloned(), ..Terms::now(wish.pcrs) });
-        // Systemd before 253 knows of no salt.
-        let salt = pin.filter(|_| wish.above == Above::Shared).map(|_| random()).transpose()?;
-        let secret = Zeroizing::new(random()?.to_vec());
-        let pin = pin.map(|it| token::pin(it, salt.as_ref().map(|salt| salt.as_slice())));
-        let sealed = chip.seal_on(&secret, &terms, pin.as_ref(), wish.above).await?;
-        // Only what the chip gives back is worth a slot.
-        if chip.unseal(&sealed, pin.as_ref()).await? != secret {
-            return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
-        }
-        let passphrase = Plain::new(token::passphrase(&secret).as_bytes().to_vec());
-        let slot = self.add(key, &passphrase).await?;
-        let token = Token { slot, sealed, salt: salt.map(|it| it.to_vec()), kept };
+        let (passphrase, token) = sealed(chip, (wish, kept), signer).await?;
+        let slot = self.add(key, &Plain::new(passphrase.as_bytes().to_vec())).await?;
+        let token = Token { slot, ..token };
         let written = self.import(&token.write()).await;
         if written.is_err() {
             // The first error is the one to tell.

@@ -10,12 +10,11 @@ use futures_util::future::BoxFuture;
 use piccolo_schema::disk::{Passphrase, Tang};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
-use zeroize::Zeroizing;
 
 use super::{clevis, key::Key};
 use crate::host::{
-    Above, Bound, HostError, Pcrs, Reason, Signer, StateSeen, Terms, Tpm,
-    linux::{Chip, Vault, luks},
+    Above, Bound, HostError, Pcrs, Reason, Signer, StateSeen, Tpm,
+    linux::{Chip, Enrolment, Vault, luks},
     tpm::token::{self, Token},
 };
 
@@ -113,31 +112,32 @@ impl Keyring {
             Some(name) => Some(self.signed_by(name)?),
             None => None,
         };
-        self.seal_on(&Terms { signer, ..Terms::now(bound.pcrs) }, Above::Shared, true).await
+        let wish = Enrolment { pcrs: bound.pcrs, ..Enrolment::default() };
+        self.seal_as((&wish, true), signer.as_ref()).await
     }
 
-    /// Makes one on the terms of a token, with its registers as they are now.
-    pub(super) async fn seal_like(&self, token: &Token) -> Result<(Key, Value), HostError> {
-        let terms = Terms { signer: token.sealed.signer.clone(), ..Terms::now(token.sealed.pcrs) };
+    /// Makes one on the terms of a token, with its registers as they are now. A PIN is part of it where it is of the token's.
+    pub(super) async fn seal_like(&self, token: &Token, pin: Option<&str>) -> Result<(Key, Value), HostError> {
         let above = if token.sealed.home.is_some() { Above::Shared } else { Above::Old };
-        self.seal_on(&terms, above, token.kept).await
+        let wish = Enrolment { pcrs: token.sealed.pcrs, pin: pin.filter(|_| token.sealed.pin), above };
+        self.seal_as((&wish, token.kept), token.sealed.signer.as_ref()).await
     }
 
     /// Makes sure that the TPM gives back what opens the slot of a token.
-    pub(super) async fn opens(&self, token: &Token) -> Result<(), HostError> {
-        self.chip.unseal(&token.sealed, None).await.map(drop)
+    pub(super) async fn opens(&self, token: &Token, pin: Option<&str>) -> Result<(), HostError> {
+        let pin = pin.filter(|_| token.sealed.pin).map(|it| token::pin(it, token.salt.as_deref()));
+        self.chip.unseal(&token.sealed, pin.as_ref()).await.map(drop)
     }
 
-    async fn seal_on(&self, terms: &Terms, above: Above, kept: bool) -> Result<(Key, Value), HostError> {
-        let secret = Zeroizing::new(luks::random()?.to_vec());
-        let sealed = self.chip.seal_on(&secret, terms, None, above).await?;
-        // Only what the chip gives back is worth a slot.
-        if self.chip.unseal(&sealed, None).await? != secret {
-            return Err(HostError::new(Reason::Failed, "The TPM gave something else back than it was given"));
-        }
-        let written = Token { slot: 0, sealed, salt: None, kept }.write();
+    /// Makes one as somebody wishes; `kept` by a manifest or not.
+    pub(super) async fn seal_as(
+        &self,
+        (wish, kept): (&Enrolment<'_>, bool),
+        signer: Option<&Signer>,
+    ) -> Result<(Key, Value), HostError> {
+        let (passphrase, token) = luks::sealed(&self.chip, (wish, kept), signer).await?;
         let strange = |_| HostError::new(Reason::Failed, "What the TPM sealed can't be written down");
-        Ok((Key::of(token::passphrase(&secret)), serde_json::from_str(&written).map_err(strange)?))
+        Ok((Key::of(passphrase), serde_json::from_str(&token.write()).map_err(strange)?))
     }
 
     fn signed_by(&self, name: &str) -> Result<Signer, HostError> {

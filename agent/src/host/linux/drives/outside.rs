@@ -116,7 +116,7 @@ impl Outside {
         if !status.success() || answer.is_empty() {
             return Err(program::failed(&name, &why));
         }
-        serde_json::from_slice::<Result<Answer, HostError>>(&answer).map_err(|error| garbled(&error))?
+        told(&answer)
     }
 
     /// Returns the words by which a process is asked for; one that `lasts` may leave a program behind that works on.
@@ -145,13 +145,51 @@ pub async fn answer_for_disks(state: &Path) -> io::Result<()> {
     output.flush()
 }
 
+/// Reads what became of a request.
+fn told(answer: &[u8]) -> Result<Answer, HostError> {
+    serde_json::from_slice::<Result<Answer, HostError>>(answer).map_err(|error| garbled(&error))?
+}
+
 fn garbled(error: &dyn std::fmt::Display) -> HostError {
     HostError::new(Reason::Failed, format!("What looks after disks can't be understood ({error})"))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Answers as they are written, and a request.
+    const ANSWERS: [&str; 3] = [
+        r#"{"Ok":{"seen":[{"disks":[{"device":"sda","identity":{"serial":"A1","size":4096},"luks":[{"device":"sda","uuid":"6c1b"}]}]},{}]}}"#,
+        r#"{"Ok":{"worked":{"tokens":["{\"type\":\"systemd-tpm2\"}"]}}}"#,
+        r#"{"Err":{"reason":"Gone","message":"`/dev/sda` is another disk by now"}}"#,
+    ];
+    const REQUEST: &str = r#"{"keys":{"device":"sda","uuid":"6c1b","work":{"try":{"key":"a secret","slot":1}}}}"#;
+
+    fn is_garbled(answer: &str) -> bool {
+        told(answer.as_bytes()).is_err_and(|error| error.message.contains("can't be understood"))
+    }
+
+    #[test]
+    fn an_answer_is_what_became_of_it_and_nothing_else_is_one() {
+        assert!(
+            matches!(told(ANSWERS[0].as_bytes()), Ok(Answer::Seen(view, _)) if view.disks[0].luks[0].uuid == "6c1b")
+        );
+        assert!(matches!(told(ANSWERS[1].as_bytes()), Ok(Answer::Worked(_))));
+        assert_eq!(told(ANSWERS[2].as_bytes()).err().map(|error| error.reason), Some(Reason::Gone));
+        for text in [
+            "",
+            "{}",
+            "null",
+            "{\"Ok\":null}",
+            "{\"Ok\":{\"sold\":1}}",
+            "{\"Err\":{\"reason\":\"Odd\",\"message\":\"\"}}",
+        ] {
+            assert!(is_garbled(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_request_outside_is_bounded() {
@@ -166,6 +204,21 @@ mod tests {
         // Whatever gives a process a tree of mounts of its own would hide what it mounts.
         for word in ["Private", "ProtectSystem", "ProtectHome", "ReadWritePaths", "BindPaths", "ProtectKernel"] {
             assert!(!words.iter().any(|it| it.contains(word)), "{word}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_it(which in 0..ANSWERS.len(), at in 0_usize..200, what in "\\PC{0,12}") {
+            let text = ANSWERS[which];
+            let at = at.min(text.len());
+            prop_assert!(at == text.len() || is_garbled(&text[..at]));
+            drop(told(format!("{}{what}{}", &text[..at], &text[at..]).as_bytes()));
+            drop(told(what.as_bytes()));
+            let at = at.min(REQUEST.len());
+            drop(serde_json::from_str::<Request>(&format!("{}{what}{}", &REQUEST[..at], &REQUEST[at..])));
         }
     }
 }

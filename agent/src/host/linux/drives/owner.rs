@@ -205,7 +205,7 @@ impl Drives {
         Ok(all)
     }
 
-    async fn seen(&self) -> Result<Box<DisksView>, HostError> {
+    pub(super) async fn seen(&self) -> Result<Box<DisksView>, HostError> {
         let mut known = self.known().clone();
         if self.has_turned() {
             known.forget_keys();

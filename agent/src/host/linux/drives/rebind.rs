@@ -1,5 +1,7 @@
 //! Slots of the TPM, bound to how the machine started this time, by a key that a person typed.
 
+use std::path::Path;
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -10,31 +12,56 @@ use super::{
     key::Key,
     owner::{Locked, typed_key},
 };
-use crate::host::{HostError, KeyOrder, Meant, Moved, OpenedBy, Reason, tpm::token::Token};
+use crate::host::{Disks as _, HostError, KeyOrder, Meant, Moved, OpenedBy, Reason, Rebound, tpm::token::Token};
 
 impl Drives {
-    /// Gives every slot of the TPM that does not open as the machine started this time one in its place that does, and returns
-    /// both numbers of each. The old one goes once the new one was proved. Broken off, the next call goes on.
+    /// Gives every slot of the TPM that does not open as the machine started this time one in its place that does. The old one
+    /// goes once the new one was proved. Broken off, the next call goes on.
     ///
     /// # Errors
-    /// When there is no such disk, what was typed does not open it, no slot is shut, a PIN belongs to one, or nobody is known
-    /// to have another key.
-    pub async fn rebind(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Vec<Moved>, HostError> {
+    /// When there is no such disk, what was typed does not open it, no slot is shut, a PIN belongs to one, nobody is known to
+    /// have another key, or nothing could be changed. What was changed before it failed is no error: it is told.
+    pub async fn rebind(&self, meant: &Meant, typed: &Zeroizing<String>) -> Result<Rebound, HostError> {
         let _turn = self.rebinding.lock().await;
         let (all, key) = (self.encrypted(meant).await?, typed_key(typed)?);
         for it in &all {
-            self.is_trusted(it, &key).await?;
+            self.is_trusted(it, &key, meant.is_adopted()).await?;
         }
-        let (mut moved, mut is_bound) = (Vec::new(), false);
-        for it in &all {
-            let (open, shut) = self.told_apart(it).await?;
-            is_bound |= !open.is_empty() || !shut.is_empty();
-            let done = self.rebind_one(it, &key, open, shut).await;
+        self.rebind_all(&all, (&key, None)).await
+    }
+
+    /// Does so with the disk at a path. What nobody but its owner knows of it needs no recovery key.
+    ///
+    /// # Errors
+    /// As above, and when a PIN is missing or wrong.
+    pub async fn rebind_at(
+        &self,
+        path: &Path,
+        typed: &Zeroizing<String>,
+        pin: Option<&str>,
+    ) -> Result<Rebound, HostError> {
+        let _turn = self.rebinding.lock().await;
+        let (it, key) = (self.at(path).await?, typed_key(typed)?);
+        self.is_trusted(&it, &key, !it.luks.keys.iter().any(|it| it.bound().is_some())).await?;
+        self.rebind_all(&[it], (&key, pin)).await
+    }
+
+    async fn rebind_all(&self, all: &[Locked], (key, pin): (&Key, Option<&str>)) -> Result<Rebound, HostError> {
+        let (mut rebound, mut is_bound) = (Rebound::default(), false);
+        for it in all {
+            let done = self.rebind_one(it, (key, pin), &mut rebound.moved).await;
             // Some slots may be others by now also where one failed.
             self.keys_changed(&it.order);
-            moved.extend(done?);
+            match done {
+                Ok(has_any) => is_bound |= has_any,
+                Err(error) if rebound.moved.is_empty() => return Err(error),
+                Err(error) => {
+                    rebound.failed = Some(error.message);
+                    return Ok(rebound);
+                }
+            }
         }
-        if moved.is_empty() {
+        if rebound.moved.is_empty() {
             let why = if is_bound {
                 "The TPM opens the disk as the machine started this time, so nothing is to be bound anew"
             } else {
@@ -42,45 +69,57 @@ impl Drives {
             };
             return Err(HostError::new(Reason::Refused, why));
         }
-        Ok(moved)
+        Ok(rebound)
     }
 
+    /// Returns the devices that the TPM is not known to open as the machine started this time, of those that it should, by a
+    /// look at them.
+    ///
+    /// # Errors
+    /// When the disks can't be looked at.
+    pub async fn unopened(&self) -> Result<Vec<String>, HostError> {
+        self.disks().await?;
+        Ok(self.proofs.unopened())
+    }
+
+    /// Does so with one disk, and takes down each slot at once. Returns whether any is bound to registers.
     async fn rebind_one(
         &self,
         it: &Locked,
-        key: &Key,
-        mut open: Vec<Token>,
-        shut: Vec<Token>,
-    ) -> Result<Vec<Moved>, HostError> {
-        let mut moved = Vec::new();
+        (key, pin): (&Key, Option<&str>),
+        moved: &mut Vec<Moved>,
+    ) -> Result<bool, HostError> {
+        let (mut open, shut) = self.told_apart(it, pin).await?;
+        let is_bound = !open.is_empty() || !shut.is_empty();
         for token in shut {
             // One that was broken off has made it already.
-            let slot = match open.iter().find(|it| is_alike(it, &token)) {
+            let new = match open.iter().find(|it| is_alike(it, &token)) {
                 Some(made) => made.slot,
                 None => {
-                    let slot = self.add_like(&it.order, key, self.keyring()?.seal_like(&token).await?).await?;
+                    let slot = self.add_like(&it.order, key, self.keyring()?.seal_like(&token, pin).await?).await?;
                     open.push(Token { slot, ..token.clone() });
                     slot
                 }
             };
+            let of = it.order.half.as_ref().map(|it| it.what.clone());
+            moved.push(Moved { of, device: it.luks.device.clone(), old: token.slot, new, kept: true });
             let seen = it.luks.keys.iter().find(|it| it.slot == token.slot);
             let what = seen.ok_or_else(beside_the_point)?.words();
             let remove = KeyWork::Remove { with: key.clone(), slot: token.slot, what, proved: false };
             self.work(&it.order, remove).await?;
-            let of = it.order.half.as_ref().map(|it| it.what.clone());
-            moved.push(Moved { of, old: token.slot, new: slot });
+            moved.last_mut().into_iter().for_each(|it| it.kept = false);
         }
-        Ok(moved)
+        Ok(is_bound)
     }
 
     /// Tells the tokens that are bound to registers apart: those that the TPM opens, and those that it does not.
-    async fn told_apart(&self, it: &Locked) -> Result<(Vec<Token>, Vec<Token>), HostError> {
+    async fn told_apart(&self, it: &Locked, pin: Option<&str>) -> Result<(Vec<Token>, Vec<Token>), HostError> {
         let Worked::Tokens(tokens) = self.work(&it.order, KeyWork::Tokens).await? else {
             return Err(beside_the_point());
         };
         let (ring, mut open, mut shut) = (self.keyring()?, Vec::new(), Vec::new());
-        for token in bound(&tokens)? {
-            match ring.opens(&token).await {
+        for token in bound(&tokens, pin.is_some())? {
+            match ring.opens(&token, pin).await {
                 Ok(()) => open.push(token),
                 Err(error) if error.reason == Reason::Undecryptable => shut.push(token),
                 Err(error) => return Err(error),
@@ -89,14 +128,15 @@ impl Drives {
         Ok((open, shut))
     }
 
-    /// Looks whether the key opens the disk, and whether somebody has one beside the TPM, before a slot goes.
-    async fn is_trusted(&self, it: &Locked, key: &Key) -> Result<(), HostError> {
+    /// Looks whether the key opens the disk, and whether somebody has one beside the TPM, before a slot goes. Those of a disk
+    /// that was adopted are its owner's, who has typed one just now.
+    async fn is_trusted(&self, it: &Locked, key: &Key, is_adopted: bool) -> Result<(), HostError> {
         let Locked { luks, order } = it;
         if !self.tries(order, key, None).await? {
             let message = format!("The key does not open /dev/{}", luks.device);
             return Err(HostError::new(Reason::PermissionDenied, message));
         }
-        if luks.keys.iter().any(|it| it.by == OpenedBy::Passphrase || it.proved.is_some()) {
+        if is_adopted || luks.keys.iter().any(|it| it.by == OpenedBy::Passphrase || it.proved.is_some()) {
             return Ok(());
         }
         for it in luks.keys.iter().filter(|it| it.by == OpenedBy::Recovery) {
@@ -127,7 +167,7 @@ impl Drives {
 }
 
 /// Returns the tokens that are bound to registers.
-fn bound(tokens: &[String]) -> Result<Vec<Token>, HostError> {
+fn bound(tokens: &[String], has_pin: bool) -> Result<Vec<Token>, HostError> {
     let mut all = Vec::new();
     for text in tokens.iter().filter(|it| !clevis::is_one(it)) {
         let strange = |error| HostError::new(Reason::Refused, format!("A slot of the TPM can't be used here: {error}"));
@@ -135,7 +175,7 @@ fn bound(tokens: &[String]) -> Result<Vec<Token>, HostError> {
         if token.sealed.pcrs.is_empty() {
             continue;
         }
-        if token.sealed.pin {
+        if token.sealed.pin && !has_pin {
             let message = format!(
                 "A PIN belongs to slot {}: bind it anew as root on the machine, by `piccolo trust reseal --disk PATH --pin`",
                 token.slot
@@ -149,6 +189,6 @@ fn bound(tokens: &[String]) -> Result<Vec<Token>, HostError> {
 
 /// Returns true if two slots open by the same things.
 fn is_alike(one: &Token, other: &Token) -> bool {
-    let of = |it: &Token| (it.sealed.pcrs, it.sealed.signer.clone(), it.kept);
+    let of = |it: &Token| (it.sealed.pcrs, it.sealed.signer.clone(), it.sealed.pin, it.kept);
     of(one) == of(other)
 }

@@ -3,25 +3,44 @@
 use super::{Enrolment, Slots, sentence};
 use crate::{
     host::{
-        Above, HostError, KeySeen, OpenedBy, Reason, Tpm,
+        Above, HostError, KeySeen, Moved, OpenedBy, Reason, Rebound, Tpm,
         tpm::token::{self, Token},
     },
     secrets::Plain,
 };
 
 impl Slots {
-    /// Gives every slot that is bound to registers a new one that is bound to what they hold now, and returns both numbers of
-    /// each. The old one goes once the TPM gave back what opens the new one. `key` has to open the disk.
+    /// Gives every slot that is bound to registers a new one that is bound to what they hold now. The old one goes once the TPM
+    /// gave back what opens the new one. `key` has to open the disk.
     ///
     /// # Errors
-    /// When nothing is bound, the key opens nothing, a PIN is missing, or the TPM or `cryptsetup` fail. What is done by then
-    /// stays done, and no slot went that had no other one in its place.
-    pub async fn reseal(&self, chip: &impl Tpm, key: &Plain, pin: Option<&str>) -> Result<Vec<(u8, u8)>, HostError> {
+    /// When nothing is bound, the key opens nothing, a PIN is missing, or nothing could be changed. What was changed before it
+    /// failed is no error: it is told, and no slot went that had no other one in its place.
+    pub async fn reseal(&self, chip: &impl Tpm, key: &Plain, pin: Option<&str>) -> Result<Rebound, HostError> {
         let tokens = self.tokens().await?.into_iter();
         let tokens = tokens.map(|(_, it)| it.map_err(|error| HostError::new(Reason::Refused, sentence(error))));
         let tokens: Vec<Token> = tokens.collect::<Result<_, _>>()?;
         self.has_another_way(&tokens, key).await?;
-        let mut moved = Vec::new();
+        let mut rebound = Rebound::default();
+        match self.reseal_each(chip, &tokens, (key, pin), &mut rebound.moved).await {
+            Err(error) if rebound.moved.is_empty() => return Err(error),
+            Err(error) => rebound.failed = Some(error.message),
+            Ok(()) if rebound.moved.is_empty() => {
+                return Err(HostError::new(Reason::Gone, "No slot of this disk is bound to registers of a TPM"));
+            }
+            Ok(()) => {}
+        }
+        Ok(rebound)
+    }
+
+    async fn reseal_each(
+        &self,
+        chip: &impl Tpm,
+        tokens: &[Token],
+        (key, pin): (&Plain, Option<&str>),
+        moved: &mut Vec<Moved>,
+    ) -> Result<(), HostError> {
+        let device = self.device.strip_prefix("/dev").unwrap_or(&self.device).display().to_string();
         for token in tokens.iter().filter(|it| !it.sealed.pcrs.is_empty()) {
             let pin = match (token.sealed.pin, pin) {
                 (true, None) => return Err(HostError::new(Reason::PermissionDenied, "A PIN opens this disk; say it")),
@@ -35,13 +54,11 @@ impl Slots {
                 self.kill(made.slot, key).await?;
                 return Err(HostError::new(Reason::Failed, "What the TPM gives back does not open the new slot"));
             }
+            moved.push(Moved { of: None, device: device.clone(), old: token.slot, new: made.slot, kept: true });
             self.kill(token.slot, key).await?;
-            moved.push((token.slot, made.slot));
+            moved.last_mut().into_iter().for_each(|it| it.kept = false);
         }
-        if moved.is_empty() {
-            return Err(HostError::new(Reason::Gone, "No slot of this disk is bound to registers of a TPM"));
-        }
-        Ok(moved)
+        Ok(())
     }
 
     /// Looks whether a disk that a manifest keeps is opened by something else too that somebody has, before a slot goes.
