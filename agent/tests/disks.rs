@@ -9,6 +9,10 @@
     reason = "a test says what is wrong by panicking, and runs real programs"
 )]
 
+#[path = "disks/foreign.rs"]
+mod foreign;
+#[path = "disks/killed.rs"]
+mod killed;
 #[path = "support/loops.rs"]
 mod loops;
 #[path = "disks/mirrored.rs"]
@@ -296,7 +300,7 @@ async fn who_looks_after_disks_elsewhere_and_fails_is_told() {
     let room = Room::new();
     let with = |systemd_run: &str, piccolod: &str| {
         let outside = Outside { systemd_run: systemd_run.into(), piccolod: piccolod.into(), state: room.path("state") };
-        Drives::open_outside(&room.path("state"), outside)
+        Drives::open_outside(&room.path("state"), outside, None)
     };
     let stand_in = format!("{}/tests/support/systemd-run", env!("CARGO_MANIFEST_DIR"));
     for (drives, words) in [

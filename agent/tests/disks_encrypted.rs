@@ -144,7 +144,7 @@ async fn plan(drives: &Arc<Drives>, desired: &Desired<Disk>) -> Plan<DiskStep> {
 }
 
 #[tokio::test]
-async fn an_encrypted_disk_is_half_made_until_its_last_step() {
+async fn an_encrypted_disk_is_written_only_with_its_key_and_says_how_far_it_came() {
     let Some(room) = Room::open() else { return };
     let (drives, secret) = room.drives();
     let reconciler = Disks(Arc::clone(&drives));

@@ -78,6 +78,7 @@ pub(crate) struct House {
     pub(crate) digests: watch::Sender<Digests>,
     pub(crate) manifests: Manifests,
     pub(crate) shells: Arc<Parrot>,
+    pub(crate) wires: Arc<Wires>,
 }
 
 pub(crate) struct Answer {
@@ -144,7 +145,7 @@ impl House {
         tokio::spawn(register(manifests.clone(), Arc::clone(&writer)));
         let (audit, auditor) = Audit::open(dir.path().join("audit"), Box::new(|well, why| assert!(well, "{why}")));
         tokio::spawn(auditor.run(CancellationToken::new()));
-        let shells = Arc::new(Parrot::default());
+        let (shells, wires) = (Arc::new(Parrot::default()), Arc::new(Wires::default()));
         let gate = gate(&dir.path().join("access")).await;
         let state = State {
             manifests: manifests.clone(),
@@ -153,7 +154,7 @@ impl House {
             preview: Arc::new(CreateAll),
             logs: Arc::new(Greeting),
             shells: shells.clone(),
-            nets: Arc::new(Wires),
+            nets: wires.clone(),
             gauges: Arc::new(Meter::default()),
             archives: Arc::new(Shed),
             prunes: Arc::new(Willing),
@@ -176,7 +177,7 @@ impl House {
         // As root on this machine, unless a test says otherwise.
         let router = door.clone().layer(Extension(Peer::User(0)));
         let gate = Mutex::new(Some(gate.0));
-        Self { dir, router, door, access, plate, gate, writer, manifests, shells, digests, audit }
+        Self { dir, router, door, access, plate, gate, writer, manifests, shells, wires, digests, audit }
     }
 
     pub(crate) fn file(&self, path: &str) -> PathBuf {

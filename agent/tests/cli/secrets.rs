@@ -1,7 +1,7 @@
 //! Secrets are encrypted here, and never shown.
 
 use piccolo_agent::secrets::Identity;
-use piccolo_schema::{Manifest, parse::parse};
+use piccolo_schema::{Manifest, Role, parse::parse};
 
 use crate::machine::Machine;
 
@@ -68,4 +68,41 @@ async fn secrets_say_what_is_wrong_and_never_a_value() {
     machine.write("db.toml", &machine.house.read("secrets/db.toml").replace("-----BEGIN", "hunter2"));
     let plain = machine.run(&["apply", "-f", "db.toml"]).await;
     assert!(plain.code == 1 && plain.err.contains("PIC0030") && !plain.err.contains("hunter2"), "{}", plain.err);
+}
+
+#[tokio::test]
+async fn what_a_link_stands_on_is_confirmed_by_whoever_encrypts_it_anew() {
+    let machine = Machine::open().await;
+    let (address, _stop) = machine.house.serve();
+    let host = format!("localhost:{}", address.port());
+    let context = format!(
+        "[contexts.attic]\nhost = \"{host}\"\ntoken = \"{}\"\nauthority = \"\"\"\n{}\"\"\"\n",
+        machine.house.token(Role::Admin),
+        machine.house.plate.pem
+    );
+    machine.write("config/piccolo/contexts.toml", &context);
+    let config = machine.house.dir.path().join("config").display().to_string();
+    let at = format!("https://{host}");
+    let env = [("PICCOLO_HOST", at.as_str()), ("XDG_CONFIG_HOME", config.as_str())];
+    let link = "apiVersion = \"piccolo.os/v1alpha1\"\nkind = \"Link\"\nmetadata.name = \"air\"\n[spec]\nmatch = { mac = \
+                \"52:54:00:00:00:09\" }\ndhcp4 = true\nwifi = { ssid = \"home\", psk = { secret = \"net\", key = \"home\" } }\n";
+    machine.write("air.toml", link);
+    assert_eq!(machine.run(&["apply", "-f", "air.toml"]).await.code, 0);
+    let identity = Identity::read_or_make(&machine.house.dir.path().join("key.age")).unwrap();
+    let recipient = identity.recipient().to_string();
+    let set = ["secret", "set", "net", "home", "--recipient", &recipient];
+    assert_eq!(machine.run_with(&set, &[], "a good password").await.code, 0);
+
+    let tried = || *machine.house.wires.tried.lock().unwrap();
+    let rotate = ["secret", "rotate", "net", "--identity", "key.age", "--recipient", &recipient];
+    *machine.house.wires.tried.lock().unwrap() = Some("air");
+    // Whoever wants to see for themselves does, and an answer over the machine's own socket proves nothing.
+    for (more, env) in [(&["--no-confirm"][..], &env[..]), (&[], &[])] {
+        let rotated = machine.run_with(&[&rotate[..], more].concat(), env, "").await;
+        assert_eq!((rotated.code, tried()), (0, Some("air")), "{}", rotated.err);
+    }
+    let rotated = machine.run_with(&rotate, &env, "").await;
+    assert_eq!((rotated.code, tried()), (0, None), "{}", rotated.err);
+    let said = format!("link/air stays: the machine answers at {host}\n");
+    assert!(rotated.out.ends_with(&said), "{}", rotated.out);
 }

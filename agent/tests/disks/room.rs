@@ -72,7 +72,7 @@ impl Room {
         let systemd_run = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/systemd-run");
         let outside =
             Outside { systemd_run, piccolod: env!("CARGO_BIN_EXE_piccolod").into(), state: self.path("state") };
-        Drives::open_outside(&self.path("state"), outside)
+        Drives::open_outside(&self.path("state"), outside, None)
     }
 
     pub(crate) fn spec(&self, disk: &str, filesystem: Filesystem) -> DiskSpec {

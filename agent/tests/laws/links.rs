@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use piccolo_agent::{
-    host::{DeviceSeen, Links as _, LinksView, RouteSeen, UnitSeen, WifiSeen, fake::FakeLinks},
+    host::{DeviceSeen, Links as _, fake::FakeLinks},
     reconcile::{Reconciler, link::Links},
 };
 use piccolo_schema::{Desired, Link, LinkSpec};
 use proptest::prelude::*;
 
-use crate::{World, converges, laws, support};
+use crate::{
+    World, converges, laws, support,
+    support::links::{HANDS, air, by_hand},
+};
 
 /// Links in memory.
 struct Wires(Arc<FakeLinks>);
@@ -44,53 +47,18 @@ impl World for Wires {
     }
 }
 
-/// A port without a wire, that joins a network.
-fn air(ssid: &str, key: Option<&str>) -> LinkSpec {
-    let wifi = match key {
-        Some(key) => serde_json::json!({ "ssid": ssid, "psk": { "secret": "wifi", "key": key } }),
-        None => serde_json::json!({ "ssid": ssid, "security": "open" }),
-    };
-    let spec = serde_json::json!({ "match": { "mac": "52:54:00:00:00:09" }, "dhcp4": true, "wifi": wifi });
-    serde_json::from_value(spec).unwrap()
-}
-
 /// Specs that get in each other's way now and then.
 fn link_specs() -> impl Strategy<Value = Vec<(&'static str, LinkSpec)>> {
-    let port = |number: u8| {
-        move |(address, dhcp4, mtu): (u8, bool, Option<u32>)| {
-            let spec = serde_json::json!({
-                "match": { "mac": format!("52:54:00:00:00:0{number}") }, "addresses": [format!("10.{number}.0.{address}/24")],
-                "dhcp4": dhcp4, "mtu": mtu, "routes": [{ "to": format!("10.9{number}.0.0/16"), "via": format!("10.{number}.0.1") }],
-            });
-            serde_json::from_value::<LinkSpec>(spec).unwrap()
-        }
-    };
-    let about = || (2..5_u8, any::<bool>(), proptest::option::of(1400..1402_u32));
-    let vlan = |id: u16| {
-        serde_json::from_value::<LinkSpec>(serde_json::json!({ "vlan": { "parent": "a", "id": id } })).unwrap()
-    };
-    let bridge = || {
-        serde_json::from_value::<LinkSpec>(
-            serde_json::json!({ "bridge": { "members": ["plain"] }, "addresses": ["10.50.0.1/24"] }),
-        )
-        .unwrap()
-    };
-    let plain = || serde_json::from_value::<LinkSpec>(serde_json::json!({ "match": { "name": "eth2" } })).unwrap();
-    let dummy = || {
-        serde_json::from_value::<LinkSpec>(serde_json::json!({ "dummy": true, "addresses": ["10.1.0.9/32"] })).unwrap()
-    };
-    let some = |it: LinkSpec| proptest::option::of(Just(it));
+    use support::links::{bridge, dummy, network, plain, port, vlan};
+    let some = proptest::option::of::<BoxedStrategy<LinkSpec>>;
     (
-        proptest::option::of(about().prop_map(port(0))),
-        proptest::option::of(about().prop_map(port(1))),
-        proptest::option::of((20..22_u16).prop_map(vlan)),
-        some(bridge()),
-        some(plain()),
-        some(dummy()),
-        proptest::option::of(
-            (0..2_u8, 0..3_u8)
-                .prop_map(|(ssid, key)| air(&format!("net{ssid}"), [Some("one"), Some("two"), None][usize::from(key)])),
-        ),
+        some(port(0).boxed()),
+        some(port(1).boxed()),
+        some(vlan().boxed()),
+        some(bridge().boxed()),
+        some(plain().boxed()),
+        some(dummy().boxed()),
+        some(network().boxed()),
     )
         .prop_map(|(a, b, guests, bridge, plain, local, air)| {
             let all = [
@@ -106,58 +74,8 @@ fn link_specs() -> impl Strategy<Value = Vec<(&'static str, LinkSpec)>> {
         })
 }
 
-/// What a hand does to links.
-fn by_hand(machine: &FakeLinks, what: u8) {
-    machine.by_hand(|view| match what {
-        0 => view.devices.iter_mut().for_each(|it| it.addresses.clear()),
-        1 => view.devices.retain(|it| it.kind.is_none()),
-        2 => view.devices.iter_mut().for_each(|it| {
-            it.routes = vec![RouteSeen { to: "0.0.0.0/0".to_owned(), via: None, metric: 7, leased: false }];
-        }),
-        3 => view.devices.iter_mut().for_each(|it| it.up = false),
-        4 => view.units.retain(|it| it.name.ends_with(".netdev")),
-        5 => view.units.iter_mut().for_each(|it| it.text.push_str("# a hand\n")),
-        6 => view.devices.iter_mut().for_each(|it| it.mtu = 1300),
-        7 => view.devices.iter_mut().for_each(|it| it.master = None),
-        8 => view.devices.reverse(),
-        9 => view.units.push(UnitSeen {
-            directory: "/etc/systemd/network".to_owned(),
-            name: "05-others.network".to_owned(),
-            subject: None,
-            text: "[Match]\nName=eth1\n".to_owned(),
-            closed: false,
-        }),
-        10 => view.wifi.iter_mut().for_each(|it| it.serves = false),
-        11 => view.wifi.iter_mut().for_each(|it| it.digest = None),
-        12 => view.wifi.clear(),
-        13 => {
-            view.devices.iter_mut().filter(|it| it.wireless).for_each(|it| it.name = "wlan7".to_owned());
-        }
-        14 => view.wifi.push(WifiSeen { device: "wlan7".to_owned(), ..WifiSeen::default() }),
-        15 => {
-            view.secrets
-                .insert("wifi".to_owned(), [("one", "d3"), ("two", "d2")].map(|(a, b)| (a.into(), b.into())).into());
-        }
-        _ => {}
-    });
-}
-
 fn wires(earlier: &[(&'static str, LinkSpec)], hands: &[u8]) -> Arc<FakeLinks> {
-    let port = |number: u8| DeviceSeen {
-        name: format!("eth{number}"),
-        mac: Some(format!("52:54:00:00:00:0{number}")),
-        up: true,
-        carrier: true,
-        mtu: 1500,
-        ..DeviceSeen::default()
-    };
-    let radio = DeviceSeen { name: "wlan0".to_owned(), wireless: true, ..port(9) };
-    let view = LinksView {
-        devices: vec![port(0), port(1), port(2), radio],
-        secrets: [("wifi".to_owned(), [("one", "d1"), ("two", "d2")].map(|(a, b)| (a.into(), b.into())).into())].into(),
-        ..LinksView::default()
-    };
-    let machine = Arc::new(FakeLinks::new(view));
+    let machine = Arc::new(support::links::machine());
     for _ in 0..3 {
         support::pass(&Links(Arc::clone(&machine)), &wanted(earlier));
     }
@@ -173,7 +91,7 @@ proptest! {
     #![proptest_config(support::cases(300))]
 
     #[test]
-    fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..16_u8, 0..4), today in link_specs()) {
+    fn links_keep_the_laws(earlier in link_specs(), hands in proptest::collection::vec(0..HANDS, 0..4), today in link_specs()) {
         laws(|| Wires(wires(&earlier, &hands)), &wanted(&today));
         let machine = wires(&earlier, &hands);
         converges(&Wires(Arc::clone(&machine)), &wanted(&today));

@@ -3,6 +3,7 @@
 
 pub mod disks;
 pub mod golden;
+pub mod links;
 pub mod scenes;
 
 use std::{collections::BTreeSet, sync::Arc};

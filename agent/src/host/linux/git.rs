@@ -243,4 +243,19 @@ mod tests {
         let error = tip(&other).await.unwrap_err();
         assert!(error.reason == Reason::SourceUnavailable && error.message.contains("not allowed"), "{error}");
     }
+
+    const ANSWER: &str = "aa\trefs/heads/v1\nbb\trefs/tags/v1\ncc\trefs/tags/v1^{}\ndd\tHEAD\n";
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 200, failure_persistence: None, ..proptest::test_runner::Config::default() })]
+
+        #[test]
+        fn no_answer_breaks_it(at in 0..ANSWER.len(), what in "\\PC{0,8}") {
+            let text = format!("{}{what}{}", &ANSWER[..at], &ANSWER[at..]);
+            for reference in [None, Some("v1"), Some("refs/heads/v1")] {
+                let commit = found(&text, &repository(reference));
+                proptest::prop_assert!(commit.is_none_or(|it| text.contains(&it)));
+            }
+        }
+    }
 }

@@ -175,6 +175,8 @@ mod tests {
         io::{BufRead, BufReader},
     };
 
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
@@ -251,6 +253,30 @@ mod tests {
     async fn a_damaged_token_is_sent_nowhere() {
         for token in ["", "{}", "{\"type\":\"clevis\",\"jwe\":{\"protected\":7}}"] {
             assert_eq!(open(token, &[]).await.err().map(|error| error.reason), Some(Reason::Undecryptable), "{token}");
+        }
+    }
+
+    /// A token as Clevis writes it, and the answer of `clevis encrypt`.
+    const TOKEN: &str = r#"{"type":"clevis","keyslots":["1"],"jwe":{"protected":"eyJjbGV2aXMiOnsicGluIjoidGFuZyIsInRhbmciOnsidXJsIjoiaHR0cDovL3RhbmcubGFuIn19fQ",
+        "encrypted_key":"","iv":"aa","ciphertext":"bb","tag":"cc"},"piccolo_tang":{"url":"http://tang.lan","thumbprint":"upjd"}}"#;
+    const ANSWER: &str = "eyJhbGciOiJFQ0RILUVTIn0..IVaa0_-.bbbb.cccc";
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_it(at in 0..TOKEN.len(), cut in 0..TOKEN.len(), what in "\\PC{0,12}") {
+            for token in [format!("{}{what}{}", &TOKEN[..at], &TOKEN[at..]), TOKEN[..cut].to_owned(), what.clone()] {
+                let (_, _) = (is_one(&token), is_of(&token, 1));
+                // No server is named, so none is asked, and the answer is there at once.
+                prop_assert!(open(&token, &[]).now_or_never().is_some_and(|it| it.is_err()), "{}", token);
+            }
+            let at = at.min(ANSWER.len());
+            for text in [format!("{}{what}{}", &ANSWER[..at], &ANSWER[at..]), what] {
+                let kept = flattened(&text);
+                let parts = kept.as_ref().map(|it| PARTS.map(|part| it[part].as_str().unwrap_or("?").to_owned()).join("."));
+                prop_assert!(parts.is_none_or(|it| it == text));
+            }
         }
     }
 }

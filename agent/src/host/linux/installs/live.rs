@@ -15,9 +15,15 @@ const REPART: &str = "luks-repart-";
 /// Returns the partitions of the system that runs: its files, and their hashes.
 pub(super) async fn slots() -> Result<(String, String), HostError> {
     let text = run("veritysetup", ["status", "usr"], SHORT).await?;
-    let told = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(|it| it.trim().to_owned());
     let strange = || HostError::new(Reason::Failed, "`veritysetup` does not tell from where the system runs");
-    Ok((told("data device:").ok_or_else(strange)?, told("hash device:").ok_or_else(strange)?))
+    devices(&text).ok_or_else(strange)
+}
+
+/// Reads from what `veritysetup status` says which devices hold the files, and their hashes.
+fn devices(text: &str) -> Option<(String, String)> {
+    let told = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
+    let device = |name| told(name).filter(|it| it.starts_with("/dev/")).map(str::to_owned);
+    Some((device("data device:")?, device("hash device:")?))
 }
 
 /// Returns the version of the system that runs.
@@ -85,7 +91,15 @@ pub(super) fn mapped(directory: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As `veritysetup` 2.6 says it.
+    const STATUS: &str = "/dev/mapper/usr is active and is in use.\n  type:        VERITY\n  status:      verified\n  \
+        hash type:   1\n  data block:  4096\n  hash block:  4096\n  hash name:   sha256\n  salt:        0123\n  \
+        data device: /dev/vda2\n  size:        2097152 sectors\n  mode:        readonly\n  \
+        hash device: /dev/vda3\n  hash offset: 8 sectors\n  root hash:   4567\n";
 
     #[test]
     fn a_stick_a_disk_and_a_system_of_others_are_told_apart() {
@@ -116,5 +130,26 @@ mod tests {
         found.sort();
         assert_eq!(found, ["luks-repart-0123abcd", "piccolo-install"]);
         assert!(mapped(&dir.path().join("none")).is_empty());
+    }
+
+    #[test]
+    fn the_devices_of_the_system_are_read_from_its_status() {
+        assert_eq!(devices(STATUS), Some(("/dev/vda2".to_owned(), "/dev/vda3".to_owned())));
+        for text in ["", "/dev/mapper/usr is inactive.", "data device: (null)\nhash device: /dev/vda3\n"] {
+            assert_eq!(devices(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_it(at in 0..STATUS.len(), cut in 0..STATUS.len(), what in "\\PC{0,12}") {
+            for text in [format!("{}{what}{}", &STATUS[..at], &STATUS[at..]), STATUS[..cut].to_owned(), what] {
+                let found = devices(&text);
+                prop_assert!(found.is_none_or(|(one, other)| one.starts_with("/dev/") && other.starts_with("/dev/")));
+                drop(told(&text, &text));
+            }
+        }
     }
 }

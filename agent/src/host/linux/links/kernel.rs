@@ -321,6 +321,8 @@ fn called(line: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    const LINE: &str = "  0: 0A01A8C0:1F90 0202A8C0:D431 01 00000000:00000000 00:00000000";
+
     fn link(index: u32, name: &str, kind: Option<&str>, addresses: &[&str]) -> Device {
         let seen = DeviceSeen {
             name: name.to_owned(),
@@ -382,5 +384,14 @@ mod tests {
         assert_eq!(seen("0A01A8C0:1F90", "0A"), None);
         assert_eq!(seen("0A01A8C0:0050", "01"), None);
         assert_eq!(called("nonsense"), None);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 200, failure_persistence: None, ..proptest::test_runner::Config::default() })]
+
+        #[test]
+        fn no_line_breaks_it(at in 0..LINE.len(), what in "\\PC{0,8}") {
+            let _ = (called(&format!("{}{what}{}", &LINE[..at], &LINE[at..])), called(&LINE[..at]));
+        }
     }
 }

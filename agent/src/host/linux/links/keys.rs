@@ -199,6 +199,33 @@ pub fn filled(text: &str, ssid: &str, password: &[u8]) -> Zeroizing<String> {
 mod tests {
     use super::*;
 
+    /// An earlier daemon made the directory for itself alone. What lies there is written anew, and then networkd gets at it.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it makes what an earlier daemon left")]
+    fn a_key_in_a_closed_directory_counts_as_none_until_that_is_opened() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("keys");
+        let files = KeyFiles::new(home.clone());
+        assert_eq!(files.in_reach().unwrap(), BTreeMap::new(), "there is no directory yet");
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        for (name, text) in [("vpn.key", "a key"), ("vpn.digest", "d1"), ("lost.digest", "d2")] {
+            fs::write(home.join(name), text).unwrap();
+        }
+        let given = BTreeMap::from([("vpn".to_owned(), "d1".to_owned())]);
+        assert_eq!((files.in_reach().unwrap(), files.given().unwrap()), (BTreeMap::new(), given.clone()));
+        assert!(files.has("vpn") && !files.has("lost"));
+        // A trial keeps it as it was all the same.
+        assert_eq!(
+            files.kept("vpn").unwrap().map(|it| (it.key.to_string(), it.digest)),
+            Some(("a key".into(), "d1".into()))
+        );
+        prepare(&home).unwrap();
+        assert_eq!(files.in_reach().unwrap(), given);
+    }
+
     /// The first is a vector of IEEE 802.11 (H.4.3); the others have characters that a file could trip over.
     #[test]
     fn a_password_goes_into_its_file_as_digits_alone() {
