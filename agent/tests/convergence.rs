@@ -9,6 +9,8 @@ mod happenings;
 #[path = "convergence/parted.rs"]
 mod parted;
 mod support;
+#[path = "convergence/wires.rs"]
+mod wires;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +35,7 @@ use support::{
     containers,
     scenes::{Files, a_name, files, spec},
 };
+use wires::Wires;
 
 /// Passes after which everything has to be in place once it is quiet.
 const PATIENCE: usize = 60;
@@ -57,6 +60,7 @@ struct Scene {
     foreign: BTreeMap<String, ContainerSeen>,
     /// Disks that were pulled out, with what is stored on them.
     drawer: BTreeMap<u64, (DiskSeen, String)>,
+    wires: Wires,
 }
 
 impl Scene {
@@ -64,7 +68,7 @@ impl Scene {
         let engine = Arc::new(FakeEngine::new());
         engine.sicken(BAD);
         engine.keep_volume("data");
-        Self { engine, files, foreign: BTreeMap::new(), drawer: BTreeMap::new() }
+        Self { engine, files, foreign: BTreeMap::new(), drawer: BTreeMap::new(), wires: Wires::new() }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -110,6 +114,7 @@ impl Scene {
             }
             Happening::Crash(nth, when) => self.crash(nth, when),
             Happening::Stale(looks) => self.engine.go_stale(looks),
+            Happening::Wire(wire) => self.wires.happen(wire),
             Happening::Pass => drop(self.pass()),
             Happening::TimePasses => self.let_time_pass(),
         }
@@ -139,7 +144,8 @@ impl Scene {
             support::pass(&Volumes(Arc::clone(&self.engine), Arc::clone(&self.engine)), &self.files.volumes());
         let containers = support::pass(&containers(&self.engine), &self.files.containers());
         let firewall = support::pass(&Firewalls(Arc::clone(&self.engine)), &self.files.firewall());
-        secrets && images && networks && disks && volumes && containers && firewall
+        let links = self.wires.pass(self.files.broken);
+        secrets && images && networks && disks && volumes && containers && firewall && links
     }
 
     /// Drops the daemon in a verb: a step that never answers, and nothing after it.
@@ -162,6 +168,7 @@ impl Scene {
         self.files.broken = false;
         let mut quiet = 0;
         for _ in 0..PATIENCE {
+            self.wires.calm();
             quiet = if self.pass() { quiet + 1 } else { 0 };
             self.let_time_pass();
             if quiet == QUIET {
@@ -178,11 +185,11 @@ impl Scene {
     }
 
     fn rest(&self) -> Result<(), TestCaseError> {
-        let before = self.engine.mutations();
+        let before = (self.engine.mutations(), self.wires.mutations());
         for _ in 0..REST {
             prop_assert!(self.pass());
         }
-        prop_assert_eq!(self.engine.mutations(), before);
+        prop_assert_eq!((self.engine.mutations(), self.wires.mutations()), before);
         Ok(())
     }
 

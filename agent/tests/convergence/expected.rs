@@ -24,6 +24,7 @@ use crate::{BAD, Scene};
 impl Scene {
     pub(crate) fn foreign_is_untouched(&self) -> Result<(), TestCaseError> {
         prop_assert!(self.engine.trespasses().is_empty(), "{:?}", self.engine.trespasses());
+        self.wires.foreign_is_untouched()?;
         let view = self.engine.truth();
         for (id, before) in &self.foreign {
             prop_assert_eq!(view.containers.iter().find(|it| it.id == *id), Some(before));
@@ -51,6 +52,7 @@ impl Scene {
         }
         self.secrets_are_as_the_files_say()?;
         self.disks_are_as_the_files_say()?;
+        self.wires.are_as_the_files_say()?;
         let seen = self.engine.networks().now_or_never().unwrap().unwrap();
         self.rules_are_as_the_files_say(&seen)?;
         let networks = seen.networks;

@@ -17,6 +17,7 @@ use crate::{
         Drift, a_name, a_network, a_secret, a_volume, an_image, drift, firewall, image_spec, network_spec, secret_spec,
         spec, volume_spec,
     },
+    wires::{Wire, wire},
 };
 
 /// One thing that happens.
@@ -61,6 +62,8 @@ pub(crate) enum Happening {
     Crash(u32, When),
     /// The next looks show the machine as it is now.
     Stale(u32),
+    /// Something happens to links.
+    Wire(Wire),
     /// The daemon makes a pass.
     Pass,
     TimePasses,
@@ -95,6 +98,7 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         2 => (proptest::option::of(verb()), 0..4u32, when()).prop_map(|(verb, nth, when)| Happening::Fail(verb, nth, when)),
         3 => (0..6u32, when()).prop_map(|(nth, when)| Happening::Crash(nth, when)),
         1 => (1..3u32).prop_map(Happening::Stale),
+        5 => wire().prop_map(Happening::Wire),
         6 => Just(Happening::Pass),
         1 => Just(Happening::TimePasses),
     ]

@@ -22,7 +22,7 @@ async fn the_marks_of_others_are_known_and_stay_byte_for_byte() {
     ];
     for (kind, at, bytes) in rows {
         let device = room.plug(kind, |device| {
-            let mut disk = fs::OpenOptions::new().write(true).open(device).unwrap();
+            let disk = fs::OpenOptions::new().write(true).open(device).unwrap();
             disk.write_all_at(&bytes, at).unwrap();
             disk.sync_all().unwrap();
         });
