@@ -84,7 +84,7 @@ impl Next {
     /// When a file can't be read, or can't be what it is meant to be.
     pub fn open(image: &Path, files: &[NextFile], cmdline: Option<String>) -> io::Result<Self> {
         let bytes = read(image)?;
-        let wrong = |error: NotNext| in_file(image, io::Error::other(error));
+        let wrong = |error: NotNext| in_file(image, &io::Error::other(error));
         match Image::read(&bytes) {
             Ok(_) if !files.is_empty() || cmdline.is_some() => Err(wrong(NotNext::Whole)),
             Ok(image) => Ok(Self::Image(image)),
@@ -125,13 +125,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(LARGEST).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|it| it.take(limit).read_to_end(&mut bytes));
-    read.map_err(|error| in_file(path, error))?;
+    read.map_err(|error| in_file(path, &error))?;
     if bytes.len() > LARGEST {
-        return Err(in_file(path, io::Error::other("it is larger than any kernel or initrd")));
+        return Err(in_file(path, &io::Error::other("it is larger than any kernel or initrd")));
     }
     Ok(bytes)
 }
 
-fn in_file(path: &Path, error: io::Error) -> io::Error {
+fn in_file(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
