@@ -44,6 +44,8 @@ pub struct Hardware {
     disks: Vec<PathBuf>,
     memory: u32,
     port: u16,
+    /// Who answers at an address of its network, and by which program.
+    others: Vec<(String, PathBuf)>,
 }
 
 impl Hardware {
@@ -57,9 +59,21 @@ impl Hardware {
         }
         fs::create_dir_all(dir)?;
         fs::copy(MEMORY_OF_FIRMWARE, dir.join("firmware")).context("can't copy the memory of the firmware")?;
-        let it = Self { dir: std::path::absolute(dir)?, disks: Vec::new(), memory: 2048, port: free_port()? };
+        let it = Self {
+            dir: std::path::absolute(dir)?,
+            disks: Vec::new(),
+            memory: 2048,
+            port: free_port()?,
+            others: Vec::new(),
+        };
         it.new_tpm().await?;
         Ok(it)
+    }
+
+    /// Has a program answer each connection to an address of the machine's network, on its input and output. Its path must have
+    /// no space in it.
+    pub fn answers(&mut self, address: &str, program: &Path) {
+        self.others.push((address.to_owned(), program.to_owned()));
     }
 
     /// Gives it a new TPM in the place of the one it has.
@@ -237,6 +251,8 @@ impl Hardware {
 
     fn arguments(&self) -> anyhow::Result<Vec<String>> {
         let at = |name: &str| self.dir.join(name).display().to_string();
+        let others: String =
+            self.others.iter().map(|(to, program)| format!(",guestfwd=tcp:{to}-cmd:{}", program.display())).collect();
         let mut all = vec![
             format!("-nodefaults -no-user-config -display none -vga none -smp 2 -m {}", self.memory),
             format!("-machine q35,smm=off -accel tcg,thread=multi,tb-size=512 -cpu {PROCESSOR}"),
@@ -244,7 +260,7 @@ impl Hardware {
             format!("-drive if=pflash,format=raw,unit=1,file={}", at("firmware")),
             format!("-chardev socket,id=serial,path={} -serial chardev:serial", at("serial")),
             "-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng".to_owned(),
-            format!("-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{}-:8080", self.port),
+            format!("-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{}-:8080{others}", self.port),
             "-device virtio-net-pci,netdev=net,romfile=".to_owned(),
             format!("-device virtio-serial-pci -chardev socket,id=shell,path={}", at("shell")),
             "-device virtserialport,chardev=shell,name=e2e".to_owned(),

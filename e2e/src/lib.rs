@@ -19,6 +19,7 @@ pub mod http;
 pub mod latency;
 pub mod machine;
 pub mod pushes;
+pub mod tang;
 pub mod tpm;
 pub mod traffic;
 

@@ -12,6 +12,7 @@ mod live;
 mod pairs;
 mod reset;
 mod secure;
+mod served;
 mod signed;
 
 use std::{

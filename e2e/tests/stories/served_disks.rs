@@ -23,6 +23,7 @@ use piccolo_agent::{
     reconcile::{Reconciler, disk::Disks},
     secrets::Identity,
 };
+use piccolo_e2e::tang::{Keys, is_installed};
 use piccolo_schema::{
     Desired, Disk, DiskSpec,
     disk::{Encryption, Filesystem, Selector, Tang},
@@ -31,21 +32,17 @@ use tempfile::TempDir;
 
 use super::disks::{Shelf, run};
 
-const TANGD: &str = "/usr/libexec/tangd";
-const KEYGEN: &str = "/usr/libexec/tangd-keygen";
-
 /// A server, with a process for each connection as its own unit does it.
 struct Server {
-    keys: TempDir,
+    keys: Keys,
     port: u16,
     is_away: Arc<AtomicBool>,
 }
 
 impl Server {
     fn start() -> anyhow::Result<Self> {
-        let keys = TempDir::with_prefix("piccolo-tang-")?;
-        let home = keys.path().to_owned();
-        run(KEYGEN, &[&home.display().to_string()])?;
+        let keys = Keys::make()?;
+        let program = keys.program()?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (port, is_away) = (listener.local_addr()?.port(), Arc::new(AtomicBool::default()));
         let away = Arc::clone(&is_away);
@@ -57,21 +54,10 @@ impl Server {
                 }
                 let Ok(other) = stream.try_clone() else { continue };
                 let ends = (Stdio::from(OwnedFd::from(stream)), Stdio::from(OwnedFd::from(other)));
-                drop(Command::new(TANGD).arg(&home).stdin(ends.0).stdout(ends.1).stderr(Stdio::null()).status());
+                drop(Command::new(&program).stdin(ends.0).stdout(ends.1).stderr(Stdio::null()).status());
             }
         });
         Ok(Self { keys, port, is_away })
-    }
-
-    /// Returns the thumbprint of the key that signs, by which it is known.
-    fn thumbprint(&self) -> anyhow::Result<String> {
-        for entry in fs::read_dir(self.keys.path())? {
-            let path = entry?.path();
-            if fs::read_to_string(&path)?.contains("sign") {
-                return run("jose", &["jwk", "thp", "-a", "S256", "-i", &path.display().to_string()]);
-            }
-        }
-        anyhow::bail!("no key signs")
     }
 
     fn tang(&self, thumbprint: String) -> Tang {
@@ -92,7 +78,7 @@ fn wanted(shelf: &Shelf, tang: Tang) -> anyhow::Result<Desired<Disk>> {
 
 #[tokio::test]
 async fn a_server_that_is_known_helps_to_open_a_disk_and_another_one_does_not() -> anyhow::Result<()> {
-    if ![TANGD, "/usr/bin/clevis", "/usr/bin/clevis-luks-pass"].iter().all(|it| Path::new(it).exists()) {
+    if !is_installed() || !["/usr/bin/clevis", "/usr/bin/clevis-luks-pass"].iter().all(|it| Path::new(it).exists()) {
         crate::skip::skipped("clevis, clevis-luks or tang is not installed");
         return Ok(());
     }
@@ -111,14 +97,14 @@ async fn a_server_that_is_known_helps_to_open_a_disk_and_another_one_does_not() 
     };
 
     // Who has another key than the one that is known gets nothing written, nor does who is away.
-    let refused = made(server.tang(another.thumbprint()?)).await?.err().context("a stranger was believed")?;
+    let refused = made(server.tang(another.keys.thumbprint()?)).await?.err().context("a stranger was believed")?;
     ensure!(refused.contains("By the server http://127.0.0.1"), "{refused}");
     server.is_away.store(true, Ordering::SeqCst);
-    ensure!(made(server.tang(server.thumbprint()?)).await?.is_err(), "a server that is away was bound to");
+    ensure!(made(server.tang(server.keys.thumbprint()?)).await?.is_err(), "a server that is away was bound to");
     server.is_away.store(false, Ordering::SeqCst);
     ensure!(fs::read(shelf.path("papers")?)?.iter().all(|byte| *byte == 0), "something was written");
 
-    if let Err(error) = made(server.tang(server.thumbprint()?)).await? {
+    if let Err(error) = made(server.tang(server.keys.thumbprint()?)).await? {
         println!("as far as this kernel goes: {error}");
     }
     let seen = drives.disks().await?;
