@@ -74,15 +74,7 @@ async fn tell() -> anyhow::Result<()> {
     same_machine(&mut guest, &person).await?;
     println!("the disk alone: firmware to a complete start {} s", guest.seconds());
     run_something(&mut guest, &person).await?;
-    proved(&person, &recovery).await?;
-
-    // In the rescue whoever could ask before can ask, and nothing runs.
-    guest.run(&format!("bootctl set-default {RESCUE} && systemctl --no-block poweroff")).await?;
-    guest.until_off().await?;
-    let mut guest = hardware.boot().await?;
-    rescued(&mut guest, &person).await?;
-    println!("the rescue: firmware to an answer {} s", guest.seconds());
-    guest.run("bootctl set-default ''").await?;
+    let recovery = other_key(&person, &recovery).await?;
     guest.cut().await?;
 
     // In another machine the disk stays closed, until somebody has the key. The stick is there too, with the same version.
@@ -93,6 +85,17 @@ async fn tell() -> anyhow::Result<()> {
     guest.type_line(&recovery).await?;
     same_machine(&mut guest, &person).await?;
     runs_from(&mut guest, "disk1").await?;
+    let told = person.typed(&["disk", "reseal", "--state", "--yes"], &recovery).await?;
+    let (slots, why) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    ensure!(told.status.success() && slots.contains("the TPM opens slot"), "{slots}{why}");
+
+    // That TPM opens it from now on. In the rescue whoever could ask before can ask, and nothing runs.
+    guest.run(&format!("bootctl set-default {RESCUE} && systemctl --no-block poweroff")).await?;
+    guest.until_off().await?;
+    let mut guest = hardware.boot().await?;
+    rescued(&mut guest, &person).await?;
+    println!("the rescue: firmware to an answer {} s", guest.seconds());
+    guest.run("bootctl set-default ''").await?;
     guest.cut().await?;
 
     // And when the stick is started, it takes nothing from the disk.
@@ -102,12 +105,15 @@ async fn tell() -> anyhow::Result<()> {
     guest.cut().await
 }
 
-/// Makes sure that the recovery key of the state is known by what it opens.
-async fn proved(person: &Person, key: &str) -> anyhow::Result<()> {
+/// Proves the recovery key of the state, makes another one in its place, and returns that.
+async fn other_key(person: &Person, old: &str) -> anyhow::Result<String> {
     let check = ["disk", "recovery-key", "--state", "--check"];
     ensure!(!person.typed(&check, "wrong").await?.status.success(), "a wrong key counts");
-    ensure!(person.typed(&check, key).await?.status.success(), "the key that the installation told does not count");
-    Ok(())
+    ensure!(person.typed(&check, old).await?.status.success(), "the key that the installation told does not count");
+    let new = person.piccolo(&["disk", "recovery-key", "--state"]).await?;
+    ensure!(person.typed(&check, &new).await?.status.success(), "a new key does not count");
+    ensure!(!person.typed(&check, old).await?.status.success(), "the key before it still counts");
+    Ok(new.trim().to_owned())
 }
 
 /// Makes sure that the API answers those who might ask it before, and that nothing is kept as the manifests ask.
