@@ -73,7 +73,12 @@ impl Stuck {
 
     fn set(&self, is_stuck: bool) -> anyhow::Result<()> {
         let file = self.home.path().join("stuck");
-        Ok(if is_stuck { fs::write(file, "")? } else { fs::remove_file(file)? })
+        if is_stuck {
+            fs::write(file, "")?;
+        } else {
+            fs::remove_file(file)?;
+        }
+        Ok(())
     }
 
     fn path(&self) -> String {
