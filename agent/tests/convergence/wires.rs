@@ -80,7 +80,7 @@ impl Wires {
                 self.foreign = self.others();
             }
             Wire::Reach(port) => {
-                self.machine.by_hand(|view| view.reached_by = port.map(str::to_owned).into_iter().collect())
+                self.machine.by_hand(|view| view.reached_by = port.map(str::to_owned).into_iter().collect());
             }
             Wire::Confirm => self.machine.confirm(),
             Wire::RunOut => self.machine.run_out(),

@@ -2,17 +2,25 @@
 //! of the image, in a namespace whose devices have no disk behind them. What a half says is told by stand-ins for `mdadm` and
 //! `blkid`; the story of the guests has real ones. Needs no engine.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Stdio,
+};
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../os-image/image/mkosi.extra/usr/lib/piccolo/halves");
-/// Devices without a disk, and the links that the rules of udev make.
+/// Devices without a disk, the links that the rules of udev make, and what the kernel tells of them. `a6` was started, and is in use
+/// where one is filled.
 const DEVICES: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 tmpfs /dev
+mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind "$HERE/block" /sys/class/block
 mknod -m 666 /dev/null c 1 3
 ln -s /proc/self/fd /dev/fd
 mkdir -p /dev/piccolo/halves
@@ -22,100 +30,227 @@ for file in "$HERE"/halves/*; do
   ln -s "../../$name" "/dev/piccolo/halves/$name"
 done
 ln -s ../a6 /dev/piccolo/half
+# What the name of an array would have run.
+echo "echo run >>$HERE/done" >/dev/sdb
 mknod /dev/md127 b 9 127
 ln -s ../md127 /dev/piccolo/state
-PATH=$HERE/bin:$PATH PATIENCE=1 bash "$SCRIPT" "$1"
+PATH=$HERE/bin:$PATH PATIENCE=1 ANSWER=1 bash "$SCRIPT" "$1"
+[ ! -e /run/piccolo/halves ] || cat /run/piccolo/halves >"$HERE/verdict"
 "#;
+/// It takes none of these halves where the file is there.
 const MDADM: &str = r#"#!/bin/bash
-case $1 in
-  --examine) grep -v '^inside ' "$HERE/halves/${2##*/}" ;;
-  --detail) printf '/dev/md127:\n           Version : 1.2\n              UUID : 11:22:33:44\n' ;;
-  *) echo "$*" >>"$HERE/done" ;;
+case $* in
+  "--examine --export "*) sed -n '/^MD_/p' "$HERE/halves/${3##*/}" ;;
+  "--examine "*)
+    ! grep -q '^hangs' "$HERE/halves/${2##*/}" || exec sleep 600
+    grep -Ev '^(inside |called |MD_)' "$HERE/halves/${2##*/}" ;;
+  "--detail --export "*) printf 'MD_LEVEL=raid1\nMD_UUID=00000011:00000022:00000033:00000044\nMD_NAME=any:piccolo-state\n' ;;
+  *)
+    echo "$*" >>"$HERE/done"
+    [[ ! -e $HERE/refuses ]] || [[ $* != *"/dev/b6" ]] ;;
 esac
 "#;
 const BLKID: &str = r#"#!/bin/bash
 name=${!#}
 name=${name##*/}
 # What the two are together has its header at the beginning, a half behind what it says of itself.
-[ "$name" != md127 ] || { echo luks-1; exit; }
+[ "$name" != md127 ] || { echo 11111111-2222-3333-4444-555555555555; exit; }
 [ "$3" = 4194304 ] || exit 2
 sed -n 's/^inside //p' "$HERE/halves/$name"
 "#;
-const UDEVADM: &str = "#!/bin/sh\necho piccolo-state\n";
+const UDEVADM: &str = r#"#!/bin/bash
+name=${!#}
+sed -n 's/^called //p' "$HERE/halves/${name##*/}"
+"#;
+const SFDISK: &str = "#!/bin/sh\necho \"sfdisk $*\" >>\"$HERE/done\"\n";
+/// The array that the one that was started belongs to, and the encryption inside of it.
+const OURS: (&str, &str) = ("00000011:00000022:00000033:00000044", "11111111-2222-3333-4444-555555555555");
+const OTHERS: (&str, &str) = ("00000055:00000066:00000077:00000088", "66666666-2222-3333-4444-555555555555");
+/// A name by which an array once had whatever is on its disk run. It is as long as a name can be.
+const EVIL: &str = "\nData Offset : _[$(sh</dev/sdb)]";
+const JOINED: &str = "--assemble --run /dev/md/piccolo-state /dev/a6 /dev/b6\n";
+const ALONE: &str = "--assemble --run /dev/md/piccolo-state /dev/a6\n";
 
-/// What a half says: the array that it belongs to, what is inside of it, and who was there when it was last written to.
-fn half(array: &str, inside: &str, state: &str) -> String {
-    format!(
-        "/dev/x:\n          Magic : a92b4efc\n     Array UUID : {array}\n    Data Offset : 8192 sectors\n   Array State : {state} \
-         ('A' == active, '.' == missing, 'R' == replacing)\ninside {inside}\n"
-    )
+/// What a half says, as `mdadm` prints it.
+#[derive(Clone)]
+struct Half {
+    name: &'static str,
+    array: &'static str,
+    inside: &'static str,
+    /// Which of the halves it is.
+    own: &'static str,
+    /// Who was there when it was last written to.
+    there: &'static str,
+    /// What its partition is called.
+    called: &'static str,
+    hangs: bool,
 }
 
-/// Runs the script where these halves are, and returns what it had `mdadm` do.
-async fn done(what: &str, halves: &[(&str, String)]) -> anyhow::Result<String> {
-    let here = TempDir::with_prefix("piccolo-halves-")?;
-    for name in ["bin", "halves"] {
-        fs::create_dir(here.path().join(name))?;
+impl Half {
+    /// One of ours that was there with the other one.
+    const OURS: Self = Self {
+        name: "any:piccolo-state",
+        array: OURS.0,
+        inside: OURS.1,
+        own: "0000000b",
+        there: "AA",
+        called: "piccolo-state",
+        hangs: false,
+    };
+
+    /// The one that was started.
+    const STARTED: Self = Self { own: "0000000a", ..Self::OURS };
+
+    fn text(&self) -> String {
+        let Self { name, array, inside, own, there, called, hangs } = self;
+        let own = [*own; 4].join(":");
+        // It tells the name in two ways, and only in one of them as it is.
+        let first = name.lines().next().unwrap_or_default();
+        let hangs = if *hangs { "hangs\n" } else { "" };
+        format!(
+            "{hangs}/dev/x:\n          Magic : a92b4efc\n     Array UUID : {array}\n           Name : {name}\n    Data Offset : 8192 \
+             sectors\n    Device UUID : {own}\n   Device Role : Active device 0\n   Array State : {there} ('A' == active, '.' == \
+             missing, 'R' == replacing)\nMD_LEVEL=raid1\nMD_NAME={first}\nMD_UUID={array}\nMD_DEV_UUID={own}\ninside \
+             {inside}\ncalled {called}\n"
+        )
     }
-    for (name, text) in [("mdadm", MDADM), ("blkid", BLKID), ("udevadm", UDEVADM), ("modprobe", "#!/bin/sh\n")] {
-        let path = here.path().join("bin").join(name);
+}
+
+/// What came of it: what `mdadm` and `sfdisk` were to do, and what is told.
+struct Came {
+    done: String,
+    told: String,
+    ran: bool,
+}
+
+/// Runs the script where these halves are, of which `mdadm` takes none called `b6` if it `refuses`.
+async fn came(what: &str, halves: &[(&str, Half)], refuses: bool) -> anyhow::Result<Came> {
+    let here = TempDir::with_prefix("piccolo-halves-")?;
+    let at = |name: &str| here.path().join(name);
+    for name in ["bin", "halves", "block/md127/md", "block/md127/slaves/a6", "disk"] {
+        fs::create_dir_all(at(name))?;
+    }
+    fs::write(at("block/md127/md/degraded"), "1\n")?;
+    let programs =
+        [("mdadm", MDADM), ("blkid", BLKID), ("udevadm", UDEVADM), ("sfdisk", SFDISK), ("modprobe", "#!/bin/sh\n")];
+    for (name, text) in programs {
+        let path = at("bin").join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
-    for (name, text) in halves {
-        fs::write(here.path().join("halves").join(name), text)?;
+    for (name, half) in halves {
+        fs::write(at("halves").join(name), half.text())?;
+        let part = at("disk").join(name);
+        fs::create_dir_all(part.join("holders"))?;
+        fs::write(part.join("partition"), "6\n")?;
+        symlink(&part, at("block").join(name))?;
+    }
+    if refuses {
+        fs::write(at("refuses"), "")?;
+        fs::create_dir(at("disk/a6/holders/md126"))?;
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "--", "bash", "-c", DEVICES, "halves", what]);
     command.env("HERE", here.path()).env("SCRIPT", Path::new(SCRIPT)).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.context("can't start unshare")?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    Ok(fs::read_to_string(here.path().join("done")).unwrap_or_default())
+    let read = |name: &str| fs::read_to_string(at(name)).unwrap_or_default();
+    if !output.status.success() {
+        println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    // That which is told of disks that were pulled is no part of what is told of the halves.
+    let done = read("done").replace("/dev/md127 --fail detached --remove detached\n", "");
+    Ok(Came { done, told: read("verdict").trim().to_owned(), ran: output.status.success() })
 }
-
-const OURS: (&str, &str) = ("11:22:33:44", "luks-1");
 
 #[tokio::test]
 async fn only_a_half_that_belongs_to_the_one_that_was_started_is_joined() -> anyhow::Result<()> {
-    let (array, inside) = OURS;
-    let whole = || half(array, inside, "AA");
-    let both = "--assemble --run /dev/md/piccolo-state /dev/a6 /dev/b6\n";
-    let alone = "--assemble --run /dev/md/piccolo-state /dev/a6\n";
+    let (a, b) = (Half::STARTED, Half::OURS);
     let table = [
         // Both are there; the older of the two is for mdadm to tell.
-        (vec![("a6", whole()), ("b6", whole())], both),
-        (vec![("a6", half(array, inside, "A.")), ("b6", whole())], both),
-        (vec![("a6", whole()), ("b6", half(array, inside, ".A"))], both),
+        (vec![("a6", a.clone()), ("b6", b.clone())], JOINED),
+        (vec![("a6", Half { there: "A.", ..a.clone() }), ("b6", b.clone())], JOINED),
+        (vec![("a6", a.clone()), ("b6", Half { there: ".A", ..b.clone() })], JOINED),
         // Nobody comes, or somebody else.
-        (vec![("a6", whole())], alone),
-        (vec![("a6", whole()), ("b6", half("55:66:77:88", inside, "AA"))], alone),
-        (vec![("a6", whole()), ("b6", half(array, "luks-2", "AA"))], alone),
+        (vec![("a6", a.clone())], ALONE),
+        (vec![("a6", a.clone()), ("b6", Half { array: OTHERS.0, ..b.clone() })], ALONE),
+        (vec![("a6", a.clone()), ("b6", Half { inside: OTHERS.1, ..b.clone() })], ALONE),
         // Each was written to without the other, and of three it is not known which are the two.
-        (vec![("a6", half(array, inside, "A.")), ("b6", half(array, inside, ".A"))], alone),
-        (vec![("a6", whole()), ("b6", whole()), ("c6", whole())], alone),
+        (vec![("a6", Half { there: "A.", ..a.clone() }), ("b6", Half { there: ".A", ..b.clone() })], ALONE),
+        (vec![("a6", a.clone()), ("b6", b.clone()), ("c6", b.clone())], ALONE),
+        // A copy of the one that was started is no other half.
+        (vec![("a6", a.clone()), ("b6", b.clone()), ("c6", a.clone())], JOINED),
+        // One that does not answer is none.
+        (vec![("a6", Half { there: "A.", ..a.clone() }), ("b6", Half { hangs: true, ..b.clone() })], ALONE),
     ];
-    for (halves, expected) in table {
-        let done = done("join", &halves).await?;
-        ensure!(done == expected, "{halves:?}: {done}");
+    for (at, (halves, expected)) in table.into_iter().enumerate() {
+        let came = came("join", &halves, false).await?;
+        ensure!(came.ran && came.done == expected, "{at}: {}", came.done);
     }
     // What holds no encryption of ours is no state, and nothing is joined.
-    ensure!(done("join", &[("a6", half(array, "", "AA"))]).await.is_err(), "something else was taken for a state");
+    let none = came("join", &[("a6", Half { inside: "", ..a.clone() })], false).await?;
+    ensure!(!none.ran && none.done.is_empty(), "something else was taken for a state: {}", none.done);
+    // Where the two can't be joined the one that was started is enough, and nothing stays that holds it.
+    let came = came("join", &[("a6", a), ("b6", b)], true).await?;
+    ensure!(came.ran && came.done == format!("{JOINED}--stop /dev/md126\n{ALONE}"), "{}", came.done);
     Ok(())
 }
 
 #[tokio::test]
-async fn only_a_half_that_nobody_wrote_to_alone_is_filled() -> anyhow::Result<()> {
-    let (array, inside) = OURS;
+async fn only_one_half_that_nobody_wrote_to_alone_is_filled() -> anyhow::Result<()> {
+    let (a, b) = (Half::STARTED, Half::OURS);
+    let filled = "/dev/md127 --re-add /dev/b6\n";
+    let finished = "sfdisk --quiet --no-reread --no-tell-kernel --force --part-label /dev/disk 6 piccolo-state\nsfdisk --quiet \
+                    --no-reread --no-tell-kernel --force --part-attrs /dev/disk 6 \n";
+    let unfinished = Half { called: "piccolo-half-made", ..b.clone() };
+    let both = format!("{filled}{finished}");
     let table = [
-        (half(array, inside, "AA"), true),
-        (half(array, inside, ".A"), false),
-        (half("55:66:77:88", inside, "AA"), false),
-        (half(array, "luks-2", "AA"), false),
+        (vec![("b6", b.clone())], filled, "none"),
+        (vec![], "", "none"),
+        (vec![("b6", Half { array: OTHERS.0, ..b.clone() })], "", "none"),
+        // What is there and is not taken is told.
+        (vec![("b6", Half { there: ".A", ..b.clone() })], "", "differ b6"),
+        (vec![("b6", Half { inside: OTHERS.1, ..b.clone() })], "", "strange b6"),
+        // Of a half and its copy neither is taken, whatever they are called, and nothing is written to them.
+        (vec![("b6", b.clone()), ("c6", b.clone())], "", "several b6 c6"),
+        (vec![("b6", unfinished.clone()), ("c6", unfinished.clone())], "", "several b6 c6"),
+        (vec![("b6", b.clone()), ("c6", Half { there: ".A", ..b.clone() })], "", "several b6 c6"),
+        // A copy of the one that is in use would be the same half twice.
+        (vec![("b6", a.clone())], "", "none"),
+        // One counts when it is taken, and not before.
+        (vec![("b6", unfinished.clone())], both.as_str(), "none"),
+        (vec![("b6", Half { there: ".A", ..unfinished })], "", "differ b6"),
     ];
-    for (text, is_filled) in table {
-        let done = done("fill", &[("b6", text.clone())]).await?;
-        ensure!(done.contains("/dev/md127 --re-add /dev/b6") == is_filled, "{text}: {done}");
+    for (at, (mut halves, expected, told)) in table.into_iter().enumerate() {
+        halves.push(("a6", a.clone()));
+        let came = came("fill", &halves, false).await?;
+        ensure!(came.ran && came.done == expected && came.told == told, "{at}: {}, {}", came.done, came.told);
+    }
+    let came = came("fill", &[("a6", a), ("b6", b)], true).await?;
+    ensure!(came.done == filled && came.told == "refused b6", "{}, {}", came.done, came.told);
+    Ok(())
+}
+
+/// The name of an array is chosen by whoever makes the disk that is plugged in.
+#[tokio::test]
+async fn what_a_disk_says_of_itself_is_never_run() -> anyhow::Result<()> {
+    ensure!(EVIL.len() <= 32, "no array can be called so");
+    let names = [
+        EVIL,
+        "\nArray State : AA ",
+        "\nData Offset : 8192 sectors",
+        "\nArray UUID : x",
+        "$(sh</dev/sdb)",
+        "`sh</dev/sdb`",
+    ];
+    for name in names {
+        let evil = Half { name, ..Half::OURS };
+        let is_plain = !name.contains(" : ") || name.contains("UUID");
+        for (what, taken) in [("join", JOINED), ("fill", "/dev/md127 --re-add /dev/b6\n")] {
+            let came = came(what, &[("a6", Half::STARTED), ("b6", evil.clone())], false).await?;
+            let left = if what == "join" { ALONE } else { "" };
+            // Where it speaks with two tongues nothing of it is believed.
+            ensure!(came.ran && came.done == if is_plain { taken } else { left }, "{name:?}: {}", came.done);
+        }
     }
     Ok(())
 }
