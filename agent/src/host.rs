@@ -32,10 +32,11 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     disks::{
         Alone, Bound, DiskSeen, Disks, DisksView, Ends, Ground, GroundPlaces, Grounds, HALF_MADE, Half, HalfKey,
-        HalfOrder, HealthSeen, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, Locked, LuksSeen, MakeOrder,
-        Making, Marker, Meant, Mirrored, Mount, MountSeen, Moved, NewKey, OpenHalf, Opened, OpenedBy, PairSeen,
-        Partition, Rebound, RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateHalves, StateSeen,
-        Ticket, Unlocked, bound, human, label as disk_label, label_of, mapped, mapped_name, named, parted, swap_label,
+        HalfOrder, HealthSeen, Identity, JoinOrder, KeyAct, KeyOrder, KeySeen, LUKS, LeftOut, Locked, LuksSeen,
+        MakeOrder, Making, Marker, Meant, Mirrored, Mount, MountSeen, Moved, NewKey, OpenHalf, Opened, OpenedBy,
+        PairSeen, Partition, Rebound, RebuildOrder, Retrieved, ScrubSeen, Shut, Signature, Standing, StateHalves,
+        StateSeen, Ticket, Unlocked, WhyLeftOut, bound, human, label as disk_label, label_of, mapped, mapped_name,
+        named, parted, swap_label,
     },
     error::{HostError, Reason},
     firewall::{FilterView, Firewall, Member, PacketFilter, Rules, RulesSeen},

@@ -186,6 +186,19 @@ async fn what_does_not_read_back_does_not_count() {
     assert!(offers(&stick).await.unwrap()[0].why.contains("did not come to its end"));
 }
 
+#[tokio::test]
+async fn two_disks_of_which_one_took_no_part_do_not_count() {
+    let stick = FakeStick::beside_all(two(false));
+    stick.lose_a_half();
+    let told = run_on_both(&stick, SECOND, None).await;
+    let refused = told.last().unwrap().refused.as_deref();
+    assert_eq!(refused, Some("writing the system failed: One of the two takes no part in it"));
+    assert_eq!((stick.whole_on(0), stick.whole_on(1), key(&told)), (None, None, None));
+    assert!(stick.all_targets().iter().all(Target::is_unfinished));
+    // With one disk there is nothing that could be lost.
+    assert!(run(&stick, None).await.last().unwrap().complete);
+}
+
 #[test]
 fn each_disk_that_is_not_written_to_is_told_why() {
     let target = |disk| Target { disk, names: Vec::new() };

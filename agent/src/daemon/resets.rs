@@ -18,10 +18,10 @@ use crate::{
     api::Resetter,
     clock,
     host::{
-        DiskSeen, ResetView, RunsFrom,
+        DiskSeen, LeftOut, ResetView, RunsFrom,
         linux::{
             Drives, Renewal, ResetWork, hostname, is_rescue, nonce, reset_done, reset_pending, reset_word, running,
-            show_of_reset,
+            show_of_reset, state_left_out,
         },
     },
     reset::{Asked, Ended, Leave, ResetDone, ResetOrder, reset},
@@ -100,6 +100,7 @@ impl Resetter for Door {
     fn ticket<'a>(&'a self, asked: &'a Asked) -> BoxFuture<'a, Result<Value, String>> {
         async move {
             let (view, machine) = (self.view().await?, name()?);
+            whole(state_left_out().as_ref())?;
             let chance = nonce().map_err(|error| error.message)?;
             let ticket = format!("reset-{}", chance.get(..24).unwrap_or(&chance));
             let leave = Leave::give(asked, &view, &machine, ticket, clock::now()).map_err(|why| why.to_string())?;
@@ -114,6 +115,7 @@ impl Resetter for Door {
     fn order<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Value, String>> {
         async move {
             let (view, machine) = (self.view().await?, name()?);
+            whole(state_left_out().as_ref())?;
             // It is used up, whatever becomes of it.
             let leave = self.lock_leave().take_if(|it| it.ticket() == ticket);
             let leave = leave.ok_or_else(|| format!("there is no ticket `{ticket}`, or it was used up"))?;
@@ -168,6 +170,17 @@ fn obstacle(from: RunsFrom, mode: Mode, is_rescue: bool, has_tpm: bool) -> Resul
     Err(why.to_owned())
 }
 
+/// Refuses while a half of the state is there that takes no part in it: it would keep the old state, which this TPM still opens.
+fn whole(left: Option<&LeftOut>) -> Result<(), String> {
+    let Some(left) = left else { return Ok(()) };
+    let on: Vec<String> = left.on.iter().map(|it| format!("/dev/{it}")).collect();
+    Err(format!(
+        "a half of the state on {} takes no part in it, and would keep the old state, which the TPM of this machine opens: \
+         unplug it and have it erased elsewhere, or see in `piccolo status` how it is filled",
+        on.join(" and ")
+    ))
+}
+
 fn name() -> Result<String, String> {
     let none = || "this machine has no name that could be typed".to_owned();
     Some(hostname()).filter(|it| !it.is_empty()).ok_or_else(none)
@@ -215,6 +228,7 @@ pub async fn reset_now() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::WhyLeftOut;
 
     #[test]
     fn only_an_installed_machine_is_reset() {
@@ -226,5 +240,12 @@ mod tests {
         assert_eq!(said(RunsFrom::Disk, Mode::Enforce, false, true), "");
         // Whoever cut themselves off gets a new machine from there.
         assert_eq!(said(RunsFrom::Disk, Mode::Observe, true, true), "");
+    }
+
+    #[test]
+    fn a_half_that_would_keep_the_old_state_is_in_the_way() {
+        assert_eq!(whole(None), Ok(()));
+        let left = LeftOut { why: WhyLeftOut::Differs, on: vec!["vdb".to_owned()] };
+        assert!(whole(Some(&left)).unwrap_err().contains("on /dev/vdb takes no part"));
     }
 }

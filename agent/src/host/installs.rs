@@ -162,8 +162,8 @@ pub trait Installs: Send + Sync {
     /// Makes the one key beside the TPM that opens the state, and proves that it does, and that the installation's no longer
     /// does.
     fn recovery(&self, disks: &[DiskSeen]) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
-    /// Makes a disk count, by one write.
-    fn finish(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes a disk count, by one write, or two disks, by one write to each with nothing between the two.
+    fn finish(&self, disks: &[DiskSeen]) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Shows something on the screens of the machine.
     fn show(&self, text: &str);
 }

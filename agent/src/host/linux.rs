@@ -68,7 +68,7 @@ pub use self::{
     drives::{Changes, Drives, Footing, Keyring, Outside, ResetWork, Starts, answer_for_disks, nonce},
     ending::goes_down,
     ground::{clock as clock_is_right, links},
-    halves::state_halves,
+    halves::{state_halves, state_left_out},
     images::{Declared, DeclaredImage},
     installs::{Running, Stick, running},
     links::{Networkd, Restored, TrialBook, put_links_back, with_password},

@@ -131,7 +131,7 @@ async fn apply(
         Step::ReadBack => host.read_back(disks, pace).await?,
         Step::Keep => host.keep(disks, order.keep).await?,
         Step::Recovery => return host.recovery(disks).await.map(Some),
-        Step::Finish(at) => host.finish(one(at)?).await?,
+        Step::Finish(_) => host.finish(disks).await?,
     }
     Ok(None)
 }

@@ -99,7 +99,7 @@ pub fn plan(leaves: &[Leave]) -> Vec<Step> {
     });
     let marks = (0..leaves.len()).map(Step::Mark);
     let rest = [Step::Write, Step::ReadBack, Step::Keep, Step::Recovery];
-    tickets.chain(marks).chain(rest).chain((0..leaves.len()).map(Step::Finish)).collect()
+    tickets.chain(marks).chain(rest).chain([Step::Finish(leaves.len())]).collect()
 }
 
 impl fmt::Display for Step {
@@ -113,8 +113,8 @@ impl fmt::Display for Step {
             Self::ReadBack => "reading it back",
             Self::Keep => "copying who this machine is, and its manifests",
             Self::Recovery => "making the recovery key",
-            Self::Finish(0) => "making the disk count",
-            Self::Finish(_) => "making the second disk count",
+            Self::Finish(1) => "making the disk count",
+            Self::Finish(_) => "making both disks count",
         })
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::host::{OpenedBy, Retrieved, StateHalves, StateSeen};
+use crate::host::{LeftOut, OpenedBy, Retrieved, StateHalves, StateSeen, WhyLeftOut};
 
 /// How the encrypted state of the system stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,6 +75,10 @@ fn lacking(halves: &StateHalves) -> Option<StateNote> {
         return None;
     }
     let on = halves.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>();
+    if let Some(left) = &halves.left_out {
+        let (reason, message) = left_out(left, &on.join(" and "));
+        return Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" });
+    }
     let (reason, message) = match halves.filled {
         // Each is an event: it is told in steps of ten.
         Some(percent) => {
@@ -97,6 +101,37 @@ fn lacking(halves: &StateHalves) -> Option<StateNote> {
         ),
     };
     Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" })
+}
+
+/// Says why a half takes no part that is there.
+fn left_out(left: &LeftOut, alone: &str) -> (&'static str, String) {
+    let on = left.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>().join(" and ");
+    match left.why {
+        WhyLeftOut::Differs => (
+            "HalvesDiffer",
+            format!(
+                "the state lies on {alone} alone: it and the half on {on} were each written to without the other, so that half                  is left as it is; the one whose disk is started counts, so start from {on} alone to see what it holds, and                  have the one erased elsewhere that you give up"
+            ),
+        ),
+        WhyLeftOut::Several => (
+            "HalfAmbiguous",
+            format!(
+                "the state lies on {alone} alone: {on} all say that they hold its other half, as a disk and its copy do, and                  none of them is written to; unplug those that are not meant, and the one that stays is filled by itself"
+            ),
+        ),
+        WhyLeftOut::Strange => (
+            "HalfStrange",
+            format!(
+                "the state lies on {alone} alone: {on} says that it holds its other half, but something else is encrypted in it,                  so it is left as it is; plug the disk in that belongs to this one"
+            ),
+        ),
+        WhyLeftOut::Refused => (
+            "HalfRefused",
+            format!(
+                "the state lies on {alone} alone: its other half is on {on}, and can't be taken back; see whether that disk is                  well, and plug it in once more; `journalctl --unit piccolo-fill` tells why"
+            ),
+        ),
+    }
 }
 
 /// Says that the TPM does not open it as the machine started this time.
@@ -175,7 +210,7 @@ mod tests {
     fn a_half_that_is_missing_or_not_full_is_told() {
         let told = |on: &[&str], is_lacking, filled| {
             let on = on.iter().map(|it| (*it).to_owned()).collect();
-            lacking(&StateHalves { on, is_lacking, filled }).map(|it| (it.reason, it.message))
+            lacking(&StateHalves { on, is_lacking, filled, left_out: None }).map(|it| (it.reason, it.message))
         };
         assert_eq!(told(&["vda", "vdb"], false, None), None);
         let (reason, message) = told(&["vdb"], true, None).unwrap();
@@ -183,6 +218,25 @@ mod tests {
         let (reason, message) = told(&["vda", "vdb"], true, Some(47)).unwrap();
         assert!(reason == "Filling" && message.ends_with("on /dev/vda and /dev/vdb: 40 %"), "{message}");
         assert!(told(&["vda", "vdb"], true, None).unwrap().1.contains("about to be filled"));
+    }
+
+    #[test]
+    fn a_half_that_is_there_is_not_said_to_be_missing() {
+        use WhyLeftOut::{Differs, Refused, Several, Strange};
+        for (why, expected, word) in [
+            (Differs, "HalvesDiffer", "each written to without the other"),
+            (Several, "HalfAmbiguous", "unplug those that are not meant"),
+            (Strange, "HalfStrange", "something else is encrypted in it"),
+            (Refused, "HalfRefused", "can't be taken back"),
+        ] {
+            let left_out = Some(LeftOut { why, on: vec!["vdb".to_owned(), "vdc".to_owned()] });
+            let note =
+                lacking(&StateHalves { on: vec!["vda".to_owned()], is_lacking: true, filled: None, left_out }).unwrap();
+            assert_eq!((note.name, note.reason), ("StateDegraded", expected));
+            let names = ["/dev/vda alone", "/dev/vdb and /dev/vdc", word];
+            assert!(names.iter().all(|it| note.message.contains(it)), "{}", note.message);
+            assert!(!note.message.contains("missing"), "{}", note.message);
+        }
     }
 
     #[test]

@@ -73,6 +73,30 @@ pub struct StateHalves {
     pub is_lacking: bool,
     /// How far one is filled that was missing, in percent.
     pub filled: Option<u8>,
+    /// What is there and takes no part.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Disks with a half that takes no part in the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Why it takes none.
+    pub why: WhyLeftOut,
+    /// What the kernel calls them.
+    pub on: Vec<String>,
+}
+
+/// Why a half takes no part in the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyLeftOut {
+    /// It and the state were each written to without the other.
+    Differs,
+    /// Several disks say that they hold it.
+    Several,
+    /// It belongs to the state, and another encryption is in it.
+    Strange,
+    /// The kernel did not take it.
+    Refused,
 }
 
 /// Whether somebody has the recovery key of an encrypted disk.

@@ -27,6 +27,7 @@ struct Inner {
     bad: bool,
     kept: Option<Keep>,
     hangs: bool,
+    half_lost: bool,
 }
 
 /// A disk beside the stick.
@@ -78,6 +79,11 @@ impl FakeStick {
         self.lock().bad = true;
     }
 
+    /// Has one of two disks no longer take part in the state from now on.
+    pub fn lose_a_half(&self) {
+        self.lock().half_lost = true;
+    }
+
     /// Returns the first disk as it is.
     pub fn target(&self) -> Target {
         self.all_targets().into_iter().next().unwrap_or_default()
@@ -127,6 +133,12 @@ impl FakeStick {
         self.lock().shown.clone()
     }
 
+    /// Fails where a state on two disks lost one of them.
+    fn are_both(&self, disks: &[DiskSeen]) -> Result<(), HostError> {
+        let is_lost = disks.len() > 1 && self.lock().half_lost;
+        if is_lost { Err(HostError::new(Reason::Failed, "One of the two takes no part in it")) } else { Ok(()) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +186,7 @@ impl Installs for FakeStick {
             self.lock().verb(|it| it.on(disk, forget), |it| it.on(disk, Beside::write))?;
         }
         pace(1, 1);
-        Ok(())
+        self.are_both(disks)
     }
 
     async fn read_back(&self, _disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
@@ -189,7 +201,8 @@ impl Installs for FakeStick {
             it.kept = Some(keep);
             disks.iter().for_each(|disk| it.on(disk, |it| it.on_disk.identity = true));
         };
-        self.lock().verb(|_| {}, knows)
+        self.lock().verb(|_| {}, knows)?;
+        self.are_both(disks)
     }
 
     async fn recovery(&self, disks: &[DiskSeen]) -> Result<Zeroizing<String>, HostError> {
@@ -200,16 +213,19 @@ impl Installs for FakeStick {
             disks.iter().for_each(|disk| it.on(disk, |it| it.on_disk.key = Some(key.clone())));
         };
         it.verb(|_| {}, has)?;
+        drop(it);
+        self.are_both(disks)?;
         Ok(key.into())
     }
 
-    async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
+    async fn finish(&self, disks: &[DiskSeen]) -> Result<(), HostError> {
         let counts = |it: &mut Beside| {
             if let Some(name) = it.target.names.last_mut() {
                 STATE.clone_into(name);
             }
         };
-        self.lock().verb(|_| {}, |it| it.on(disk, counts))
+        // The power may fail between the two all the same.
+        disks.iter().try_for_each(|disk| self.lock().verb(|_| {}, |it| it.on(disk, counts)))
     }
 
     fn show(&self, text: &str) {
@@ -254,9 +270,7 @@ impl Installing for FakeStick {
         self.read_back(&disks, &|_, _| {}).await?;
         self.keep(&disks, order.keep).await?;
         drop(self.recovery(&disks).await?);
-        for disk in &disks {
-            self.finish(disk).await?;
-        }
+        self.finish(&disks).await?;
         let hangs = std::mem::take(&mut self.lock().hangs);
         if hangs { std::future::pending().await } else { Ok(()) }
     }

@@ -1,16 +1,50 @@
 //! A state that lies on two disks, as the kernel tells of it. Nobody is asked and no disk is woken for that.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read as _, path::Path};
 
 use super::partition::disk_of;
-use crate::host::StateHalves;
+use crate::host::{LeftOut, StateHalves, WhyLeftOut};
 
 /// Where the kernel tells of devices.
 const BLOCK: &str = "/sys/class/block";
+/// What the two are together, by our rules of udev.
+const WHOLE: &str = "/dev/piccolo/state";
+/// What is told of a half that is there and takes no part: by whom it would have been filled.
+const VERDICT: &str = "/run/piccolo/halves";
+/// How much of that is read.
+const MOST: u64 = 256;
 
 /// Says on which disks a state lies that is one of two halves. None for one that lies in a partition.
 pub fn state_halves(device: &str) -> Option<StateHalves> {
-    halves(Path::new(BLOCK), device)
+    let mut seen = halves(Path::new(BLOCK), device)?;
+    if seen.is_lacking && seen.on.len() == 1 {
+        seen.left_out = left_out(Path::new(BLOCK), Path::new(VERDICT));
+    }
+    Some(seen)
+}
+
+/// Says which halves of the state that the system stands on are there and take no part in it, if it lies on two disks.
+pub fn state_left_out() -> Option<LeftOut> {
+    let whole = fs::canonicalize(WHOLE).ok()?;
+    state_halves(whole.file_name()?.to_str()?)?.left_out
+}
+
+/// Reads what is told of halves that take no part. None if there is none any more.
+fn left_out(block: &Path, verdict: &Path) -> Option<LeftOut> {
+    let mut text = String::new();
+    fs::File::open(verdict).ok()?.take(MOST).read_to_string(&mut text).ok()?;
+    // What is cut off has no end of its line.
+    let mut words = text.strip_suffix('\n')?.split(' ');
+    let why = match words.next()? {
+        "differ" => WhyLeftOut::Differs,
+        "several" => WhyLeftOut::Several,
+        "strange" => WhyLeftOut::Strange,
+        "refused" => WhyLeftOut::Refused,
+        _ => return None,
+    };
+    let is_name = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+    let on: Vec<String> = words.filter(is_name).filter_map(|it| disk_of(block, it)).collect();
+    (!on.is_empty()).then_some(LeftOut { why, on })
 }
 
 fn halves(block: &Path, device: &str) -> Option<StateHalves> {
@@ -32,7 +66,7 @@ fn halves(block: &Path, device: &str) -> Option<StateHalves> {
     let is_lacking = told("degraded").is_ok_and(|it| it != "0");
     let filled = told("sync_completed").ok().and_then(|it| percent(&it));
     // One that is filled counts as missing until it is full.
-    Some(StateHalves { filled: filled.filter(|_| is_lacking && on.len() > 1), is_lacking, on })
+    Some(StateHalves { filled: filled.filter(|_| is_lacking && on.len() > 1), is_lacking, on, left_out: None })
 }
 
 /// Reads `123 / 456`.
@@ -69,6 +103,7 @@ mod tests {
             on: on.iter().map(|it| (*it).to_owned()).collect(),
             is_lacking,
             filled,
+            left_out: None,
         };
         kernel(dir.path(), "0\n", "none\n", &[("vda6", "in_sync\n"), ("vdb6", "in_sync\n")]);
         assert_eq!(seen(), of(&["vda6", "vdb6"], false, None));
@@ -84,6 +119,43 @@ mod tests {
         assert_eq!(halves(dir.path(), "vda6"), None);
         for text in ["", "none", "1", "/", "1 / 0", "-1 / 5"] {
             assert_eq!(percent(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_and_takes_no_part_is_told_as_long_as_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (block, verdict) = (dir.path().join("block"), dir.path().join("verdict"));
+        fs::create_dir_all(&block).unwrap();
+        for disk in ["vdb", "vdc"] {
+            let part = dir.path().join(format!("devices/{disk}/{disk}6"));
+            fs::create_dir_all(&part).unwrap();
+            fs::write(part.join("partition"), "6\n").unwrap();
+            std::os::unix::fs::symlink(&part, block.join(format!("{disk}6"))).unwrap();
+        }
+        let read = |text: &str| {
+            fs::write(&verdict, text).unwrap();
+            left_out(&block, &verdict).map(|it| (it.why, it.on.join(" ")))
+        };
+        let told = |why, on: &str| Some((why, on.to_owned()));
+        assert_eq!(left_out(&block, &verdict), None);
+        assert_eq!(read("differ vdb6\n"), told(WhyLeftOut::Differs, "vdb"));
+        assert_eq!(read("several vdb6 vdc6\n"), told(WhyLeftOut::Several, "vdb vdc"));
+        assert_eq!(read("strange vdc6\n"), told(WhyLeftOut::Strange, "vdc"));
+        assert_eq!(read("refused vdb6 vdd6\n"), told(WhyLeftOut::Refused, "vdb"));
+        let long = format!("differ vdb6{}\n", " vdb6".repeat(60));
+        for text in [
+            "",
+            "\n",
+            "none\n",
+            "differ\n",
+            "differ vdd6\n",
+            "differ vdb6",
+            "odd vdb6\n",
+            "differ ../vdb6\n",
+            long.as_str(),
+        ] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 }

@@ -14,7 +14,6 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +23,6 @@ use std::{
 
 use piccolo_schema::install::Keep;
 use rustix::fs::{FlockOperation, flock};
-use tokio::io::AsyncWriteExt;
 use zeroize::Zeroizing;
 
 pub use self::live::{Running, running};
@@ -32,12 +30,12 @@ use self::{
     compare::{Piece, compare},
     held::Held,
     keys::{recovery, show, write_key},
-    live::{MAPPED, left_behind, mapped, size, slots, version, written},
+    live::{MAPPED, entries, left_behind, mapped, size, slots, version, written},
     parts::{Part, State},
 };
 use super::{
     Drives,
-    program::{failed, not_started, program, run},
+    program::{fed, run},
     volumes::blocking,
 };
 use crate::host::{
@@ -123,6 +121,20 @@ impl Stick {
 
     /// Takes back what was set up, also by one that did not come to its end.
     pub async fn clear(&self) {
+        self.close().await;
+        halves::part().await;
+    }
+
+    /// Ends the work on the state. Fails where it lies on two disks, and one of them took no part to the end.
+    async fn leave(&self, disks: &[DiskSeen]) -> Result<(), HostError> {
+        self.close().await;
+        let both = if disks.len() > 1 { halves::are_both() } else { Ok(()) };
+        halves::part().await;
+        both
+    }
+
+    /// Closes what stands on the state.
+    async fn close(&self) {
         for name in ["state", "esp"] {
             let at = self.dir.join(name);
             // Nothing may be there.
@@ -132,7 +144,6 @@ impl Stick {
         for name in mapped(Path::new("/dev/mapper")) {
             drop(run("cryptsetup", ["close", &name], SHORT).await);
         }
-        halves::part().await;
     }
 
     /// Returns the partitions in which the unfinished state lies, one of each disk.
@@ -152,6 +163,7 @@ impl Stick {
             both => {
                 let both: Vec<&str> = both.iter().map(String::as_str).collect();
                 halves::join(&both).await?;
+                halves::are_both()?;
                 Ok(halves::JOINED.to_owned())
             }
         }
@@ -256,8 +268,8 @@ impl Installs for Stick {
         self.held.are_still(disks)?;
         halves::make(&[first, second]).await?;
         let made = halves::encrypt(&self.key()).await;
-        self.clear().await;
-        made
+        let both = self.leave(disks).await;
+        made.and(both)
     }
 
     async fn read_back(&self, disks: &[DiskSeen], pace: Pace<'_>) -> Result<(), HostError> {
@@ -290,32 +302,41 @@ impl Installs for Stick {
     async fn keep(&self, disks: &[DiskSeen], keep: Keep) -> Result<(), HostError> {
         self.held.are_still(disks)?;
         let copied = self.copy(&self.state(disks).await?, keep).await;
-        self.clear().await;
-        copied
+        let both = self.leave(disks).await;
+        copied.and(both)
     }
 
     async fn recovery(&self, disks: &[DiskSeen]) -> Result<Zeroizing<String>, HostError> {
         self.held.are_still(disks)?;
         let made = recovery(&self.dir, &self.state(disks).await?).await;
         // What the two halves say of themselves is to be the last word when they count.
-        self.clear().await;
-        made
+        let both = self.leave(disks).await;
+        made.and_then(|key| both.map(|()| key))
     }
 
-    async fn finish(&self, disk: &DiskSeen) -> Result<(), HostError> {
-        self.held.is_still(disk)?;
+    async fn finish(&self, disks: &[DiskSeen]) -> Result<(), HostError> {
+        self.held.are_still(disks)?;
         run("sync", [""; 0], LONG).await?;
-        let path = format!("/dev/{}", disk.device);
-        let table = run("sfdisk", ["--dump", &path], SHORT).await?;
-        let Some(State(table)) = parts::finished(&table) else {
-            return Err(HostError::new(Reason::Failed, format!("{} has no unfinished state", disk.name())));
-        };
-        self.held.is_still(disk)?;
-        feed("sfdisk", &["--quiet", "--no-reread", "--force", &path], &table).await?;
-        run("blockdev", ["--flushbufs", &path], SHORT).await?;
-        // It is not said to count before whoever looks next sees it so.
-        self.part(disk, STATE).await?;
-        self.held.let_go(&disk.device);
+        let mut tables = Vec::new();
+        for disk in disks {
+            let path = format!("/dev/{}", disk.device);
+            let table = run("sfdisk", ["--dump", &path], SHORT).await?;
+            let Some(State(table)) = parts::finished(&table) else {
+                return Err(HostError::new(Reason::Failed, format!("{} has no unfinished state", disk.name())));
+            };
+            tables.push((path, table));
+        }
+        self.held.are_still(disks)?;
+        // Nothing is waited for between the two: after a cut there the first counts alone.
+        for (path, table) in &tables {
+            fed("sfdisk", ["--quiet", "--no-reread", "--force", path], table, SHORT).await?;
+        }
+        for disk in disks {
+            run("blockdev", ["--flushbufs", &format!("/dev/{}", disk.device)], SHORT).await?;
+            // It is not said to count before whoever looks next sees it so.
+            self.part(disk, STATE).await?;
+        }
+        disks.iter().for_each(|it| self.held.let_go(&it.device));
         // Who looks for it by its name goes by what udev remembers. It counts, whether that comes to its end or not.
         drop(run("udevadm", ["settle", "--timeout=60"], SHORT).await);
         // In memory nothing of it stays.
@@ -347,38 +368,6 @@ async fn with_pace<T>(work: impl Future<Output = T> + Send, glance: impl Fn() + 
             () = tokio::time::sleep(GLANCE) => glance(),
         }
     }
-}
-
-/// Runs a program that is given a text.
-async fn feed(name: &str, words: &[&str], text: &str) -> Result<(), HostError> {
-    let mut command = program(name);
-    command.args(words).stdin(Stdio::piped());
-    let ends = async {
-        let mut child = command.spawn()?;
-        if let Some(mut pipe) = child.stdin.take() {
-            pipe.write_all(text.as_bytes()).await?;
-        }
-        child.wait_with_output().await
-    };
-    let late = |_| HostError::new(Reason::TimedOut, format!("`{name}` took longer than {SHORT:?}"));
-    let output = tokio::time::timeout(SHORT, ends).await.map_err(late)?;
-    let output = output.map_err(|error| not_started(name, &error))?;
-    if output.status.success() { Ok(()) } else { Err(failed(name, &output.stderr)) }
-}
-
-/// Lists what is in a directory, but for these names.
-fn entries(directory: &Path, not: &[&str]) -> Result<Vec<String>, HostError> {
-    let trouble =
-        |error: io::Error| HostError::new(Reason::Failed, format!("`{}` can't be read ({error})", directory.display()));
-    let mut all = Vec::new();
-    for entry in fs::read_dir(directory).map_err(trouble)? {
-        let entry = entry.map_err(trouble)?;
-        if !entry.file_name().to_str().is_some_and(|name| not.contains(&name)) {
-            all.push(entry.path().display().to_string());
-        }
-    }
-    all.sort();
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -69,6 +69,21 @@ pub(super) fn left_behind(keep: Keep) -> (Vec<&'static str>, Vec<&'static str>) 
     (own, memory)
 }
 
+/// Lists what is in a directory, but for these names.
+pub(super) fn entries(directory: &Path, not: &[&str]) -> Result<Vec<String>, HostError> {
+    let trouble =
+        |error: io::Error| HostError::new(Reason::Failed, format!("`{}` can't be read ({error})", directory.display()));
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        if !entry.file_name().to_str().is_some_and(|name| not.contains(&name)) {
+            all.push(entry.path().display().to_string());
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
 /// Returns the size of a device in bytes.
 pub(super) fn size(device: &str) -> Result<u64, HostError> {
     let measured = fs::File::open(device).and_then(|mut it| io::Seek::seek(&mut it, io::SeekFrom::End(0)));

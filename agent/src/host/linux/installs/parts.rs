@@ -139,10 +139,10 @@ mod tests {
         assert!(names(path).await.is_err());
         let table = "label: gpt\nstart=2048, size=2048, name=\"esp\"\n\
             start=4096, size=2048, name=\"piccolo-half-made\", attrs=\"GUID:63\"\n";
-        super::super::feed("sfdisk", &["--quiet", path], table).await.unwrap();
+        super::super::fed("sfdisk", ["--quiet", path], table, SHORT).await.unwrap();
         assert_eq!(names(path).await.unwrap().into_values().collect::<Vec<_>>(), ["esp", UNFINISHED]);
         let State(table) = finished(&run("sfdisk", ["--dump", path], SHORT).await.unwrap()).unwrap();
-        super::super::feed("sfdisk", &["--quiet", "--no-reread", "--force", path], &table).await.unwrap();
+        super::super::fed("sfdisk", ["--quiet", "--no-reread", "--force", path], &table, SHORT).await.unwrap();
         assert_eq!(names(path).await.unwrap().into_values().collect::<Vec<_>>(), ["esp", STATE]);
     }
 
