@@ -52,10 +52,11 @@ encryption = {{ tang = {{ url = "http://{SERVER}", thumbprint = "{}" }} }}
     let mut guest = hardware.boot().await?;
     let person = claimed(&mut guest).await?;
     person.piccolo(&["apply", "-f", &person.write("music.toml", &manifest)?]).await?;
-    person.until("disk", "music", "DiskLocked").await?;
+    person.until("disk", "music", &format!("By the server http://{SERVER}")).await?;
     ensure!(guest.run("findmnt /srv/music").await.is_err(), "it is mounted without the server");
     keys.away(false)?;
-    guest.run("for i in $(seq 300); do test -e /srv/music/song && exit 0; sleep 1; done; exit 1").await?;
+    // It is asked again every five minutes at last.
+    guest.run("for i in $(seq 400); do test -e /srv/music/song && exit 0; sleep 1; done; exit 1").await?;
     ensure!(guest.run("cat /srv/music/song").await?.contains(CANARY));
     guest.cut().await
 }
