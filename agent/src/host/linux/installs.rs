@@ -2,7 +2,7 @@
 //! only. What is set up for that is in memory, and taken back by whoever comes next if it was left behind.
 
 mod compare;
-pub(super) mod halves;
+mod halves;
 mod held;
 pub(super) mod keys;
 mod live;

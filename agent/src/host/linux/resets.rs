@@ -20,8 +20,7 @@ pub(super) use self::mark::Mark;
 use super::{
     Drives, Slots,
     installs::{
-        halves::{bind, format},
-        keys::{recovery, show, write_key},
+        keys::{bind, format, recovery, show, write_key},
         running,
         state::state,
     },

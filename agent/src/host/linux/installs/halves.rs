@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path};
 
-use super::{super::halves::state_halves, LONG, MAPPED, SHORT, run};
+use super::{
+    super::halves::state_halves,
+    LONG, MAPPED, SHORT,
+    keys::{bind, format},
+    run,
+};
 use crate::host::{HostError, Reason, STATE, StateHalves};
 
 /// Where the two are joined for as long as they are installed on. It is another name than that by which a start knows them.
@@ -83,19 +88,6 @@ pub(super) async fn encrypt(key: &str) -> Result<(), HostError> {
     run("cryptsetup", ["close", MAPPED], SHORT).await?;
     made?;
     bind(JOINED, key).await
-}
-
-/// Encrypts a device by a key that is chance alone, which nobody guesses, and that goes when the others are there.
-pub(in crate::host::linux) async fn format(device: &str, key: &str) -> Result<(), HostError> {
-    let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-    let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", key];
-    run("cryptsetup", words.into_iter().chain(quick).chain([device]), LONG).await.map(drop)
-}
-
-/// Has the TPM open it from now on as well.
-pub(in crate::host::linux) async fn bind(device: &str, key: &str) -> Result<(), HostError> {
-    let unlock = format!("--unlock-key-file={key}");
-    run("systemd-cryptenroll", [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", device], LONG).await.map(drop)
 }
 
 async fn drivers() -> Result<(), HostError> {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     super::program::{not_started, program},
-    SHORT, run,
+    LONG, SHORT, run,
 };
 use crate::host::{HostError, Reason};
 
@@ -78,4 +78,17 @@ pub(in crate::host::linux) fn show(about: &str, text: &str) {
         // A screen that can't be written to is none.
         let _ = device.and_then(|mut it| write!(it, "  {about:<12} {text}\r\n"));
     }
+}
+
+/// Encrypts a device by a key that is chance alone, which nobody guesses, and that goes when the others are there.
+pub(in crate::host::linux) async fn format(device: &str, key: &str) -> Result<(), HostError> {
+    let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    let words = ["luksFormat", "--batch-mode", "--type", "luks2", "--key-file", key];
+    run("cryptsetup", words.into_iter().chain(quick).chain([device]), LONG).await.map(drop)
+}
+
+/// Has the TPM open it from now on as well.
+pub(in crate::host::linux) async fn bind(device: &str, key: &str) -> Result<(), HostError> {
+    let unlock = format!("--unlock-key-file={key}");
+    run("systemd-cryptenroll", [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", device], LONG).await.map(drop)
 }
