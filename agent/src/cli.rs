@@ -25,6 +25,7 @@ mod failure;
 mod get;
 mod history;
 mod hook;
+mod host;
 mod image;
 mod import;
 mod install;
@@ -66,12 +67,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::{
-    client::{Client, Host},
-    contexts::Contexts,
-    failure::Failure,
-    screen::Screen,
-};
+use self::{client::Client, contexts::Contexts, failure::Failure, host::Host, screen::Screen};
 
 /// Where the daemon of this machine answers.
 const SOCKET: &str = "/run/piccolo/api.sock";

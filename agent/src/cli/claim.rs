@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 
 use super::{
     ask,
-    client::{Client, Host},
+    client::Client,
     contexts::{Context, Contexts},
     failure::Failure,
+    host::Host,
     screen::Screen,
     sign,
 };

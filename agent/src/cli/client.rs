@@ -1,6 +1,6 @@
 //! A small HTTP client: one connection a request, over a unix socket or TCP.
 
-use std::{io, net::Ipv6Addr, path::PathBuf, str::FromStr, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -25,11 +25,9 @@ use tokio_tungstenite::{
 
 use zeroize::Zeroizing;
 
-use super::{contexts::Context, failure::Failure, tls};
+use super::{contexts::Context, failure::Failure, host::Host, tls};
 use crate::access::Print;
 
-/// The port of a machine if nobody says another.
-const PORT: u16 = 8080;
 /// How long a connection or the beginning of an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Both forms of answers; with the second named, refusals are problem documents.
@@ -42,15 +40,6 @@ const DIGEST: &str = "piccolo-digest";
 /// The header that names the change on trial, and that of the Links that are put on trial.
 const TRIAL: &str = "piccolo-trial";
 const LINKS: &str = "piccolo-links-on-trial";
-
-/// Where the daemon is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
-    /// At a unix socket.
-    Unix(PathBuf),
-    /// At a host and port, over TLS.
-    Tls(String),
-}
 
 /// The daemon, seen from here.
 pub(super) struct Client {
@@ -272,7 +261,15 @@ impl Client {
             http1::handshake(TokioIo::new(socket)).await.map_err(|error| self.garbled(&error))?;
         // Ends with the last body that it carries; its errors show there.
         tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.map_err(|error| self.garbled(&error))
+        sender.send_request(request).await.map_err(|error| self.unanswered(error))
+    }
+
+    /// Says why there is no answer: whoever took the connection may have left with it, as a daemon that ends does.
+    fn unanswered(&self, error: hyper::Error) -> Failure {
+        if error.is_parse() {
+            return self.garbled(&error);
+        }
+        self.unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, error))
     }
 
     async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Answer, Failure> {
@@ -340,55 +337,4 @@ fn warning(value: &HeaderValue) -> Option<String> {
         text.extend(if c == '\\' { rest.next() } else { Some(c) });
     }
     Some(text)
-}
-
-impl FromStr for Host {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.strip_prefix("https://") {
-            Some(machine) => Self::machine(machine),
-            None => Err("write unix:///path/to.sock or https://attic.local:8080".to_owned()),
-        }
-    }
-}
-
-impl Host {
-    /// Reads a name or an address, with or without a port.
-    pub(super) fn machine(text: &str) -> Result<Self, String> {
-        let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
-        if let Ok(address) = host.parse::<Ipv6Addr>() {
-            return Ok(Self::Tls(format!("[{address}]:{PORT}")));
-        }
-        let is_port = |port: &str| port.parse::<u16>().is_ok();
-        let has_port = host.rsplit_once(':').is_some_and(|(name, port)| is_port(port) && !name.is_empty());
-        let is_host = !host.is_empty() && !host.contains(['/', '@', ' ', '?', '#']);
-        match (is_host, has_port) {
-            (true, true) => Ok(Self::Tls(host.to_owned())),
-            (true, false) if !host.contains(':') || host.ends_with(']') => Ok(Self::Tls(format!("{host}:{PORT}"))),
-            _ => {
-                Err(format!("`{text}` is no machine: write a name or an address, like attic.local or 192.168.1.5:8080"))
-            }
-        }
-    }
-
-    /// Returns `host:port`, or the path of the socket.
-    pub(super) fn place(&self) -> String {
-        match self {
-            Self::Unix(path) => path.display().to_string(),
-            Self::Tls(authority) => authority.clone(),
-        }
-    }
-}
-
-impl std::fmt::Display for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tls(authority) => write!(f, "https://{authority}"),
-        }
-    }
 }

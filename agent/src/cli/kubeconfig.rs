@@ -8,13 +8,7 @@ use piccolo_schema::Role;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{
-    client::{Client, Host},
-    failure::Failure,
-    output,
-    screen::Screen,
-    token,
-};
+use super::{client::Client, failure::Failure, host::Host, output, screen::Screen, token};
 
 /// The name of the machine, of its user and of the two together.
 const NAME: &str = "piccolo";

@@ -19,9 +19,10 @@ use tokio::time::sleep;
 
 pub(super) use self::changed::Changed;
 use super::{
-    client::{Client, Host},
+    client::Client,
     contexts::Contexts,
     failure::Failure,
+    host::Host,
     plan,
     screen::Screen,
     wait::{self, Line},

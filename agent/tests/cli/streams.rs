@@ -117,3 +117,21 @@ async fn a_followed_log_that_the_daemon_leaves_is_no_success() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.starts_with("error: no daemon answers at "), "{said}");
 }
+
+#[tokio::test]
+async fn who_hangs_up_before_an_answer_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("api.sock");
+    let socket = UnixListener::bind(&place).unwrap();
+    for (half, begins) in [("", "no daemon answers at unix:"), ("so it goes\r\n\r\n", "the answer of unix:")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
+        command.env("PICCOLO_HOST", format!("unix://{}", place.display())).args(["get", "ct"]);
+        let ran = tokio::spawn(command.output());
+        let (mut client, _) = socket.accept().await.unwrap();
+        client.write_all(half.as_bytes()).await.unwrap();
+        drop(client);
+        let output = ran.await.unwrap().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.starts_with(&format!("error: {begins}")), "{said}");
+    }
+}
