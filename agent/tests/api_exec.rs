@@ -114,10 +114,8 @@ impl Shell {
 impl Shell {
     /// Sees that a program is over soon, and why.
     async fn is_ended(&mut self, server: &Server) {
-        let begun = Instant::now();
         assert_eq!(self.end().await, Err("the token or session that this belongs to has ended".to_owned()));
         timeout(PATIENCE, server.house.shells.left.notified()).await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
@@ -236,12 +234,10 @@ async fn a_flood_stops_when_nobody_takes_it_and_keeps_no_server_from_its_end() {
 async fn the_end_of_the_server_ends_programs() {
     let server = Server::open().await;
     let mut shell = server.shell("command=sleep").await;
-    let begun = Instant::now();
     server.stop.cancel();
     assert_eq!(shell.end().await, Err("piccolod stops".to_owned()));
     timeout(PATIENCE, server.house.shells.left.notified()).await.unwrap();
     timeout(PATIENCE, server.task).await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

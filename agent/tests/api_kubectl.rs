@@ -12,11 +12,20 @@ mod skip;
 #[path = "api/support.rs"]
 mod support;
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use piccolo_schema::Role;
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 
 use skip::skipped;
 use support::House;
@@ -122,12 +131,16 @@ impl Kubectl {
         Some(Self { house, access, _stop: stop })
     }
 
-    async fn run(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let home = self.house.dir.path();
         let mut command = Command::new("kubectl");
         command.args(&self.access).arg("--cache-dir").arg(home.join("cache")).args(args);
         command.env("HOME", home).env("KUBECONFIG", "/dev/null").env_remove("http_proxy").env("NO_PROXY", "*");
-        command.output().await.unwrap()
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().await.unwrap()
     }
 
     async fn ok(&self, args: &[&str]) -> String {
@@ -258,13 +271,15 @@ async fn kubectl_edits_what_the_file_of_piccolo_leads_to() {
 #[tokio::test]
 async fn kubectl_watches() {
     let Some(kubectl) = Kubectl::open().await else { return };
-    let file = kubectl.file("web.yaml", YAML);
-    let watching = kubectl.run(&["get", "ct", "-w", "--request-timeout=4s"]);
-    let changing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        kubectl.ok(&["create", "-f", &file]).await;
+    kubectl.house.put_web().await;
+    let mut command = kubectl.command(&["get", "ct", "-w"]);
+    let mut watching = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut rows = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let seen = async {
+        assert!(rows.next_line().await.unwrap().unwrap().starts_with("NAME"));
+        assert!(rows.next_line().await.unwrap().unwrap().starts_with("web "));
+        kubectl.ok(&["create", "-f", &kubectl.file("db.yaml", &YAML.replace("web", "db"))]).await;
+        while !rows.next_line().await.unwrap().unwrap().starts_with("db ") {}
     };
-    let (watched, ()) = tokio::join!(watching, changing);
-    let table = String::from_utf8_lossy(&watched.stdout).into_owned();
-    assert!(table.starts_with("NAME") && table.contains("\nweb "), "{table}{watched:?}");
+    timeout(Duration::from_secs(60), seen).await.unwrap();
 }

@@ -29,7 +29,7 @@ fn image(snapshot: &Snapshot, name: &str) -> Option<String> {
 /// Waits until the directory says this.
 async fn until(seen: &mut watch::Receiver<Arc<Snapshot>>, what: &str, wanted: impl Fn(&Snapshot) -> bool) {
     let waited =
-        tokio::time::timeout(Duration::from_secs(5), seen.wait_for(|it| wanted(it))).await.map(|it| it.is_ok());
+        tokio::time::timeout(Duration::from_secs(20), seen.wait_for(|it| wanted(it))).await.map(|it| it.is_ok());
     assert!(waited == Ok(true), "{what}: {:#?}", seen.borrow());
 }
 
@@ -249,7 +249,7 @@ async fn a_slow_writer_is_waited_for_and_a_storm_is_cut_short() {
         file.write_all(&first.as_bytes()[20..]).unwrap();
         file.write_all(second.as_bytes()).unwrap();
     }
-    let first_seen = tokio::time::timeout(Duration::from_secs(5), seen.changed()).await;
+    let first_seen = tokio::time::timeout(Duration::from_secs(20), seen.changed()).await;
     assert!(first_seen.is_ok());
     assert_eq!(image(&manifests.snapshot(), "web").unwrap(), "a:2", "half a file was read");
     assert_eq!(reasons(&manifests.snapshot()), [""; 0]);

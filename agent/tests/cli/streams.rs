@@ -6,14 +6,14 @@ use piccolo_schema::Kind;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::UnixListener,
+    net::{UnixListener, UnixStream},
     process::Command,
 };
 
 use crate::machine::Machine;
 
-/// Answers one request with this, and returns what was asked for.
-async fn answer(socket: &UnixListener, status: &str, body: &str) -> String {
+/// Reads one request that has no body.
+async fn asked(socket: &UnixListener) -> (UnixStream, String) {
     let (mut client, _) = socket.accept().await.unwrap();
     let (mut request, mut piece) = (String::new(), [0; 4096]);
     while !request.ends_with("\r\n\r\n") {
@@ -21,6 +21,12 @@ async fn answer(socket: &UnixListener, status: &str, body: &str) -> String {
         assert!(read > 0, "{request}");
         request.push_str(str::from_utf8(&piece[..read]).unwrap());
     }
+    (client, request)
+}
+
+/// Answers one request with this, and returns what was asked for.
+async fn answer(socket: &UnixListener, status: &str, body: &str) -> String {
+    let (mut client, request) = asked(socket).await;
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     request.lines().next().unwrap().to_owned()
@@ -127,9 +133,7 @@ async fn who_hangs_up_before_an_answer_does_not_answer() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
         command.env("PICCOLO_HOST", format!("unix://{}", place.display())).args(["get", "ct"]);
         let ran = tokio::spawn(command.output());
-        let (mut client, _) = socket.accept().await.unwrap();
-        client.write_all(half.as_bytes()).await.unwrap();
-        drop(client);
+        asked(&socket).await.0.write_all(half.as_bytes()).await.unwrap();
         let output = ran.await.unwrap().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.starts_with(&format!("error: {begins}")), "{said}");

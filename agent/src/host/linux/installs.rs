@@ -106,7 +106,7 @@ impl Stick {
 
     /// Returns the partition of this name.
     async fn part(&self, disk: &DiskSeen, name: &str) -> Result<Part, HostError> {
-        let found = parts::of(&disk.device).await?.into_iter().find(|it| it.name == name);
+        let found = parts::await_named(name, || parts::of(&disk.device)).await?;
         found.ok_or_else(|| HostError::new(Reason::Failed, format!("{} has no partition `{name}`", disk.name())))
     }
 

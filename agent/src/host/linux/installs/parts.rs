@@ -1,11 +1,15 @@
 //! The partitions of a disk by their names, as its table tells them, and the table in which the state counts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
 use super::{SHORT, run};
 use crate::host::{HostError, Reason, STATE, UNFINISHED};
+
+/// How often a partition is looked for that has to be there, and how long is waited in between.
+const LOOKS: u32 = 50;
+const REST: Duration = Duration::from_millis(200);
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,22 @@ pub(super) async fn of(device: &str) -> Result<Vec<Part>, HostError> {
     Ok(paths.into_iter().map(|path| Part { name: names.remove(&path).unwrap_or_default(), path }).collect())
 }
 
+/// Looks for the partition of this name until it is there. After a table was written udev has the kernel read it once more,
+/// and there is none for a moment.
+pub(super) async fn await_named<L>(name: &str, look: impl Fn() -> L + Send) -> Result<Option<Part>, HostError>
+where
+    L: Future<Output = Result<Vec<Part>, HostError>> + Send,
+{
+    for _ in 0..LOOKS {
+        let found = look().await?.into_iter().find(|it| it.name == name);
+        if found.is_some() {
+            return Ok(found);
+        }
+        tokio::time::sleep(REST).await;
+    }
+    Ok(None)
+}
+
 /// Reads the names of partitions from the table itself: what udev remembers of them may be older than what we wrote.
 async fn names(path: &str) -> Result<BTreeMap<String, String>, HostError> {
     let text = run("sfdisk", ["--json", path], SHORT).await?;
@@ -103,6 +123,11 @@ pub(super) fn finished(dump: &str) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::ready,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
     use proptest::prelude::*;
 
     use super::*;
@@ -144,6 +169,18 @@ mod tests {
         let State(table) = finished(&run("sfdisk", ["--dump", path], SHORT).await.unwrap()).unwrap();
         super::super::fed("sfdisk", ["--quiet", "--no-reread", "--force", path], &table, SHORT).await.unwrap();
         assert_eq!(names(path).await.unwrap().into_values().collect::<Vec<_>>(), ["esp", STATE]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_is_waited_for_and_not_for_ever() {
+        let looks = AtomicU32::new(0);
+        let look = || {
+            let part = Part { path: "/dev/vdb6".to_owned(), name: STATE.to_owned() };
+            let is_there = looks.fetch_add(1, Ordering::Relaxed) > 1;
+            ready(Ok(if is_there { vec![part] } else { Vec::new() }))
+        };
+        assert_eq!(await_named(STATE, look).await.unwrap().unwrap().path, "/dev/vdb6");
+        assert_eq!(await_named("esp", || ready(Ok(Vec::new()))).await, Ok(None));
     }
 
     proptest! {
