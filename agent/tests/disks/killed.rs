@@ -14,17 +14,24 @@ use super::room::{Room, can_not, done, let_go, plan, settle, wanted};
 const STEPS: [(&str, &str); 5] =
     [("blkdiscard", ""), ("wipefs", "--all"), ("mkfs.ext4", ""), ("e2fsck", ""), ("tune2fs", "-L")];
 
+/// On which side of a step the hands are killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
 /// Hands outside of the daemon that are killed before or after a step.
 struct Cut<'a> {
     room: &'a Room,
 }
 
 impl Cut<'_> {
-    /// Lets so many moments pass, two of each step, and has the hands killed at the next one.
-    fn after(room: &Room, moments: u32) -> Cut<'_> {
+    /// Lets so many steps pass, and has the hands killed on this side of the next one.
+    fn at(room: &Room, side: Side, steps: u32) -> Cut<'_> {
         let (shim, left) = (room.path("shim"), room.path("left"));
         fs::create_dir_all(&shim).unwrap();
-        fs::write(&left, moments.to_string()).unwrap();
+        fs::write(&left, steps.to_string()).unwrap();
         let moment = format!(
             "left=$(cat {0}); [ \"$left\" -gt 0 ] || {{ kill -9 $PPID; exit 1; }}; echo $((left - 1)) > {0}",
             left.display()
@@ -33,9 +40,10 @@ impl Cut<'_> {
             let homes = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].map(|home| Path::new(home).join(name));
             let Some(real) = homes.into_iter().find(|it| it.exists()) else { continue };
             let real = real.display();
+            let (before, after) = if side == Side::Before { (&*moment, "") } else { ("", &*moment) };
             let script = format!(
-                "#!/bin/sh\ncase \"$*\" in *{words}*) ;; *) exec {real} \"$@\" ;; esac\n{moment}\n{real} \"$@\"\nstatus=$?\n\
-                 {moment}\nexit $status\n"
+                "#!/bin/sh\ncase \"$*\" in *{words}*) ;; *) exec {real} \"$@\" ;; esac\n{before}\n{real} \"$@\"\nstatus=$?\n\
+                 {after}\nexit $status\n"
             );
             let program = shim.join(name);
             fs::write(&program, script).unwrap();
@@ -57,7 +65,8 @@ impl Cut<'_> {
     }
 }
 
-/// Killed at any step, a making goes on or is refused; the disk beside it keeps every byte.
+/// Killed at any step, a making goes on or is refused; the disk beside it keeps every byte. A blank disk is cut after each step, one
+/// that a ticket gives away before each.
 #[tokio::test]
 async fn killed_at_each_step_a_making_goes_on_or_is_refused_and_nothing_foreign_changes() {
     if can_not() {
@@ -66,12 +75,12 @@ async fn killed_at_each_step_a_making_goes_on_or_is_refused_and_nothing_foreign_
     let mut room = Room::new();
     room.plug("neighbour", |it| drop(done(&["mkfs.ext4", "-q", "-L", "photos", it])));
     let neighbour = fs::read(room.path("neighbour")).unwrap();
-    for has_ticket in [false, true] {
+    for (has_ticket, side) in [(false, Side::After), (true, Side::Before)] {
         let (mut gone_on, mut refused, mut is_done) = (0, 0, false);
         while !is_done {
-            let moments = gone_on + refused;
-            assert!(moments < 30, "it never ends");
-            let name = format!("disk-{has_ticket}-{moments}");
+            let steps = gone_on + refused;
+            assert!(steps < 20, "it never ends");
+            let name = format!("disk-{has_ticket}-{steps}");
             let device = room.plug(&name, |it| {
                 if has_ticket {
                     done(&["mkfs.ext4", "-q", "-L", "old", it]);
@@ -84,7 +93,7 @@ async fn killed_at_each_step_a_making_goes_on_or_is_refused_and_nothing_foreign_
             }
             let desired = wanted(&[("it", &spec)]);
             let planned = plan(&whole, &desired).await;
-            let made = Disks(Cut::after(&room, moments).drives()).apply(&planned.steps[0]).await;
+            let made = Disks(Cut::at(&room, side, steps).drives()).apply(&planned.steps[0]).await;
             is_done = made.is_ok();
             let_go(&device);
             match settle(&room.drives(), &desired).await.as_deref() {
@@ -93,10 +102,12 @@ async fn killed_at_each_step_a_making_goes_on_or_is_refused_and_nothing_foreign_
                 Some(other) => panic!("{name}: {other}"),
             }
             assert!(fs::read(room.path("neighbour")).unwrap() == neighbour, "{name}");
-            assert_eq!(settle(&room.drives(), &wanted(&[])).await, None, "{name}");
+            // That a disk is let go is looked at elsewhere: here nothing is remembered of it.
+            done(&["umount", &device]);
+            fs::remove_dir_all(room.path("state")).unwrap();
             room.pull(&device);
         }
         // Once our mark is on it, and until it is a whole one, the same manifest ends it.
-        assert_eq!((refused, gone_on > 6), (0, true), "{gone_on} went on, {refused} were refused");
+        assert_eq!((refused, gone_on > 4), (0, true), "{gone_on} went on, {refused} were refused");
     }
 }
