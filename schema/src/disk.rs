@@ -160,7 +160,7 @@ pub struct DiskStatus {
     /// How the second of two disks stands, where `mirror` asks for one and it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorStatus>,
-    /// How its partitions stand, in their order on it.
+    /// How its partitions stand, in their order; at last those that are on the disk and not in the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionStatus>,
     /// The generation of the spec that this status speaks of.

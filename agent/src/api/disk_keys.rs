@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use piccolo_schema::{Declared, Desired, Disk, Kind, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,7 +66,10 @@ pub(super) async fn unlock(
         return Err(Fault::bad_request("the state is open while the system runs: say `disk`, the name of a manifest"));
     };
     let key = asked.typed()?;
-    tried(&state, &meant, state.disks.unlock(name, spec, key)).await?;
+    // One that opens only a part is no right one: who has a key of one partition might guess at those of others.
+    let opened =
+        async { state.disks.unlock(name, spec, key).await.map_err(refused)?.map_or(Ok(()), |left| Err(partly(left))) };
+    tried(&state, &meant, opened).await?;
     Ok(told(&meant, json!({})))
 }
 
@@ -77,11 +81,11 @@ pub(super) async fn recovery_key(
 ) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
     let meant = asked.meant(&state)?;
-    let made = state.disks.recovery_key(&meant, asked.key.as_ref());
+    let made = state.disks.recovery_key(&meant, asked.key.as_ref()).map_err(refused);
     let (slot, key) = match asked.key {
         Some(_) => tried(&state, &meant, made).await?,
         // What the machine has opens it, and nothing is tried.
-        None => made.await.map_err(refused)?,
+        None => made.await?,
     };
     Ok(told(&meant, json!({ "slot": slot, "recoveryKey": &*key })))
 }
@@ -90,7 +94,7 @@ pub(super) async fn recovery_key(
 pub(super) async fn proof(Extract(state): Extract<State>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
     let meant = asked.meant(&state)?;
-    let slot = tried(&state, &meant, state.disks.prove_recovery(&meant, asked.typed()?)).await?;
+    let slot = tried(&state, &meant, state.disks.prove_recovery(&meant, asked.typed()?).map_err(refused)).await?;
     Ok(told(&meant, json!({ "slot": slot, "othersKept": meant.is_adopted() })))
 }
 
@@ -103,7 +107,7 @@ pub(super) async fn rebind(
 ) -> Result<Response, Fault> {
     let asked = Asked::read(&headers, &bytes)?;
     let meant = asked.meant(&state)?;
-    let rebound = tried(&state, &meant, state.disks.rebind(&meant, asked.typed()?)).await?;
+    let rebound = tried(&state, &meant, state.disks.rebind(&meant, asked.typed()?).map_err(refused)).await?;
     if rebound.failed.is_some() {
         return Err(unfinished(&rebound));
     }
@@ -114,11 +118,11 @@ pub(super) async fn rebind(
 async fn tried<T>(
     state: &State,
     meant: &Meant,
-    work: impl Future<Output = Result<T, String>> + Send,
+    work: impl Future<Output = Result<T, Fault>> + Send,
 ) -> Result<T, Fault> {
     let disk = object(meant);
     state.access.try_key(&disk, Instant::now())?;
-    let done = work.await.map_err(refused)?;
+    let done = work.await?;
     state.access.key_is_right(&disk);
     Ok(done)
 }
@@ -160,6 +164,11 @@ fn declared(state: &State, name: &str) -> Result<Disk, Fault> {
 pub(super) fn unfinished(rebound: &Rebound) -> Fault {
     Fault::new(StatusCode::CONFLICT, "DiskKeysUnfinished", rebound.to_string())
         .help("once that is mended, the same command goes on where it was broken off")
+}
+
+/// Says what a key that opens something of a disk left undone.
+fn partly(left: String) -> Fault {
+    Fault::new(StatusCode::CONFLICT, "DiskPartlyUnlocked", left).help("see `piccolo describe disk NAME` for the rest")
 }
 
 fn refused(why: String) -> Fault {

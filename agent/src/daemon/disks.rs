@@ -22,6 +22,8 @@ use crate::{
 const CHANGED: &str = "DiskKeysChanged";
 /// What is told when only some of them are.
 const UNFINISHED: &str = "DiskKeysUnfinished";
+/// What is told when a key that was typed opened only some of what it was to open, or left something else undone.
+const PARTLY: &str = "DiskPartlyUnlocked";
 
 /// The disks of the machine as the API has them.
 pub(super) struct Door {
@@ -52,7 +54,7 @@ impl Door {
                     Some(name) => Event::new(reason, message).about(Kind::Disk, name),
                     None => Event::new(reason, format!("the system's own disk: {message}")),
                 };
-                store.event(if reason == UNFINISHED { event.warning() } else { event });
+                store.event(if [UNFINISHED, PARTLY].contains(&reason) { event.warning() } else { event });
             }
             turned
         });
@@ -100,11 +102,10 @@ impl DiskDoor for Door {
         name: &'a str,
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<Option<String>, String>> {
         let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
-        let turn = async move { drives.unlock(&own, &spec, &key).await };
-        let told = |(): &()| ("DiskUnlocked", "a key that was typed opened the disk".to_owned());
-        Box::pin(self.turned(Some(name), turn, told))
+        let turn = async move { Ok(drives.unlock(&own, &spec, &key).await?.map(|left| left.message)) };
+        Box::pin(self.turned(Some(name), turn, |left| unlocked(left.as_deref())))
     }
 
     fn recovery_key<'a>(
@@ -159,6 +160,14 @@ impl DiskDoor for Door {
     }
 }
 
+/// Says that a key was typed, and what it left undone.
+fn unlocked(left: Option<&str>) -> (&'static str, String) {
+    match left {
+        Some(left) => (PARTLY, format!("a key that was typed opened the disk, but not all is as it should be: {left}")),
+        None => ("DiskUnlocked", "a key that was typed opened the disk".to_owned()),
+    }
+}
+
 /// Does to disks what the daemon asks at the standard input, outside of its bounds: `piccolod disks STATE`.
 ///
 /// # Errors
@@ -185,5 +194,21 @@ fn shown(disk: &DiskSeen) -> DiskShown {
         table: disk.table.clone(),
         used_at: disk.mounted.iter().chain(&disk.holders).cloned().collect(),
         failing: disk.failing.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_typed_is_told_of_with_what_it_left_undone() {
+        assert_eq!(unlocked(None).0, "DiskUnlocked");
+        let (reason, message) = unlocked(Some("The key does not open /dev/sdb2"));
+        assert_eq!(reason, PARTLY);
+        assert!(
+            message.contains("opened the disk") && message.ends_with("The key does not open /dev/sdb2"),
+            "{message}"
+        );
     }
 }

@@ -55,9 +55,13 @@ impl DiskDoor for Willing {
         _: &'a str,
         _: &'a DiskSpec,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<(), String>> {
-        let known = **key == recovery_key();
-        Box::pin(async move { if known { Ok(()) } else { Err("The key does not open /dev/sdb".to_owned()) } })
+    ) -> BoxFuture<'a, Result<Option<String>, String>> {
+        let opened = match key.as_str() {
+            key if key == recovery_key() => Ok(None),
+            "of one partition" => Ok(Some("Another partition is open, and this one is not as it should be".to_owned())),
+            _ => Err("The key does not open /dev/sdb".to_owned()),
+        };
+        Box::pin(async move { opened })
     }
 
     fn recovery_key<'a>(

@@ -184,6 +184,14 @@ async fn of_several_partitions_no_slot_stands_for_all() {
     machine.run_with(&["disk", "recovery-key", "shelf", "--check"], &[], &typed).await.is(0, proved, "");
     let moved = "the TPM opens slot 3 of disk `shelf` (partition `films`); slot 0 is gone\n";
     machine.run_with(&["disk", "reseal", "shelf", "--yes"], &[], &typed).await.is(0, moved, "");
+    // What one key leaves shut is told, though it opens something.
+    let partly = machine.run_with(&["disk", "unlock", "shelf"], &[], "of one partition\n").await;
+    assert!(partly.code == 5 && partly.err.contains("Another partition is open"), "{}: {}", partly.code, partly.err);
+    machine.run_with(&["disk", "unlock", "shelf"], &[], &typed).await.is(
+        0,
+        "",
+        "disk `shelf` is open; it is mounted in a moment\n",
+    );
 }
 
 #[tokio::test]

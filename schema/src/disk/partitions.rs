@@ -49,6 +49,9 @@ pub struct Partition {
 pub struct PartitionStatus {
     /// Its name.
     pub name: String,
+    /// True where the manifest has it no more. It stays on the disk as it is, with the keys that it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
     /// What the kernel calls it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,

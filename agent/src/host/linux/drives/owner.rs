@@ -29,26 +29,39 @@ pub(super) struct Locked {
     pub(super) order: KeyOrder,
 }
 
-/// What became of one that a key was to open: the device, where another key opened it before.
-type Tried = Result<Option<String>, HostError>;
+/// What became of one that a key was to open.
+enum Tried {
+    /// It is open. The error says which key that its manifest asks for was not added.
+    Opened(Result<(), HostError>),
+    /// Another key opened it before; this is its device.
+    Before(String),
+    /// It stays shut.
+    Shut(HostError),
+}
 
 impl Drives {
-    /// Opens a disk by a key that a person typed: its recovery key or a passphrase. Of two it opens each that it can.
+    /// Opens a disk by a key that a person typed: its recovery key or a passphrase. Of two, or of partitions, it opens each that it
+    /// can, and returns what is not as it should be of the rest.
     ///
     /// # Errors
-    /// When there is no such disk, or the key does not open it.
-    pub async fn unlock(&self, name: &str, spec: &DiskSpec, typed: &Zeroizing<String>) -> Result<(), HostError> {
+    /// When there is no such disk, or the key opens nothing of it.
+    pub async fn unlock(
+        &self,
+        name: &str,
+        spec: &DiskSpec,
+        typed: &Zeroizing<String>,
+    ) -> Result<Option<HostError>, HostError> {
         let (all, key) = (declared(name, spec, &*self.seen().await?)?, typed_key(typed)?);
         let mut tried = Vec::new();
         for it in &all {
-            tried.push(self.unlock_one((name, spec), it, &key).await);
+            tried.push(self.unlock_one((name, spec), it, &key).await.unwrap_or_else(Tried::Shut));
         }
         unlocked(spec, tried)
     }
 
-    async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Tried {
+    async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Result<Tried, HostError> {
         if it.luks.opened.is_some() && !self.does_open(it, key).await? {
-            return Ok(Some(it.luks.device.clone()));
+            return Ok(Tried::Before(it.luks.device.clone()));
         }
         let subject = it.order.under(name).to_owned();
         self.work(&it.order, KeyWork::Open { subject, key: key.clone(), discard: spec.trim }).await?;
@@ -56,11 +69,11 @@ impl Drives {
         // It is open, whatever became of that.
         self.opened_by_hand(&it.luks.uuid);
         self.keys_changed(&it.order);
-        renewed.map(|()| None).map_err(|error| {
+        Ok(Tried::Opened(renewed.map_err(|error| {
             let message =
                 format!("The disk is open, and a key that its manifest asks for was not added: {}", error.message);
             HostError::new(error.reason, message)
-        })
+        })))
     }
 
     /// Adds what the manifest asks for and does not open the disk yet, by the key that a person has typed: nothing else of this
@@ -232,27 +245,28 @@ fn encrypted_of(meant: &Meant, view: &DisksView) -> Result<Vec<Locked>, HostErro
     declared(name, spec, view)
 }
 
-/// Says what became of all that a key was to open. Of what was adopted each may have an owner's key of its own: there another
-/// one that is open already is no trouble.
-fn unlocked(spec: &DiskSpec, tried: Vec<Tried>) -> Result<(), HostError> {
-    let opened = tried.iter().filter(|it| matches!(it, Ok(None))).count();
+/// Says what became of all that a key was to open, and what is not as it should be where it opened something. Of what was adopted
+/// each may have an owner's key of its own: there another one that is open already is no trouble.
+fn unlocked(spec: &DiskSpec, tried: Vec<Tried>) -> Result<Option<HostError>, HostError> {
+    let opened = tried.iter().filter(|it| matches!(it, Tried::Opened(_))).count();
     let failed = tried.into_iter().find_map(|it| match it {
-        Ok(None) => None,
-        Ok(Some(_)) if opened > 0 && spec.adopt.is_some() => None,
-        Ok(Some(device)) => {
+        Tried::Opened(renewed) => renewed.err().map(|error| (error, opened - 1)),
+        Tried::Before(_) if opened > 0 && spec.adopt.is_some() => None,
+        Tried::Before(device) => {
             let message = format!("The key does not open /dev/{device}, which is open already");
-            Some(HostError::new(Reason::PermissionDenied, message))
+            Some((HostError::new(Reason::PermissionDenied, message), opened))
         }
-        Err(error) => Some(error),
+        Tried::Shut(error) => Some((error, opened)),
     });
     match failed {
-        Some(error) if opened > 0 => {
+        Some((error, others)) if others > 0 => {
             let rest = if spec.partitions.is_empty() { "The other half" } else { "Another partition" };
             let message = format!("{rest} is open, and this one is not as it should be: {}", error.message);
-            Err(HostError::new(error.reason, message))
+            Ok(Some(HostError::new(error.reason, message)))
         }
-        Some(error) => Err(error),
-        None => Ok(()),
+        Some((error, _)) if opened > 0 => Ok(Some(error)),
+        Some((error, _)) => Err(error),
+        None => Ok(None),
     }
 }
 
@@ -312,25 +326,35 @@ mod tests {
 
     #[test]
     fn of_what_was_adopted_each_may_have_a_key_of_its_own() {
-        fn open() -> Tried {
-            Ok(Some("sdb1".to_owned()))
+        fn before() -> Tried {
+            Tried::Before("sdb1".to_owned())
         }
         fn shut() -> Tried {
-            Err(HostError::new(Reason::PermissionDenied, "The key does not open /dev/sdb2"))
+            Tried::Shut(HostError::new(Reason::PermissionDenied, "The key does not open /dev/sdb2"))
         }
         let adopted = DiskSpec { adopt: Some("6c1b7e0a".to_owned()), ..DiskSpec::default() };
-        let told = |spec: &DiskSpec, tried| unlocked(spec, tried).map_err(|error| error.message);
+        let told = |spec: &DiskSpec, tried| {
+            unlocked(spec, tried).map(|left| left.map(|error| error.message)).map_err(|error| error.message)
+        };
+        let opened = || Tried::Opened(Ok(()));
         let already = "The key does not open /dev/sdb1, which is open already";
-        let each: [fn() -> Vec<Tried>; 2] = [|| vec![open(), Ok(None)], || vec![Ok(None), open()]];
-        for tried in each {
-            assert_eq!(told(&adopted, tried()), Ok(()));
+        for of_both in [true, false] {
+            let tried = || if of_both { vec![before(), opened()] } else { vec![opened(), before()] };
+            assert_eq!(told(&adopted, tried()), Ok(None));
             let message = format!("The other half is open, and this one is not as it should be: {already}");
-            assert_eq!(told(&DiskSpec::default(), tried()), Err(message));
+            assert_eq!(told(&DiskSpec::default(), tried()), Ok(Some(message)));
         }
         // What opens nothing is wrong, and one that stays shut is told.
-        assert_eq!(told(&adopted, vec![open(), open()]), Err(already.to_owned()));
-        assert_eq!(told(&adopted, vec![open(), shut()]), Err(already.to_owned()));
-        assert!(told(&adopted, vec![Ok(None), shut()]).unwrap_err().ends_with("The key does not open /dev/sdb2"));
+        assert_eq!(told(&adopted, vec![before(), before()]), Err(already.to_owned()));
+        assert_eq!(told(&adopted, vec![before(), shut()]), Err(already.to_owned()));
+        let left = told(&adopted, vec![opened(), shut()]).unwrap().unwrap();
+        assert!(left.ends_with("The key does not open /dev/sdb2"), "{left}");
+        // One that is open counts as such, whatever its manifest asks for besides.
+        let unkept = || Tried::Opened(Err(HostError::new(Reason::Failed, "The disk is open, and a key was not added")));
+        let message = "The disk is open, and a key was not added";
+        assert_eq!(told(&DiskSpec::default(), vec![unkept()]), Ok(Some(message.to_owned())));
+        let both = told(&DiskSpec::default(), vec![unkept(), unkept()]).unwrap().unwrap();
+        assert_eq!(both, format!("The other half is open, and this one is not as it should be: {message}"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use piccolo_schema::{
 
 use super::{locks_of, percent, status};
 use crate::{
-    host::{DiskSeen, DisksView, LuksSeen, MountSeen, human},
+    host::{DiskSeen, DisksView, LuksSeen, MountSeen, Partition as Seen, human, parted::table_id},
     reconcile::Report,
 };
 
@@ -24,14 +24,20 @@ pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView)
     } else {
         ("NotMounted", format!("Not mounted: {}", missing.join(", ")))
     };
+    // What it is stays so, whatever is asked for.
+    let kept = |part: &str| {
+        let device = disk?.kept_parts(name, &manifest.spec).find(|it| it.name == part).map(|it| &it.device);
+        disk?.luks.iter().find(|it| Some(&it.device) == device)
+    };
     let luks = |part: &Partition| {
         let mut locked = disk?.locked_parts(name, &manifest.spec);
-        let asked = locked.find(|(it, _)| it.name == part.name).map(|(_, luks)| luks);
-        // What it is stays so, whatever is asked for.
-        let kept = || disk?.kept_parts(name, &manifest.spec).find(|it| it.name == part.name);
-        asked.or_else(|| disk?.luks.iter().find(|it| Some(&it.device) == kept().map(|it| &it.device)))
+        locked.find(|(it, _)| it.name == part.name).map(|(_, luks)| luks).or_else(|| kept(&part.name))
     };
-    let partitions = asked.iter().map(|it| of_part(it, disk, own(it), luks(it))).collect();
+    let partitions = asked
+        .iter()
+        .map(|it| of_part(&it.name, seen_as(&it.name, disk), own(it), luks(it)))
+        .chain(unlisted(manifest, disk).map(|it| of_unlisted(it, kept(&it.name))))
+        .collect();
     let uuid = disk.and_then(|it| it.table.clone());
     let fields = serde_json::to_value(DiskStatus { partitions, uuid, ..status(disk, None) }).unwrap_or_default();
     Report { ready: missing.is_empty(), reason: reason.to_owned(), message, fields }
@@ -45,15 +51,25 @@ fn place(own: &MountSeen) -> String {
     }
 }
 
-fn of_part(
-    part: &Partition,
-    disk: Option<&DiskSeen>,
-    own: Option<&MountSeen>,
-    luks: Option<&LuksSeen>,
-) -> PartitionStatus {
-    let seen = disk.and_then(|disk| disk.partitions.iter().find(|it| it.name == part.name));
+fn seen_as<'a>(name: &str, disk: Option<&'a DiskSeen>) -> Option<&'a Seen> {
+    disk?.partitions.iter().find(|it| it.name == name)
+}
+
+/// Returns the partitions of a table that was made for a manifest which has them no more, as they lie on the disk.
+fn unlisted<'a>(manifest: &Disk, disk: Option<&'a DiskSeen>) -> impl Iterator<Item = &'a Seen> {
+    let disk = disk.filter(|it| it.table.as_deref() == Some(table_id(manifest.name()).as_str()));
+    let is_asked = |it: &&Seen| manifest.spec.partitions.iter().any(|asked| asked.name == it.name);
+    disk.map(DiskSeen::in_order).into_iter().flatten().filter(move |it| !is_asked(it))
+}
+
+fn of_unlisted(seen: &Seen, luks: Option<&LuksSeen>) -> PartitionStatus {
+    PartitionStatus { unlisted: true, ..of_part(&seen.name, Some(seen), None, luks) }
+}
+
+fn of_part(name: &str, seen: Option<&Seen>, own: Option<&MountSeen>, luks: Option<&LuksSeen>) -> PartitionStatus {
     PartitionStatus {
-        name: part.name.clone(),
+        name: name.to_owned(),
+        unlisted: false,
         device: seen.map(|it| format!("/dev/{}", it.device)),
         size: seen.map(|it| Bytes::new(it.size)),
         uuid: own.map(|it| it.mount.uuid.clone()),

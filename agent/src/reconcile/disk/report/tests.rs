@@ -200,6 +200,16 @@ fn each_encrypted_partition_stands_for_itself() {
     let mut otherwise = manifest.clone();
     otherwise.spec.partitions[1].plain = true;
     assert_eq!(one(&otherwise, &view).fields["partitions"], fields["partitions"]);
+    // One that the manifest has no more is still there, with its keys; of a table of others only what is meant is told.
+    let mut less = manifest.clone();
+    let dropped = less.spec.partitions.remove(1);
+    let rows = one(&less, &view).fields["partitions"].clone();
+    assert_eq!([&rows[0], &rows[1]], [&fields["partitions"][0], &fields["partitions"][2]]);
+    assert_eq!((&rows[2]["name"], &rows[2]["unlisted"]), (&dropped.name.into(), &true.into()));
+    assert_eq!(rows[2]["encryption"], fields["partitions"][1]["encryption"]);
+    let mut others = view.clone();
+    others.disks[0].table = Some("aaaaaaaa-2222-4333-8444-555555555501".to_owned());
+    assert_eq!(one(&less, &others).fields["partitions"].as_array().map(Vec::len), Some(2));
     let told = of_one(&manifest, &view);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].message.starts_with("Partition `papers`: Nobody has proved"), "{}", told[0].message);
