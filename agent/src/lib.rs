@@ -19,6 +19,8 @@ pub mod git;
 pub mod history;
 pub mod host;
 pub mod install;
+#[cfg(test)]
+mod malformed;
 pub mod manifests;
 pub mod reconcile;
 pub mod reset;

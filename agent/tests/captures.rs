@@ -13,7 +13,7 @@ use piccolo_agent::{
     foreign::Outcome,
 };
 use piccolo_schema::parse::parse;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The widest line of a report.
 const WIDTH: usize = 80;
@@ -72,12 +72,50 @@ fn reports_hold_no_value_of_a_variable() {
     assert!(seen >= 5, "only {seen} manifests hold one");
 }
 
+/// What an engine never puts anywhere stands in the place of one thing in turn, at 200 places and more.
+#[test]
+fn an_answer_that_makes_no_sense_breaks_nothing() {
+    let odd =
+        [json!(null), json!(-1), json!(u64::MAX), json!("\u{1b}[31m:/..//x y=\n"), json!([[]]), json!({ "": {} })];
+    let (mut seen, cases) = (0, support::golden::folders("captures"));
+    for case in &cases {
+        let whole: Value = serde_json::from_str(&fs::read_to_string(case.join("found.json")).unwrap()).unwrap();
+        let places = places(&whole, "");
+        for (number, place) in places.iter().enumerate().step_by(1 + places.len() / 40) {
+            let mut spoilt = whole.clone();
+            *spoilt.pointer_mut(place).unwrap() = odd[number % odd.len()].clone();
+            let capture = capture::all(&as_found(spoilt));
+            assert!(capture.report.lines(WIDTH).iter().all(|it| !it.contains('\u{1b}')), "{}: {place}", case.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 200, "only {seen} places");
+}
+
+/// Lists where something stands in a document.
+fn places(value: &Value, above: &str) -> Vec<String> {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Array(all) => all.iter().enumerate().map(|(at, it)| (at.to_string(), it)).collect(),
+        Value::Object(all) => all.iter().map(|(key, it)| (key.replace('~', "~0").replace('/', "~1"), it)).collect(),
+        _ => Vec::new(),
+    };
+    let place = |(key, it): (String, &Value)| {
+        let at = format!("{above}/{key}");
+        let within = places(it, &at);
+        [vec![at], within].concat()
+    };
+    below.into_iter().flat_map(place).collect()
+}
+
 fn found(case: &Path) -> Found {
-    let mut all: Value = serde_json::from_str(&fs::read_to_string(case.join("found.json")).unwrap()).unwrap();
+    as_found(serde_json::from_str(&fs::read_to_string(case.join("found.json")).unwrap()).unwrap())
+}
+
+fn as_found(mut all: Value) -> Found {
     let list = |value: Value| value.as_array().cloned().unwrap_or_default();
     Found {
         containers: list(all["containers"].take()),
-        images: all["images"].as_object().unwrap().clone().into_iter().collect(),
+        images: all["images"].as_object().cloned().unwrap_or_default().into_iter().collect(),
         networks: list(all["networks"].take()),
         volumes: list(all["volumes"].take()),
         machine: Machine { name: "pi".to_owned(), cgroups: "private".to_owned() },

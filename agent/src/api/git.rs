@@ -136,7 +136,11 @@ fn failed(why: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, not_text, often};
 
     #[tokio::test]
     async fn heads_are_read() {
@@ -146,6 +150,22 @@ mod tests {
         assert_eq!(answer, b"rest");
         for wrong in ["", "Content-Type: a", "Status: x\n\n", "no colon\n\n", &"a: b\n".repeat(3000)] {
             assert!(head(&mut wrong.as_bytes()).await.is_err(), "{wrong}");
+        }
+    }
+
+    const HEAD: &str =
+        "Status: 403 Forbidden\r\nExpires: x\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\n\r\nrest";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(text in malformed(HEAD), bytes in not_text(HEAD)) {
+            for mut answer in [text.as_bytes(), &bytes] {
+                // All of it is there, so the answer is too.
+                let read = head(&mut answer).now_or_never();
+                prop_assert!(read.is_some_and(|it| it.is_err() || it.is_ok_and(|(_, headers)| headers.len() <= 2)));
+            }
         }
     }
 }

@@ -101,7 +101,10 @@ pub(crate) fn shown(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, not_text, often};
 
     fn it(mode: &str, path: &str) -> Vec<String> {
         refused(&[Brought { mode: mode.to_owned(), object: String::new(), path: path.into() }].into())
@@ -161,5 +164,25 @@ mod tests {
         assert_eq!(all[0], Brought { mode: "100644".into(), object: "ef".into(), path: b"c.toml".into() });
         assert_eq!(all[1], Brought { mode: "120000".into(), object: "ab".into(), path: b"a\nb".into() });
         assert_eq!(brought(b"100644"), None);
+    }
+
+    const ANSWER: &str = ":000000 120000 00 ab A\0a\nb\0:100644 100644 cd ef M\0c.toml\0";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(text in malformed(ANSWER), bytes in not_text(ANSWER)) {
+            for answer in [text.as_bytes(), &bytes] {
+                let all = brought(answer).unwrap_or_default();
+                let complaints = refused(&all);
+                // What is not known for a manifest is never let in without a word.
+                let is_fine = |it: &Brought| it.mode == "100644" && it.path.ends_with(b".toml");
+                prop_assert!(all.iter().all(is_fine) || !complaints.is_empty(), "{:?}", answer);
+                let paths: BTreeSet<&[u8]> = all.iter().map(|it| &*it.path).collect();
+                let told = complaints.into_iter().chain(clashes(&paths, |_| true)).collect::<Vec<_>>();
+                prop_assert!(!told.iter().any(|it| it.contains(|it: char| it.is_control())), "{:?}", told);
+            }
+        }
     }
 }

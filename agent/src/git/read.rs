@@ -17,7 +17,8 @@ pub(crate) async fn resolve(git: &Git, revision: &str) -> Result<Option<String>,
     }
     let commit = format!("{revision}^{{commit}}");
     match git.line(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await {
-        Ok(commit) => Ok(Some(commit)),
+        Ok(commit) if is_object(&commit) => Ok(Some(commit)),
+        Ok(_) => Err(GitError::Garbled("the name of a commit")),
         Err(GitError::Failed { complaint, .. }) if complaint.is_empty() => Ok(None),
         Err(error) => Err(error),
     }
@@ -30,6 +31,11 @@ pub(crate) async fn is_ancestor(git: &Git, before: &str, commit: &str) -> Result
         Err(GitError::Failed { complaint, .. }) if complaint.is_empty() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Returns true for the name that git gives to an object.
+fn is_object(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A text that may be shared.
@@ -89,4 +95,44 @@ fn object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     let size: usize = std::str::from_utf8(&answer[..end]).ok()?.rsplit(' ').next()?.parse().ok()?;
     let (bytes, rest) = answer.get(end + 1..)?.split_at_checked(size)?;
     Some((bytes, rest.strip_prefix(b"\n")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{malformed, not_text, often};
+
+    const COMMIT: &str = "5fe9149cd2c1b3f0a7c1b1fd8e8b5a9b1e6d7f42";
+    const ENTRY: &str = "100644 blob 5fe9149cd2c1b3f0a7c1b1fd8e8b5a9b1e6d7f42\tstore/web.toml";
+    const OBJECT: &str = "5fe9149cd2c1b3f0a7c1b1fd8e8b5a9b1e6d7f42 blob 6\na = 1\n\nrest";
+
+    #[test]
+    fn what_git_says_is_read() {
+        assert!(is_object(COMMIT) && !is_object("HEAD") && !is_object(&COMMIT.to_uppercase()));
+        assert_eq!(entry(ENTRY.as_bytes()), Some((COMMIT.to_owned(), PathBuf::from("store/web.toml"))));
+        assert_eq!(object(OBJECT.as_bytes()), Some((&b"a = 1\n"[..], &b"rest"[..])));
+        for wrong in ["", "x blob 7\na = 1\n", "x missing\n", "x blob 99999999999999999999\n", "x blob -1\n\n"] {
+            assert_eq!(object(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(
+            name in malformed(COMMIT),
+            lines in [malformed(ENTRY), malformed(OBJECT)],
+            bytes in [not_text(ENTRY), not_text(OBJECT)],
+        ) {
+            prop_assert!(!is_object(&name) || name.len() >= COMMIT.len(), "{:?}", name);
+            for answer in lines.iter().map(String::as_bytes).chain(bytes.iter().map(|it| &**it)) {
+                prop_assert!(entry(answer).is_none_or(|(name, path)| name.len() + path.as_os_str().len() < answer.len()));
+                prop_assert!(object(answer).is_none_or(|(bytes, rest)| bytes.len() + rest.len() < answer.len()));
+                drop(text(answer));
+            }
+        }
+    }
 }

@@ -45,13 +45,19 @@ impl Signers {
         let mut command = git.command(&["-c", &allowed, "log", "-1", "--no-show-signature", format, revision, "--"]);
         command.env("GNUPGHOME", &self.room);
         let answer = exchange("log", command, b"", PATIENCE).await?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (letter, fingerprint) = answer.trim().split_once('\n').unwrap_or((answer.trim(), ""));
-        Ok(judge(letter, fingerprint).map_err(|why| match missing() {
+        Ok(told(&String::from_utf8_lossy(&answer)).map_err(|why| match missing() {
             Some(program) => format!("{why}, as far as can be told without the program `{program}`"),
             None => why,
         }))
     }
+}
+
+/// Reads git's letter for a signature, and the fingerprint of the key on the line below.
+fn told(answer: &str) -> Result<String, String> {
+    let (letter, fingerprint) = answer.trim().split_once('\n').unwrap_or((answer.trim(), ""));
+    // It is shown to people.
+    let is_plain = fingerprint.chars().all(|c| c.is_ascii_graphic());
+    judge(letter, if is_plain { fingerprint } else { "" })
 }
 
 /// Says what git's letter for a signature means. A good one of a key whose owner nobody vouches for is `U`: with OpenPGP that
@@ -93,7 +99,24 @@ fn is_installed(program: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
+
+    const ANSWER: &str = "U\n5752E01A3FA6510BB05DD3981F09F46350D60D1A\n";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(answer in malformed(ANSWER)) {
+            match told(&answer) {
+                Ok(key) => prop_assert!(answer.trim_start().starts_with(['U', 'G']) && answer.contains(&key), "{:?}", answer),
+                Err(why) => prop_assert!(!why.contains(|it: char| it.is_control()), "{:?}", why),
+            }
+        }
+    }
 
     #[test]
     fn only_a_good_signature_of_a_known_key_counts() {

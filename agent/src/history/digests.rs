@@ -77,7 +77,21 @@ pub(super) fn diff(before: &Digests, after: &Digests) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_note_breaks_it(note in malformed("container/db db:2 sha256:b\ncontainer/web nginx:1.27 sha256:a\n")) {
+            for (name, it) in parse(&note) {
+                prop_assert!([name, it.image, it.digest].iter().all(|it| !it.contains([' ', '\n'])), "{:?}", note);
+            }
+        }
+    }
 
     fn digests(all: &[(&str, &str, &str)]) -> Digests {
         let one = |(name, image, digest): &(&str, &str, &str)| {

@@ -155,19 +155,7 @@ impl Turn {
         let mut asked = commits.to_owned();
         brought.iter().for_each(|it| asked.extend([&*it.object, "\n"]));
         let sizes = self.git.run(&["cat-file", "--batch-check=%(objecttype) %(objectsize)"], asked.as_bytes()).await?;
-        let sizes = String::from_utf8_lossy(&sizes);
-        let mut sizes = sizes.lines().map(|line| line.split_once(' ').and_then(|(_, size)| size.parse::<u64>().ok()));
-        let mut reasons = Vec::new();
-        for commit in commits.lines() {
-            if sizes.next().flatten().is_none_or(|size| size > LARGEST_COMMIT) {
-                reasons.push(format!("{commit}: what it says of itself is longer than 64 KiB"));
-            }
-        }
-        for it in brought {
-            if sizes.next().flatten().is_none_or(|size| size > LARGEST_FILE) {
-                reasons.push(format!("{}: it is larger than 1 MiB", guard::shown(&it.path)));
-            }
-        }
+        let reasons = too_large(&String::from_utf8_lossy(&sizes), commits, brought);
         if reasons.is_empty() { Ok(()) } else { Err(refused("something is too large", reasons)) }
     }
 
@@ -196,6 +184,58 @@ impl Turn {
     }
 }
 
+/// Reads what `git cat-file --batch-check` says of commits, and then of files, a line each; says which are too large. One of which
+/// nothing is known is.
+fn too_large(sizes: &str, commits: &str, brought: &BTreeSet<guard::Brought>) -> Vec<String> {
+    let mut sizes = sizes.lines().map(|line| line.split_once(' ').and_then(|(_, size)| size.parse::<u64>().ok()));
+    let mut reasons = Vec::new();
+    for commit in commits.lines() {
+        if sizes.next().flatten().is_none_or(|size| size > LARGEST_COMMIT) {
+            reasons.push(format!("{commit}: what it says of itself is longer than 64 KiB"));
+        }
+    }
+    for it in brought {
+        if sizes.next().flatten().is_none_or(|size| size > LARGEST_FILE) {
+            reasons.push(format!("{}: it is larger than 1 MiB", guard::shown(&it.path)));
+        }
+    }
+    reasons
+}
+
 fn refused(why: &'static str, reasons: Vec<String>) -> PushError {
     PushError::Refused { why, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{malformed, often};
+
+    const SIZES: &str = "commit 250\nblob 12\nblob 34\n";
+
+    fn brought() -> BTreeSet<guard::Brought> {
+        let one = |path: &[u8]| guard::Brought { mode: "100644".into(), object: "ef".into(), path: path.to_owned() };
+        [one(b"db.toml"), one(b"web.toml")].into()
+    }
+
+    #[test]
+    fn what_is_too_large_is_named_and_what_is_not_known_is_too_large() {
+        let told = |sizes: &str| too_large(sizes, "5fe9149c\n", &brought());
+        assert!(told(SIZES).is_empty());
+        assert_eq!(told("commit 250\nblob 1048577\nblob 34\n"), ["db.toml: it is larger than 1 MiB"]);
+        assert!(told("commit 65537\nblob 1\nblob 2\n")[0].starts_with("5fe9149c: what it says of itself"));
+        assert_eq!(told("ef missing\n").len(), 3);
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(sizes in malformed(SIZES)) {
+            let told = too_large(&sizes, "5fe9149c\n", &brought());
+            prop_assert!(told.len() >= 3_usize.saturating_sub(sizes.lines().count()), "{:?}", sizes);
+        }
+    }
 }

@@ -76,3 +76,33 @@ fn revision(text: &str) -> Option<Revision> {
     let (revision, time, author, message, body) = (next()?, next()?, next()?, next()?, next()?);
     Some(Revision { revision, time, author, message, body: body.trim_end().to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{malformed, often};
+
+    const COMMIT: &str =
+        "5fe9149cd2c1b3f0\n2026-03-01T12:00:00+00:00\nroot\ncontainer/web is new\nby an editor\n\nMore.\n";
+
+    #[test]
+    fn a_commit_is_read() {
+        let it = revision(COMMIT).unwrap();
+        assert_eq!((&*it.author, &*it.message), ("root", "container/web is new"));
+        assert_eq!(it.body, "by an editor\n\nMore.");
+        assert_eq!(revision("5fe9149cd2c1b3f0\n2026-03-01T12:00:00+00:00\nroot"), None);
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(text in malformed(COMMIT)) {
+            let Some(it) = revision(&text) else { return Ok(()) };
+            let told = [it.revision, it.time, it.author, it.message, it.body.replace('\n', "")];
+            prop_assert!(!told.iter().any(|it| it.contains(|it: char| it.is_control())), "{:?}", told);
+        }
+    }
+}

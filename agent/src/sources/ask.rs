@@ -209,7 +209,10 @@ fn tidy(packs: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, not_text, often};
 
     #[test]
     fn of_a_tree_only_manifests_count() {
@@ -230,5 +233,21 @@ mod tests {
             assert_eq!(list(std::slice::from_ref(&wrong)).1.len(), 1, "{wrong}");
         }
         assert!(listing(b"100644 blob\0").is_none());
+    }
+
+    const TREE: &str =
+        "100644 blob 1234      10\ta.toml\x00160000 commit 1234       -\tmodule\x00100644 blob 5678 99\tb/c.toml\0";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_answer_breaks_it(text in malformed(TREE), bytes in not_text(TREE)) {
+            for answer in [text.as_bytes(), &bytes] {
+                let Some((brought, reasons)) = listing(answer) else { continue };
+                let is_fine = |it: &Brought| it.mode == "100644" && it.path.ends_with(b".toml");
+                prop_assert!(brought.iter().all(is_fine) || !reasons.is_empty(), "{:?}", answer);
+            }
+        }
     }
 }

@@ -101,7 +101,10 @@ fn flush(to: &mut impl Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, not_text, often};
 
     #[test]
     fn a_push_is_heard_and_answered() {
@@ -124,6 +127,21 @@ mod tests {
     fn what_is_no_line_is_refused() {
         for wrong in ["", "0000", "0003", "zzzz", "00ffshort", "000eversion=2\n0000"] {
             assert!(Dialogue::begin(wrong.as_bytes(), Vec::new()).is_err(), "{wrong}");
+        }
+    }
+
+    const SAID: &str = "001bversion=1\0push-options\n000000171 2 refs/heads/main0000000bdry-run0000";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_words_break_it(text in malformed(SAID), bytes in not_text(SAID)) {
+            for said in [text.as_bytes(), &bytes] {
+                let Ok(mut dialogue) = Dialogue::begin(said, Vec::new()) else { continue };
+                let push = dialogue.push().unwrap_or_default();
+                prop_assert!(push.options.len() + push.commands.len() < said.len(), "{:?}", said);
+            }
         }
     }
 }

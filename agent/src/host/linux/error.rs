@@ -182,7 +182,9 @@ fn sign(signs: &[(&str, Reason, &'static str)], text: &str) -> Option<(Reason, &
 
 /// Keeps one line, a bounded length, and nobody's password.
 pub(super) fn clean(text: &str) -> String {
-    let line = text.split_whitespace().map(without_login).collect::<Vec<_>>().join(" ");
+    // Nothing in it may move a terminal.
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.map(without_login).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(400) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -201,7 +203,10 @@ fn without_login(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
 
     fn reason(status: u16, text: &str) -> Reason {
         translate(&Error::DockerResponseServerError { status_code: status, message: text.to_owned() }).reason
@@ -248,5 +253,21 @@ mod tests {
         let digest = "Get https://registry.lan/v2/app@sha256:1f: denied";
         assert_eq!(clean(digest), digest);
         assert!(clean(&"x".repeat(5000)).chars().count() <= 401);
+    }
+
+    const SAID: &str =
+        "Get \"https://me:secret@registry.lan/v2/app@sha256:1f\": dial tcp: lookup registry.lan: no such host";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_words_break_it(said in malformed(SAID), status in any::<u16>()) {
+            let to_registry = Error::DockerStreamError { error: said.clone() };
+            for error in [answered(status, &said), pull_text("app", &said), push("app", &to_registry)] {
+                prop_assert!(error.message.chars().count() < 600, "{:?}", error);
+                prop_assert!(!error.message.contains(char::is_control), "{:?}", error);
+            }
+        }
     }
 }

@@ -72,7 +72,10 @@ fn session(stat: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
 
     #[test]
     fn a_session_is_read_whatever_the_name_of_the_program() {
@@ -81,6 +84,15 @@ mod tests {
         assert_eq!(session("7 (sh) S 1 6 0 0"), Some(0));
         for none in ["7 (sh) Z 1 6 5 0", "7 (sh) S 1 6", ""] {
             assert_eq!(session(none), None, "{none:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_text_breaks_it(stat in malformed("7 (sh) S 1 6 5 34816 7 4194304")) {
+            prop_assert!(session(&stat).is_none() || stat.contains(')'), "{:?}", stat);
         }
     }
 

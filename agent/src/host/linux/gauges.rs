@@ -35,8 +35,8 @@ fn usage(counted: &ContainerStatsResponse) -> Result<Usage, HostError> {
         processor_nanoseconds: processor.unwrap_or(0),
         memory_bytes: held(memory),
         memory_limit_bytes: memory.limit.unwrap_or(0),
-        received_bytes: networks().filter_map(|network| network.rx_bytes).sum(),
-        sent_bytes: networks().filter_map(|network| network.tx_bytes).sum(),
+        received_bytes: total(networks().filter_map(|network| network.rx_bytes)),
+        sent_bytes: total(networks().filter_map(|network| network.tx_bytes)),
         read_bytes: read,
         written_bytes: written,
         tasks: counted.pids_stats.as_ref().and_then(|pids| pids.current).unwrap_or(0),
@@ -56,9 +56,14 @@ fn disks(disks: &ContainerBlkioStats) -> (u64, u64) {
     let entries = || disks.io_service_bytes_recursive.iter().flatten();
     let sum = |word: &str| {
         let of_word = entries().filter(|it| it.op.as_ref().is_some_and(|op| op.eq_ignore_ascii_case(word)));
-        of_word.filter_map(|it| it.value).sum()
+        total(of_word.filter_map(|it| it.value))
     };
     (sum("read"), sum("write"))
+}
+
+/// Adds up what may be told as more than there is.
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn stopped() -> HostError {
@@ -107,6 +112,18 @@ mod tests {
             (second.memory_bytes, second.read_bytes, second.written_bytes, second.received_bytes),
             (900, 10, 0, 0)
         );
+    }
+
+    #[test]
+    fn counts_that_make_no_sense_break_nothing() {
+        let counted = json!({
+            "read": "yesterday",
+            "memory_stats": { "usage": 1, "stats": { "inactive_file": u64::MAX } },
+            "networks": { "a": { "rx_bytes": u64::MAX, "tx_bytes": 1 }, "b": { "rx_bytes": u64::MAX } },
+            "blkio_stats": { "io_service_bytes_recursive": [{ "op": "read", "value": u64::MAX }, { "op": "read", "value": 1 }, { "op": null }] },
+        });
+        let usage = read(counted).unwrap();
+        assert_eq!((usage.memory_bytes, usage.received_bytes, usage.read_bytes), (0, u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -222,7 +222,10 @@ impl From<Failure> for HostError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
 
     const LISTING: &str = "table inet piccolo {\n\tcomment \"d1\"\n\tchain forward {\n\t\tct direction 1 accept\n\t}\n\n\
                            \tchain ports_1f2e3d4c5b6a {\n\t}\n\n\tchain within_web-lan {\n\t\tdrop\n\t}\n}\n";
@@ -251,5 +254,26 @@ mod tests {
     fn what_nft_complains_of_is_told_apart() {
         assert!(matches!(failure("Operation not permitted (you must be root)"), Failure::Unusable(_)));
         assert!(matches!(failure("x:1:1: Error: syntax error"), Failure::Failed(_)));
+    }
+
+    /// A table with a seal, which is that of other rules.
+    const SEALED: &str = "table inet piccolo {\n\tcomment \"d1\"\n\tchain within_web-lan {\n\t\tdrop\n\t}\n\n\
+                          \tchain seal {\n\t\tcomment \"0123456789abcdef\"\n\t}\n}\n";
+    const COMPLAINT: &str =
+        "/dev/stdin:1:12-18: Error: syntax error, unexpected string\nadd table inet piccolo\n           ^^^^^^^\n";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_text_breaks_it(listing in malformed(LISTING), sealed_by_others in malformed(SEALED), complaint in malformed(COMPLAINT)) {
+            // Whatever the seal stands in, only the rules that it was made for are whole.
+            let seal = digest(&essence(LISTING));
+            let text = listing.replacen("\n}\n", &format!("\n\tchain seal {{\n\t\tcomment \"{seal}\"\n\t}}\n}}\n"), 1);
+            prop_assert!(!seen(&text).intact || essence(&text) == essence(LISTING), "{:?}", text);
+            prop_assert!(!seen(&listing).intact && !seen(&sealed_by_others).intact);
+            let error = HostError::from(failure(&complaint));
+            prop_assert!(!error.message.contains('\n'), "{:?}", error);
+        }
     }
 }

@@ -115,7 +115,9 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> HostError {
 /// Says what a program complained about.
 pub(super) fn failed(name: &str, complaint: &[u8]) -> HostError {
     let text = String::from_utf8_lossy(complaint);
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MOST_WORDS).collect();
+    // Nothing in it may move a terminal.
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(MOST_WORDS).collect();
     let reason = if line.contains("No space left") || line.contains("quota exceeded") {
         Reason::DiskFull
     } else if line.contains("ermission denied") || line.contains("not permitted") {
@@ -124,4 +126,23 @@ pub(super) fn failed(name: &str, complaint: &[u8]) -> HostError {
         Reason::Failed
     };
     HostError::new(reason, format!("`{name}` failed ({line})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{not_text, often};
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_complaint_breaks_it(complaint in not_text("mkfs.ext4: Permission denied while opening\n\t/dev/sdb\n")) {
+            let error = failed("mkfs.ext4", &complaint.repeat(20));
+            prop_assert!(error.message.chars().count() < MOST_WORDS + 30, "{:?}", error);
+            prop_assert!(!error.message.contains(char::is_control), "{:?}", error);
+        }
+    }
 }

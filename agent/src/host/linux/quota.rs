@@ -122,7 +122,10 @@ impl Mount {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
 
     const MOUNTS: &str = "\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro
@@ -136,6 +139,18 @@ mod tests {
         assert_eq!(at("8:1", "/srv/photos").as_deref(), Some("/srv"));
         assert_eq!(at("8:2", "/srv/my disk/x").as_deref(), Some("/srv/my disk"));
         assert_eq!(at("8:1", "/srvx"), None);
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_text_breaks_it(mounts in malformed(MOUNTS)) {
+            for (device, path) in [("254:0", "/x"), ("8:1", "/srv/photos"), ("8:2", "/srv/my disk/x")] {
+                let found = mount_of(&mounts, device, path);
+                prop_assert!(found.is_none_or(|it| path.starts_with(&it.at) && it.lacks_quotas().is_none_or(|it| !it.is_empty())));
+            }
+        }
     }
 
     #[test]

@@ -149,9 +149,11 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::malformed::{malformed, often};
 
     fn failed(parts: &[&str], why: &str) -> HostError {
         let mut words = Words::default();
@@ -199,5 +201,23 @@ mod tests {
         let error = failed(&["fetch https://me:canary@lan/x failed"], "code 1");
         assert!(!error.message.contains("canary") && error.message.contains("//lan/x"), "{error}");
         assert_eq!(failed(&[], "write: no space left on device").reason, Reason::DiskFull);
+    }
+
+    const SAID: &str = "Step 1/3 : FROM busybox\n ---> 1f2e\nStep 2/3 : RUN make\n ---> Running in 1f\n\u{1b}[31mcc: no such file\u{1b}[0m\n";
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_words_break_it(parts in [malformed(SAID), malformed(SAID)], why in malformed("code 2")) {
+            let mut words = Words::default();
+            for part in &parts {
+                words.hear(part);
+                prop_assert!(words.progress().is_none_or(|it| it.percent <= 100), "{:?}", parts);
+            }
+            let error = words.failed(&Error::DockerStreamError { error: why });
+            prop_assert!(error.message.chars().count() < 2000, "{}", error);
+            prop_assert!(!error.message.contains(char::is_control), "{:?}", error);
+        }
     }
 }

@@ -151,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::malformed::{malformed, often};
 
     const TEXT: &str = r#"{"blockdevices": [
         {"name":"sda","maj:min":"8:0","type":"disk","size":4000,"ro":false,"rota":true,"tran":"sata","model":"WD ","serial":" A1","wwn":"0x5",
@@ -173,13 +174,17 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(often())]
 
         #[test]
-        fn no_text_breaks_it(at in 0..TEXT.len(), what in "\\PC{0,8}", cut in any::<bool>()) {
-            let rest = if cut { "" } else { &TEXT[at..] };
-            for drive in parse(&format!("{}{what}{rest}", &TEXT[..at])).unwrap_or_default() {
-                drop(drive.seen(&|_| what.clone()));
+        fn no_text_breaks_it(text in malformed(TEXT), told in malformed("9\n")) {
+            for drive in parse(&text).unwrap_or_default() {
+                let names = drive.partitions().iter().map(|it| it.name.clone()).collect::<BTreeSet<_>>();
+                prop_assert!(names.iter().chain([&drive.node.name]).all(|it| is_name(it)), "{:?}", text);
+                prop_assert!(drive.idle_partitions(|_, _| false).is_subset(&names), "{:?}", text);
+                prop_assert_eq!(drive.numbers().len(), drive.nodes().len());
+                prop_assert!(drive.holders().len() < drive.nodes().len());
+                drop((drive.seen(&|_| told.clone()), drive.node.joined()));
             }
         }
     }

@@ -36,8 +36,8 @@ pub(in crate::host::linux) async fn recovery(dir: &Path, state: &str) -> Result<
     let first = dir.join("key").display().to_string();
     let unlock = format!("--unlock-key-file={first}");
     let told = Zeroizing::new(run("systemd-cryptenroll", [&unlock, "--recovery-key", state], SHORT).await?);
-    let key = told.split_whitespace().find(|word| is_recovery_key(word)).map(|word| Zeroizing::new(word.to_owned()));
-    let strange = || HostError::new(Reason::Failed, "`systemd-cryptenroll` told no recovery key");
+    let key = the_key(&told);
+    let strange = || HostError::new(Reason::Failed, "`systemd-cryptenroll` told no recovery key, or several");
     let key = key.ok_or_else(strange)?;
     run("systemd-cryptenroll", ["--wipe-slot=password", state], SHORT).await?;
     let file = dir.join("recovery");
@@ -61,6 +61,12 @@ async fn opens(state: &str, key: &str) -> Result<bool, HostError> {
     let ended = tokio::time::timeout(SHORT, test.status()).await;
     let late = |_| HostError::new(Reason::TimedOut, "`cryptsetup` does not come to its end");
     Ok(ended.map_err(late)?.map_err(|error| not_started("cryptsetup", &error))?.success())
+}
+
+/// Finds the one key in what systemd-cryptenroll says. It is kept as it stands there, for that is what opens the slot.
+fn the_key(told: &str) -> Option<Zeroizing<String>> {
+    let mut keys = told.split_whitespace().filter(|word| is_recovery_key(word));
+    keys.next().filter(|_| keys.next().is_none()).map(|word| Zeroizing::new(word.to_owned()))
 }
 
 /// Returns true for a word like those that systemd-cryptenroll makes: eight groups of eight letters.
@@ -91,4 +97,37 @@ pub(in crate::host::linux) async fn format(device: &str, key: &str) -> Result<()
 pub(in crate::host::linux) async fn bind(device: &str, key: &str) -> Result<(), HostError> {
     let unlock = format!("--unlock-key-file={key}");
     run("systemd-cryptenroll", [&unlock, "--tpm2-device=auto", "--tpm2-pcrs=7", device], LONG).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{malformed, often};
+
+    const KEY: &str = "cccbcdce-cfcgchci-cjckclcn-crctcucv-dbdcdddd-dedfdgdh-didjdkdl-dndrdtdu";
+    /// As it is said where what is told goes to one pipe.
+    const TOLD: &str = "A secret recovery key has been generated for this volume:\n\n    \
+        cccbcdce-cfcgchci-cjckclcn-crctcucv-dbdcdddd-dedfdgdh-didjdkdl-dndrdtdu\n\nPlease save this secret recovery key at \
+        a secure location.\nNew recovery key enrolled as key slot 1.\n";
+
+    #[test]
+    fn the_one_key_that_is_told_is_found() {
+        assert_eq!(the_key(TOLD).as_deref().map(String::as_str), Some(KEY));
+        let (short, two) = (TOLD.replace("cccbcdce-", ""), TOLD.repeat(2));
+        for text in ["", "New recovery key enrolled as key slot 1.", &short, &two, &TOLD.replace("dtdu", "DTDU")] {
+            assert!(the_key(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_text_breaks_it(text in malformed(TOLD)) {
+            let words = |key: &str| text.split_whitespace().filter(|word| *word == key).count();
+            prop_assert!(the_key(&text).is_none_or(|it| is_recovery_key(&it) && words(&it) == 1), "{:?}", text);
+        }
+    }
 }

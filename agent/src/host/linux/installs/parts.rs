@@ -91,7 +91,8 @@ async fn names(path: &str) -> Result<BTreeMap<String, String>, HostError> {
 fn listed(text: &str) -> Result<Vec<String>, String> {
     let listed: Listed =
         serde_json::from_str(text).map_err(|error| format!("`lsblk` can't be understood ({error})"))?;
-    Ok(listed.blockdevices.into_iter().filter(|it| it.kind == "part").map(|it| it.path).collect())
+    let is_one = |it: &Node| it.kind == "part" && it.path.starts_with("/dev/");
+    Ok(listed.blockdevices.into_iter().filter(is_one).map(|it| it.path).collect())
 }
 
 fn named(text: &str) -> Result<BTreeMap<String, String>, String> {
@@ -131,7 +132,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::malformed::{malformed, often};
 
+    const LISTED: &str = r#"{"blockdevices": [{"path":"/dev/vdb","type":"disk"},{"path":"/dev/vdb1","type":"part"}, {"path":"vdb2","type":"part"}]}"#;
+    const NAMED: &str = r#"{"partitiontable": {"label":"gpt", "id":"A", "device":"/dev/vdb", "partitions": [
+        {"node":"/dev/vdb1", "start":2048, "size":4096, "type":"C12A7328", "name":"esp"}]}}"#;
     const DUMP: &str = "label: gpt\nunit: sectors\n\n\
         /dev/vdb1 : start=2048, size=1048576, type=C12A7328, uuid=1, name=\"esp\"\n\
         /dev/vdb6 : start=4261888, size=4126680, type=4F68BCE3, uuid=2, name=\"piccolo-half-made\", attrs=\"GUID:63\"\n";
@@ -146,9 +151,10 @@ mod tests {
 
     #[test]
     fn partitions_are_found() {
-        let text = r#"{"blockdevices": [{"path":"/dev/vdb","type":"disk"},{"path":"/dev/vdb1","type":"part"}]}"#;
-        assert_eq!(listed(text).unwrap(), ["/dev/vdb1"]);
-        assert!(listed("{").is_err());
+        assert_eq!(listed(LISTED).unwrap(), ["/dev/vdb1"]);
+        assert_eq!(named(NAMED).unwrap()["/dev/vdb1"], "esp");
+        assert!(listed("{").unwrap_err().contains("`lsblk` can't be understood"));
+        assert!(named("{").unwrap_err().contains("`sfdisk` can't be understood"));
         // A table of another kind has no names.
         let text = r#"{"partitiontable": {"label":"dos", "partitions": [{"node":"/dev/vdb1","type":"83"}]}}"#;
         assert_eq!(named(text).unwrap()["/dev/vdb1"], "");
@@ -184,13 +190,15 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(often())]
 
         #[test]
-        fn no_text_breaks_it(at in 0..DUMP.len(), what in "\\PC{0,12}") {
-            drop(finished(&format!("{}{what}{}", &DUMP[..at], &DUMP[at..])));
-            drop(listed(&what));
-            drop(named(&what));
+        fn no_text_breaks_it(dump in malformed(DUMP), list in malformed(LISTED), names in malformed(NAMED)) {
+            let unfinished = format!("name=\"{UNFINISHED}\"");
+            let is_whole = |table: State| table.0.contains(STATE) && !table.0.contains(&unfinished);
+            prop_assert!(finished(&dump).is_none_or(is_whole), "{:?}", dump);
+            prop_assert!(listed(&list).unwrap_or_default().iter().all(|it| it.starts_with("/dev/")), "{:?}", list);
+            drop(named(&names));
         }
     }
 }

@@ -120,8 +120,7 @@ impl Radios {
     async fn runs(&self, device: &str) -> Result<bool, HostError> {
         let words = ["show", "--property=ActiveState,UnitFileState", &unit(device)];
         let told = run(&self.systemctl, words, self.patience).await?;
-        let is = |word: &str| told.lines().any(|line| line == word);
-        Ok(is("ActiveState=active") && !is("UnitFileState=disabled"))
+        Ok(is_in_force(&told))
     }
 
     /// Writes the file of a port. The password is in the text by now.
@@ -231,6 +230,12 @@ impl Radios {
     fn mark(&self, device: &str) -> PathBuf {
         self.marks.join(format!("{device}.wifi"))
     }
+}
+
+/// Returns true if a unit runs that is not switched off, by what `systemctl show` tells of it.
+fn is_in_force(told: &str) -> bool {
+    let is = |word: &str| told.lines().any(|line| line == word);
+    is("ActiveState=active") && !is("UnitFileState=disabled")
 }
 
 fn name(device: &str) -> String {

@@ -44,7 +44,10 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::malformed::{malformed, often};
 
     #[test]
     fn layers_are_counted_and_the_last_word_is_the_digest() {
@@ -66,5 +69,22 @@ mod tests {
         }
         assert_eq!(tally.progress().percent, 100);
         assert_eq!(tally.digest().as_deref(), Some("sha256:0a"));
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_words_break_it(words in prop::collection::vec(
+            prop_oneof![Just("Preparing".to_owned()), malformed("Mounted from other"), malformed("1: digest: sha256:0a size: 528")],
+            0..9,
+        )) {
+            let mut tally = Tally::default();
+            for status in words {
+                tally.hear(&PushImageInfo { status: Some(status), ..PushImageInfo::default() });
+                prop_assert!(tally.progress().percent <= 100);
+            }
+            prop_assert!(tally.digest().is_none_or(|it| !it.contains(char::is_whitespace)));
+        }
     }
 }

@@ -219,3 +219,41 @@ pub(super) fn units(told: &str, known: &[(Service, &[&'static str])]) -> Vec<Uni
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::malformed::{malformed, often};
+
+    const KNOWN: &[(Service, &[&str])] =
+        &[(Service::Ssh, &["ssh.service", "sshd.service"]), (Service::Timesyncd, &["systemd-timesyncd.service"])];
+    const TOLD: &str = "Id=ssh.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
+        Id=sshd.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n\n\
+        Id=systemd-timesyncd.service\nLoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n";
+    const SSHD: &str =
+        "# a comment\nPort 22\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication no\nMatch all\n";
+    const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost # six\n192.168.1.7 nas NAS.lan\n";
+
+    #[test]
+    fn units_that_are_here_are_told_with_what_becomes_of_them() {
+        let unit = |service, name, is_on| Unit { service, name, runs: is_on, enabled: is_on };
+        let expected =
+            [unit(Service::Ssh, "ssh.service", true), unit(Service::Timesyncd, "systemd-timesyncd.service", false)];
+        assert_eq!(units(TOLD, KNOWN), expected);
+    }
+
+    proptest! {
+        #![proptest_config(often())]
+
+        #[test]
+        fn no_text_breaks_it(told in malformed(TOLD), sshd in malformed(SSHD), hosts in malformed(HOSTS)) {
+            for unit in units(&told, KNOWN) {
+                prop_assert!(told.contains(unit.name) && told.contains("LoadState=loaded"), "{:?}", told);
+            }
+            prop_assert!(!includes_ours(&sshd) || sshd.to_ascii_lowercase().contains("include"), "{:?}", sshd);
+            prop_assert!(others_names(&hosts).keys().chain(&users(&hosts)).all(|it| !it.is_empty()), "{:?}", hosts);
+        }
+    }
+}

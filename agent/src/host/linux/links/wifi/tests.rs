@@ -7,13 +7,17 @@ use std::{
 };
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{
     super::trial::{TrialBook, put_links_back},
     *,
 };
-use crate::clock::Uptime;
+use crate::{
+    clock::Uptime,
+    malformed::{malformed, often},
+};
 
 const OLD: &str = "# piccolo.os/link=air\nnetwork={\nssid=61\nsae_password=6f6c64\n}\n";
 const NEW: &str = "# piccolo.os/link=air\nnetwork={\nssid=61\nsae_password=6e6577\n}\n";
@@ -259,4 +263,18 @@ fn a_machine_without_the_program_is_told_what_brings_it() {
     fs::create_dir(house.dir.path().join("units")).unwrap();
     put(&house.dir.path().join("units").join(TEMPLATE), "").unwrap();
     assert_eq!(house.radios.missing(), None);
+}
+
+const TOLD: &str = "ActiveState=active\nUnitFileState=enabled\n";
+const OURS: &str = "# piccolo.os/link=air\nnetwork={\nssid=61\n}\n# piccolo.os/written=0123 4567\n";
+
+proptest! {
+    #![proptest_config(often())]
+
+    #[test]
+    fn no_text_breaks_it(told in malformed(TOLD), file in malformed(OURS)) {
+        prop_assert!(!is_in_force(&told) || told.contains("ActiveState=active"), "{:?}", told);
+        let (subject, digest) = whose(&file);
+        prop_assert!(subject.is_none_or(|it| file.contains(&it)) && digest.is_none(), "{:?}", file);
+    }
 }
