@@ -2,9 +2,12 @@
 
 use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use anyhow::{Context, ensure};
-use piccolo_e2e::guest::Hardware;
-use tokio::{process::Command, time::timeout};
+use anyhow::{Context, bail, ensure};
+use piccolo_e2e::guest::{Guest, Hardware};
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
 use crate::{Person, complete, image, place, way_in};
 
@@ -12,8 +15,9 @@ use crate::{Person, complete, image, place, way_in};
 const LONG: Duration = Duration::from_secs(1200);
 /// Prints how much of the memory is not to be had any more, in MiB.
 const MEMORY: &str = r#"awk '/^MemTotal|^MemAvailable/ { it[$1] = $2 } END { print int((it["MemTotal:"] - it["MemAvailable:"]) / 1024) }' /proc/meminfo"#;
-/// The most memory that a complete start uses, in MiB.
+/// The most memory that a complete start uses, in MiB, and how soon.
 const MOST_MEMORY: u64 = 250;
+const AT_REST: Duration = Duration::from_secs(60);
 /// The most that there is to download, in bytes.
 const MOST_DOWNLOAD: u64 = 250_000_000;
 /// What has to work for a start to be complete: the engine, what is remembered, what is declared, disks, TPM, network, clock.
@@ -63,8 +67,7 @@ async fn tell() -> anyhow::Result<()> {
     let logins =
         guest.run("cut -d: -f2 /etc/shadow | sort -u; systemctl list-units --no-legend --plain '*getty@*'").await?;
     ensure!(logins.split_whitespace().all(|it| it.starts_with(['!', '*'])), "{logins}");
-    let memory: u64 = guest.run(MEMORY).await?.trim().parse()?;
-    ensure!(memory <= MOST_MEMORY, "{memory} MiB of memory are in use");
+    let memory = memory_at_rest(&mut guest).await?;
     println!("{memory} MiB of memory in use; {}", guest.run("systemd-analyze | head -n 1").await?.trim());
     guest.cut().await?;
     // Where nothing was written, nothing takes room.
@@ -77,6 +80,22 @@ async fn tell() -> anyhow::Result<()> {
     guest.until_said(|said| said.contains("is corrupted").then_some(())).await?;
     println!("one byte that differs is found after {} s", guest.seconds());
     guest.cut().await
+}
+
+/// Returns how much memory is in use, in MiB, once what the start of a container took for a moment is given back.
+async fn memory_at_rest(guest: &mut Guest) -> anyhow::Result<u64> {
+    let mut least = u64::MAX;
+    let falls = async {
+        while least > MOST_MEMORY {
+            least = least.min(guest.run(MEMORY).await?.trim().parse()?);
+            sleep(Duration::from_secs(2)).await;
+        }
+        anyhow::Ok(())
+    };
+    match timeout(AT_REST, falls).await {
+        Ok(fallen) => fallen.map(|()| least),
+        Err(_) => bail!("{least} MiB of memory are in use"),
+    }
 }
 
 /// Returns where on an image the system begins, in bytes.
