@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use piccolo_e2e::guest::{Guest, Hardware};
 use tokio::time::{sleep, timeout};
 
-use crate::{Person, RESCUE, complete, image, place, way_in};
+use crate::{Person, RESCUE, claimed, complete, image, place};
 
 /// How long the story may take where the processor is emulated and other things run beside it.
 const LONG: Duration = Duration::from_secs(2400);
@@ -38,9 +38,8 @@ async fn tell() -> anyhow::Result<()> {
     let disk = hardware.blank(4 << 30)?;
     hardware.blank(4 << 30)?;
     let mut guest = hardware.boot().await?;
-    let (fingerprint, code) = way_in(&mut guest).await?;
-    let (person, host) = (Person::new()?, guest.host());
-    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
+    // Where the stick keeps the seed is there by then.
+    let person = claimed(&mut guest).await?;
 
     // What holds something is not written to without leave, by whichever door, nor is the stick itself ever.
     guest.run("mkfs.ext4 -q -L photos /dev/disk/by-id/virtio-disk2 && sync").await?;
@@ -138,14 +137,6 @@ async fn runs_from(guest: &mut Guest, serial: &str) -> anyhow::Result<()> {
     let disks = guest.run("lsblk --noheadings --inverse --output SERIAL /dev/mapper/usr | sort -u").await?;
     ensure!(disks.split_whitespace().eq([serial]), "the system is read from {disks}");
     Ok(())
-}
-
-/// Claims a machine by what its screen shows.
-async fn claimed(guest: &mut Guest) -> anyhow::Result<Person> {
-    let (fingerprint, code) = way_in(guest).await?;
-    let (person, host) = (Person::new()?, guest.host());
-    person.piccolo(&["claim", &host, "--fingerprint", &fingerprint, "--code", &code]).await?;
-    Ok(person)
 }
 
 /// Installs, and cuts the power once something of the system is on the disk.
