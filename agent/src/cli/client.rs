@@ -1,6 +1,6 @@
 //! A small HTTP client: one connection a request, over a unix socket or TCP.
 
-use std::{io, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -265,11 +265,12 @@ impl Client {
     }
 
     /// Says why there is no answer: whoever took the connection may have left with it, as a daemon that ends does.
-    fn unanswered(&self, error: hyper::Error) -> Failure {
-        if error.is_parse() {
-            return self.garbled(&error);
+    fn unanswered(&self, source: hyper::Error) -> Failure {
+        if source.is_user() {
+            let cause = source.source().unwrap_or(&source).to_string();
+            return Failure::Unsent { host: self.host(), cause };
         }
-        self.unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, error))
+        if source.is_parse() { self.garbled(&source) } else { Failure::HungUp { host: self.host(), source } }
     }
 
     async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Answer, Failure> {

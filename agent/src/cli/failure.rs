@@ -17,7 +17,23 @@ pub(super) enum Failure {
         /// What the system said.
         source: io::Error,
     },
-    /// The connection broke, or what came over it is not of this API.
+    /// Whoever took the request left before it answered.
+    #[error("{host} hung up before it answered")]
+    HungUp {
+        /// Who it was.
+        host: String,
+        /// What became of the connection.
+        source: hyper::Error,
+    },
+    /// What is sent comes to no end.
+    #[error("what is sent to {host} can't be read to its end: {cause}")]
+    Unsent {
+        /// Who it is sent to.
+        host: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// What came over the connection is not of this API, or the connection broke in the midst of it.
     #[error("the answer of {host} can't be understood: {cause}")]
     Garbled {
         /// Who answered.
@@ -123,6 +139,10 @@ impl Failure {
     pub(super) fn help(&self) -> Option<String> {
         match self {
             Self::Unreachable { host, source } => Some(reach(host, source)),
+            Self::HungUp { .. } => Some(
+                "what was asked for may be done or not; look before you ask again, and whether piccolod runs"
+                    .to_owned(),
+            ),
             Self::Refused(problem) => problem["help"].as_str().map(str::to_owned),
             Self::Untrusted { .. } => {
                 Some("compare with what its own screen shows; if it was made anew, `piccolo claim` it again".to_owned())

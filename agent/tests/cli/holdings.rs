@@ -34,6 +34,8 @@ async fn images_go_and_come_as_files() {
     refused.is(1, "", "error: The archive can't be used: it is no tar\n");
     let none = machine.run(&["image", "import", "none.tar"]).await;
     assert_eq!(none.code, 1, "{}", none.err);
+    let folder = machine.run(&["image", "import", "."]).await;
+    assert!(folder.code == 1 && folder.err.contains("can't be read to its end: Is a directory"), "{}", folder.err);
 }
 
 #[tokio::test]

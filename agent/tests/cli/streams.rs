@@ -121,7 +121,9 @@ async fn a_followed_log_that_the_daemon_leaves_is_no_success() {
     drop(stop);
     let output = child.wait_with_output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.starts_with("error: no daemon answers at "), "{said}");
+    // It may have been about to end when it was asked.
+    let is_told = ["no daemon answers at", "hung up before it answered"].iter().any(|it| said.contains(it));
+    assert!(!output.status.success() && is_told, "{said}");
 }
 
 #[tokio::test]
@@ -129,13 +131,13 @@ async fn who_hangs_up_before_an_answer_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("api.sock");
     let socket = UnixListener::bind(&place).unwrap();
-    for (half, begins) in [("", "no daemon answers at unix:"), ("so it goes\r\n\r\n", "the answer of unix:")] {
+    for (half, words) in [("", "hung up before it answered"), ("so it goes\r\n\r\n", "can't be understood")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo"));
         command.env("PICCOLO_HOST", format!("unix://{}", place.display())).args(["get", "ct"]);
         let ran = tokio::spawn(command.output());
         asked(&socket).await.0.write_all(half.as_bytes()).await.unwrap();
         let output = ran.await.unwrap().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.starts_with(&format!("error: {begins}")), "{said}");
+        assert!(!output.status.success() && said.lines().next().unwrap().contains(words), "{said}");
     }
 }

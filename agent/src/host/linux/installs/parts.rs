@@ -72,14 +72,17 @@ pub(super) async fn await_named<L>(name: &str, look: impl Fn() -> L + Send) -> R
 where
     L: Future<Output = Result<Vec<Part>, HostError>> + Send,
 {
-    for _ in 0..LOOKS {
-        let found = look().await?.into_iter().find(|it| it.name == name);
-        if found.is_some() {
-            return Ok(found);
+    let mut looks = 1;
+    loop {
+        // Who looks while they vanish may be told nothing at all.
+        let parts = look().await;
+        let found = parts.as_ref().is_ok_and(|parts| parts.iter().any(|it| it.name == name));
+        if found || looks == LOOKS {
+            return Ok(parts?.into_iter().find(|it| it.name == name));
         }
+        looks += 1;
         tokio::time::sleep(REST).await;
     }
-    Ok(None)
 }
 
 /// Reads the names of partitions from the table itself: what udev remembers of them may be older than what we wrote.
