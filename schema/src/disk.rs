@@ -7,6 +7,7 @@ mod partitions;
 mod rules;
 mod scrub;
 mod select;
+mod ticket;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -21,6 +22,7 @@ pub use partitions::{Partition, PartitionStatus, part_key};
 pub(crate) use rules::check_select;
 pub use scrub::{Scrub, ScrubStatus};
 pub use select::{Selector, Transport};
+pub use ticket::Ticket;
 
 /// A disk chosen by its properties, with a file system that is mounted at a place of the machine.
 ///
@@ -94,10 +96,7 @@ pub struct DiskSpec {
     ///
     /// It holds for one disk as it was, for an hour and for one time. Afterwards it means nothing: take it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
-        extend("patternErrorMessage" = "write the ticket as `piccolo disk wipe-ticket` printed it, it begins with `wipe-`")
-    )]
+    #[schemars(with = "Option<Ticket>")]
     pub wipe: Option<String>,
     /// Tells the disk at once which blocks are free, as flash likes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -6,7 +6,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, disk::Selector, quantity::Bytes};
+use crate::{
+    Condition,
+    disk::{Selector, Ticket},
+    quantity::Bytes,
+};
 
 /// The system of the stick from which this machine runs comes onto a disk of it, once.
 ///
@@ -47,10 +51,7 @@ pub struct InstallSpec {
     ///
     /// It holds for one disk as it was, for an hour and for one time. Afterwards it means nothing: take it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
-        extend("patternErrorMessage" = "write the ticket as it was given, it begins with `wipe-`")
-    )]
+    #[schemars(with = "Option<Ticket>")]
     pub wipe: Option<String>,
     /// What comes along beside the system and the machine's own keys.
     #[serde(default, skip_serializing_if = "Keep::is_default")]
@@ -65,10 +66,7 @@ pub struct Mirror {
     pub select: Selector,
     /// The ticket by which all that is on the second disk may be erased once. `POST /install/tickets` makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
-        extend("patternErrorMessage" = "write the ticket as it was given, it begins with `wipe-`")
-    )]
+    #[schemars(with = "Option<Ticket>")]
     pub wipe: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskSpec, Selector};
+use super::{DiskSpec, Selector, Ticket};
 
 /// A second disk on which everything is kept as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -11,10 +11,7 @@ pub struct Mirror {
     pub select: Selector,
     /// The ticket by which all that is on the second disk may be erased once. `piccolo disk wipe-ticket` makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        regex(pattern = r"^wipe-[0-9a-f]{24}$"),
-        extend("patternErrorMessage" = "write the ticket as `piccolo disk wipe-ticket` printed it, it begins with `wipe-`")
-    )]
+    #[schemars(with = "Option<Ticket>")]
     pub wipe: Option<String>,
     /// Mounts it also while one of the two is missing, if both were there before. What is stored then is kept once.
     ///
