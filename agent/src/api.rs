@@ -319,6 +319,7 @@ fn disks() -> Router<State> {
         .route("/disks/reseal", post(disk_keys::rebind))
         .route("/disks/recovery-key", post(disk_keys::recovery_key))
         .route("/disks/recovery-key/proof", post(disk_keys::proof))
+        .route("/disks/state/replace", post(install::replace))
         .route("/install", get(install::show).post(install::install))
         .route("/install/tickets", post(install::ticket))
         .route("/reset", get(reset::show).post(reset::order).delete(reset::cancel))

@@ -46,7 +46,7 @@ pub use self::{
         Pushed, Trouble,
     },
     installs::{
-        INSTALLING, InstallView, Installing, Installs, Order, Pace, RunsFrom, STATE, Target, Tried, UNFINISHED,
+        Halved, INSTALLING, InstallView, Installing, Installs, Order, Pace, RunsFrom, STATE, Target, Tried, UNFINISHED,
         UnderWay,
     },
     links::{

@@ -93,6 +93,7 @@ async fn programs_are_told_what_to_say_where_something_is_erased() {
     for (path, needed) in [
         ("/disks/tickets", json!(["disk", "serial"])),
         ("/install", json!(["select"])),
+        ("/disks/state/replace", json!(["select"])),
         ("/install/tickets", json!(["disk", "serial"])),
         ("/reset", json!(["ticket"])),
         ("/reset/tickets", json!(["machine", "data"])),

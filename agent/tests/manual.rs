@@ -47,6 +47,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("piccolo image export app - | ssh", "asks another machine; through a pipe: tests/cli.rs"),
     ("piccolo disk wipe-ticket", "wants the serial number typed on a terminal: tests/cli.rs"),
     ("piccolo disk recovery-key", "wants an encrypted disk: the stories of the image"),
+    ("piccolo disk replace", "wants a machine on two disks: the stories of the image"),
     ("piccolo disk reseal", "wants a disk that its TPM refuses: the stories of starts"),
     ("piccolo disk unlock", "wants an encrypted disk: the stories of the image"),
     ("piccolo install S4EV", "erases a disk: tests/cli.rs, and the stories of the image"),

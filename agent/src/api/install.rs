@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use piccolo_schema::Mode;
+use piccolo_schema::{Mode, install::Mirror};
 use serde_json::Value;
 
 use super::{
@@ -29,6 +29,8 @@ pub trait Installer: Send + Sync {
     fn ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<Value, String>>;
     /// Installs, and tells how far it is. Dropped, it goes on.
     fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>>;
+    /// Takes a disk in the place of a lost one of two that this system lies on, and tells how far it is. Dropped, it goes on.
+    fn replace(&self, with: Mirror) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>>;
 }
 
 /// Lists the disks with what can be done with them.
@@ -58,6 +60,20 @@ pub(super) async fn install(
     let order: Order = body::parsed(&headers, &bytes)?;
     writable(&state)?;
     let told = state.installer.install(order).await.map_err(refused)?;
+    Ok(lines(told, LINES, None, ending))
+}
+
+/// Takes a disk in the place of a lost one of two that this system lies on, and tells how far it is, a line each time. The last
+/// says that it is complete, or why it is not. It goes on when nobody listens any more.
+pub(super) async fn replace(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    ending: Ending,
+    bytes: Bytes,
+) -> Result<Response, Fault> {
+    let with: Mirror = body::parsed(&headers, &bytes)?;
+    writable(&state)?;
+    let told = state.installer.replace(with).await.map_err(refused)?;
     Ok(lines(told, LINES, None, ending))
 }
 

@@ -88,6 +88,7 @@ pub(super) const TABLE: &[Operation] = &[
     operation("POST", "/disks/reseal", ADMIN),
     operation("POST", "/disks/recovery-key", ADMIN),
     operation("POST", "/disks/recovery-key/proof", ADMIN),
+    operation("POST", "/disks/state/replace", ADMIN),
     operation("GET", "/install", READER),
     operation("POST", "/install", ADMIN),
     operation("POST", "/install/tickets", ADMIN),

@@ -1,6 +1,8 @@
-//! `piccolo disk`: which disks there are, leave to erase one, and the keys of those that are encrypted.
+//! `piccolo disk`: which disks there are, leave to erase one, the keys of those that are encrypted, and a new one in the place of
+//! one that is lost.
 
 mod keys;
+mod replace;
 
 use clap::Subcommand;
 use hyper::{Method, header};
@@ -12,7 +14,8 @@ use super::{ask, client::Client, failure::Failure, screen::Screen, table::Table}
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  piccolo disk list\n  piccolo disk wipe-ticket WD-WCC7K1234567\n  piccolo disk recovery-key media\n  \
-                  piccolo disk recovery-key --state --check\n  piccolo disk reseal --state"
+                  piccolo disk recovery-key --state --check\n  piccolo disk reseal --state\n  \
+                  piccolo disk replace --state S4EVNX0N123456"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -49,6 +52,8 @@ enum Command {
         #[arg(long, conflicts_with = "check")]
         ask_key: bool,
     },
+    /// Takes a new disk in the place of a lost one of two that the system lies on. Its half of the state is filled by itself.
+    Replace(replace::Args),
     /// Binds the slots of the TPM to how the machine started this time, by the recovery key. First it says what changed since
     /// the last good start; what is not meant to have changed should be looked at.
     Reseal {
@@ -66,6 +71,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
         Command::Unlock { name } => keys::unlock(name, client, screen).await,
         Command::RecoveryKey { whose, check: true, .. } => keys::check(whose, client, screen).await,
         Command::RecoveryKey { whose, ask_key, .. } => keys::recovery_key(whose, *ask_key, client, screen).await,
+        Command::Replace(args) => replace::run(args, client, screen).await,
         Command::Reseal { whose, yes } => keys::reseal(whose, *yes, client, screen).await,
         Command::WipeTicket { disk, serial } => ticket(disk, serial.as_deref(), client, screen).await,
     }

@@ -66,8 +66,19 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
             order
         }
     };
+    follow("/install", &json!(order), "`piccolo install` lists the disks", client, screen).await
+}
+
+/// Asks for something that takes its time, and shows how far it is.
+pub(super) async fn follow(
+    path: &str,
+    asked: &Value,
+    help: &str,
+    client: &Client,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let headers = [(header::CONTENT_TYPE, "application/json")];
-    let mut told = client.patient(PATIENCE).flow(Method::POST, "/install", &headers, json!(order).to_string()).await?;
+    let mut told = client.patient(PATIENCE).flow(Method::POST, path, &headers, asked.to_string()).await?;
     let mut step = 0;
     while let Some(document) = told.document().await? {
         let told = Told::deserialize(&document).map_err(|error| client.garbled(&error))?;
@@ -75,7 +86,7 @@ pub(super) async fn run(args: &Args, client: &Client, screen: &Screen) -> Result
             screen.redraw("");
         }
         if let Some(why) = told.refused {
-            let problem = json!({ "status": 409, "detail": why, "help": "`piccolo install` lists the disks" });
+            let problem = json!({ "status": 409, "detail": why, "help": help });
             return Err(Failure::Refused(problem));
         }
         if told.complete {
@@ -106,7 +117,7 @@ async fn meant(
     client: &Client,
     screen: &Screen,
 ) -> Result<(Selector, Option<String>), Failure> {
-    let wipe = if args.erase { Some(leave(args, serial, client, screen).await?) } else { None };
+    let wipe = if args.erase { Some(leave("/install", &args.serial, serial, client, screen).await?) } else { None };
     Ok((Selector { serial: Some(serial.to_owned()), ..Selector::default() }, wipe))
 }
 
@@ -129,14 +140,20 @@ async fn list(args: &Args, client: &Client, screen: &Screen) -> Result<(), Failu
     table.lines(screen.width()).iter().try_for_each(|line| screen.line(line))
 }
 
-/// Asks for leave to erase a disk, and returns the ticket.
-async fn leave(args: &Args, disk: &str, client: &Client, screen: &Screen) -> Result<String, Failure> {
+/// Asks for leave to erase a disk, one of those that a list shows, and returns the ticket.
+pub(super) async fn leave(
+    list: &str,
+    typed: &[String],
+    disk: &str,
+    client: &Client,
+    screen: &Screen,
+) -> Result<String, Failure> {
     let client = client.patient(PATIENCE);
     // One that was typed for the other disk is refused by whoever makes the ticket.
-    let serial = match args.serial.iter().find(|it| *it == disk).or(args.serial.first()) {
+    let serial = match typed.iter().find(|it| *it == disk).or(typed.first()) {
         Some(serial) => serial.clone(),
         None => {
-            let answer = client.get("/install").await?;
+            let answer = client.get(list).await?;
             if let Some(item) = answer["items"].as_array().into_iter().flatten().find(|item| item["serial"] == disk) {
                 let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
                 screen.note(format!("{} holds {}, all of which is erased", text("name"), text("holds")));

@@ -1,6 +1,6 @@
 //! The installer: a process of its own with the rights that it takes, and the way to it for the API.
 //!
-//! The daemon has no rights to devices, and needs none for this: on a stick systemd listens at a socket that only root
+//! The daemon has no rights to devices, and needs none for this: on the image systemd listens at a socket that only root
 //! reaches, and starts `piccolod installer` for each question. Who asks and goes away does not end what was begun.
 
 mod kind;
@@ -16,6 +16,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use piccolo_schema::install::Mirror;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde_json::{Value, json};
 use tokio::{
@@ -30,8 +31,9 @@ use crate::{
     api::{Installer, WipeTicket},
     clock,
     host::{Installs as _, linux::Stick},
-    install::{Asked, Order, Told, install, offers},
+    install::{Asked, Order, Tell, Told, install, offers, replace},
     manifests::Snapshot,
+    store::{Event, Writer},
 };
 
 /// Where the installer of a stick is asked.
@@ -54,20 +56,25 @@ pub(super) struct Door {
     socket: PathBuf,
     followed: Followed,
     manifests: watch::Receiver<Arc<Snapshot>>,
+    /// Where it is written down what becomes of the machine's own disks.
+    journal: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl Door {
     /// Returns it, for what these manifests ask for.
-    pub(super) fn open(manifests: watch::Receiver<Arc<Snapshot>>) -> Self {
-        Self { socket: SOCKET.into(), followed: Followed::default(), manifests }
+    pub(super) fn open(manifests: watch::Receiver<Arc<Snapshot>>, store: Arc<Writer>) -> Self {
+        let journal = Arc::new(move |event| store.event(event));
+        Self { socket: SOCKET.into(), followed: Followed::default(), manifests, journal }
     }
 
     async fn ask(&self, asked: &Asked) -> Result<BufReader<Take<OwnedReadHalf>>, String> {
         let none = |error: std::io::Error| match error.kind() {
-            // Only on a stick somebody listens there.
-            ErrorKind::NotFound => {
-                "this system does not run from a stick, so there is nothing to be installed".to_owned()
+            // Only on the image somebody listens there.
+            ErrorKind::NotFound => match asked {
+                Asked::Replace(_) => "this system was not installed from an image, so it does not lie on two disks",
+                _ => "this system does not run from a stick, so there is nothing to be installed",
             }
+            .to_owned(),
             _ => format!("the installer can't be reached ({error})"),
         };
         let (from, mut to) = UnixStream::connect(&self.socket).await.map_err(none)?.into_split();
@@ -76,6 +83,22 @@ impl Door {
         // The other half stays open with this one: nothing is dropped before the answer.
         to.forget();
         Ok(BufReader::new(from.take(MOST_TOLD)))
+    }
+
+    /// Returns what is told of something that takes its time.
+    async fn told(&self, asked: Asked) -> Result<BoxStream<'static, Value>, String> {
+        let lines = self.ask(&asked).await?;
+        let told = stream::unfold(Some(lines), |lines| async {
+            let mut lines = lines?;
+            match timeout(SILENCE, line(&mut lines)).await {
+                Ok(Some(told)) => {
+                    let is_last = told["complete"] == true || !told["refused"].is_null();
+                    Some((told, (!is_last).then_some(lines)))
+                }
+                _ => Some((json!(Told::refused("the installer broke off; what it did is seen on the disk")), None)),
+            }
+        });
+        Ok(told.boxed())
     }
 
     async fn answer(&self, asked: Asked) -> Result<Value, String> {
@@ -100,22 +123,29 @@ impl Installer for Door {
     }
 
     fn install(&self, order: Order) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
+        self.told(Asked::Install(Box::new(order))).boxed()
+    }
+
+    fn replace(&self, with: Mirror) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
         async move {
-            let lines = self.ask(&Asked::Install(Box::new(order))).await?;
-            let told = stream::unfold(Some(lines), |lines| async {
-                let mut lines = lines?;
-                match timeout(SILENCE, line(&mut lines)).await {
-                    Ok(Some(told)) => {
-                        let is_last = told["complete"] == true || !told["refused"].is_null();
-                        Some((told, (!is_last).then_some(lines)))
-                    }
-                    _ => Some((json!(Told::refused("the installer broke off; what it did is seen on the disk")), None)),
-                }
-            });
-            Ok(told.boxed())
+            let (journal, disk) = (Arc::clone(&self.journal), with.select.serial.clone().unwrap_or_default());
+            let told = self.told(Asked::Replace(Box::new(with))).await?;
+            Ok(told.inspect(move |it| replacing(&disk, it).into_iter().for_each(|event| journal(event))).boxed())
         }
         .boxed()
     }
+}
+
+/// Returns what is written down of a disk that takes the place of a lost one.
+fn replacing(disk: &str, told: &Value) -> Option<Event> {
+    if let Some(why) = told["refused"].as_str() {
+        return Some(Event::new("DiskNotTakenIn", format!("the disk {disk} is not taken in: {why}")).warning());
+    }
+    if told["complete"] == true {
+        return Some(Event::new("DiskTakenIn", format!("the disk {disk} holds the system, and its state is filled")));
+    }
+    let begins = told["step"] == 1 && told["done"].is_null();
+    begins.then(|| Event::new("DiskReplacing", format!("the disk {disk} is to take the place of a lost one of two")))
 }
 
 /// Reads one document.
@@ -176,23 +206,33 @@ async fn answer(asked: Asked, dir: &Path, ear: &Ear) -> Result<Value, String> {
             let stick = open().await?;
             // Else what one left that was cut off would use the disk.
             stick.clear().await;
-            let told = Mutex::new(None);
-            let hear = |it: Told| {
-                if it.is_last() {
-                    if let Ok(mut told) = told.lock() {
-                        *told = Some(it);
-                    }
-                } else {
-                    ear.tell(&json!(it));
-                }
-            };
-            install(&stick, &order, clock::now(), &hear).await;
-            let last = told.into_inner().ok().flatten().unwrap_or_else(|| Told::refused("nothing was told"));
-            match &last.refused {
-                Some(why) => Err(why.clone()),
-                None => Ok(json!(last)),
-            }
+            told(ear, async |tell| install(&stick, &order, clock::now(), tell).await).await
         }
+        Asked::Replace(with) => {
+            let stick = open().await?;
+            stick.clear().await;
+            told(ear, async |tell| replace(&stick, &with, clock::now(), tell).await).await
+        }
+    }
+}
+
+/// Tells how far something is that takes its time, and returns the last that is told.
+async fn told(ear: &Ear, work: impl AsyncFnOnce(&Tell<'_>)) -> Result<Value, String> {
+    let told = Mutex::new(None);
+    let hear = |it: Told| {
+        if it.is_last() {
+            if let Ok(mut told) = told.lock() {
+                *told = Some(it);
+            }
+        } else {
+            ear.tell(&json!(it));
+        }
+    };
+    work(&hear).await;
+    let last = told.into_inner().ok().flatten().unwrap_or_else(|| Told::refused("nothing was told"));
+    match &last.refused {
+        Some(why) => Err(why.clone()),
+        None => Ok(json!(last)),
     }
 }
 
@@ -223,6 +263,19 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn what_becomes_of_a_disk_that_is_taken_in_is_written_down() {
+        let written = |told: Value| replacing("A", &told).map(|it| format!("{it:?}"));
+        let begun = written(json!({ "step": 1, "steps": 4, "text": "marking the disk" }));
+        assert!(begun.unwrap().contains("the disk A is to take the place"));
+        assert_eq!(written(json!({ "step": 2, "steps": 4, "done": 5, "total": 9 })), None);
+        let ended = written(json!({ "step": 4, "steps": 4, "text": "done", "complete": true }));
+        assert!(ended.unwrap().contains("DiskTakenIn"));
+        assert!(
+            written(json!({ "step": 0, "refused": "it is in use" })).unwrap().contains("not taken in: it is in use")
+        );
+    }
 
     #[test]
     fn one_who_stands_still_is_told_nothing_more() {

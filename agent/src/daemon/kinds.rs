@@ -75,7 +75,7 @@ impl Controllers {
         let drives = Drives::open_with(state, keys.keyring(vault));
         keys.look_after(&drives);
         self.spawn(tasks, Disks(drives.clone()), shared);
-        let installer = Arc::new(installs::Door::open(manifests.subscribe()));
+        let installer = Arc::new(installs::Door::open(manifests.subscribe(), shared.store.clone()));
         self.spawn(tasks, Installations(installer.clone()), shared);
         let footing = Arc::new(Footing::open(state, places));
         self.spawn(tasks, Volumes(docker.clone(), footing.clone()), shared);

@@ -9,7 +9,7 @@ use piccolo_schema::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DiskSeen, HostError, Ticket};
+use super::{DiskSeen, HostError, StateHalves, Ticket};
 
 /// What the partition of the state is called until all was read back. No start takes such a one for a system.
 pub const UNFINISHED: &str = "piccolo-half-made";
@@ -48,6 +48,15 @@ pub struct Order {
     /// What comes along.
     #[serde(default, skip_serializing_if = "Keep::is_default")]
     pub keep: Keep,
+}
+
+/// The state of the system that runs, where it lies on two disks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Halved {
+    /// Where it lies.
+    pub halves: StateHalves,
+    /// How large a disk is at least that holds the start, the slots and one half.
+    pub least: u64,
 }
 
 /// What this system runs from.
@@ -138,7 +147,8 @@ pub trait Installing: Send + Sync + 'static {
     fn install(&self, order: &Order) -> impl Future<Output = Result<(), HostError>> + Send;
 }
 
-/// The live system of a stick, and the disks beside it.
+/// The live system of a stick, and the disks beside it; or a system that runs from two disks, and one that takes the place of one
+/// of them.
 ///
 /// Each verb can be repeated. After any of them, and in the midst of any of them, the power may fail.
 pub trait Installs: Send + Sync {
@@ -164,6 +174,13 @@ pub trait Installs: Send + Sync {
     fn recovery(&self, disks: &[DiskSeen]) -> impl Future<Output = Result<Zeroizing<String>, HostError>> + Send;
     /// Makes a disk count, by one write, or two disks, by one write to each with nothing between the two.
     fn finish(&self, disks: &[DiskSeen]) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Says how the state of the system that runs lies on two disks, none if it lies on one.
+    fn halved(&self) -> impl Future<Output = Result<Option<Halved>, HostError>> + Send;
+    /// Writes partitions, the start and the system to a disk, and leaves room for one half of the state.
+    fn write_half(&self, disk: &DiskSeen, pace: Pace<'_>) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Has the state lie on this disk too, in the place of the half that is lost, and begins to fill it, which goes on by itself.
+    /// The disk counts from then on, by one write, and what was lost counts no more.
+    fn take_in(&self, disk: &DiskSeen) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Shows something on the screens of the machine.
     fn show(&self, text: &str);
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use piccolo_schema::install::Keep;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -72,10 +73,13 @@ fn offer(target: &Target, all: &[Target]) -> Offer {
 
 /// Installs the system, and tells how far it is. The last that it tells says that it is complete, or why it is not.
 pub async fn install(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_>) {
-    let told = match run(host, order, now, tell).await {
-        Ok(told) => told,
-        Err(Refusal(why)) => Told::refused(why),
-    };
+    let ended = run(host, order, now, tell).await;
+    end(host, ended, tell);
+}
+
+/// Tells how it ended.
+pub(super) fn end(host: &impl Installs, ended: Result<Told, Refusal>, tell: &Tell<'_>) {
+    let told = ended.unwrap_or_else(|Refusal(why)| Told::refused(why));
     host.show(told.refused.as_ref().unwrap_or(&told.at.text));
     tell(told);
 }
@@ -89,16 +93,30 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
     let judged = chosen.iter().zip(wipes).map(|(target, wipe)| judge(target, &targets, &tickets, wipe, now));
     let leaves: Vec<Leave> = judged.collect::<Result<_, _>>()?;
     let disks: Vec<DiskSeen> = chosen.iter().map(|it| it.disk.clone()).collect();
-    let steps = plan(&leaves);
+    let names: Vec<String> = disks.iter().map(DiskSeen::name).collect();
+    let holds = if names.len() > 1 { "hold" } else { "holds" };
+    let text = format!("done: {} {holds} the system; switch off, and pull the stick out", names.join(" and "));
+    go(host, order.keep, &disks, &plan(&leaves), text, tell).await
+}
+
+/// Goes through the steps for these disks, and returns what is told last.
+pub(super) async fn go(
+    host: &impl Installs,
+    keep: Keep,
+    disks: &[DiskSeen],
+    steps: &[Step],
+    last: String,
+    tell: &Tell<'_>,
+) -> Result<Told, Refusal> {
     let count = u32::try_from(steps.len()).unwrap_or(u32::MAX);
-    for (at, step) in (1..).zip(&steps) {
+    for (at, step) in (1..).zip(steps) {
         let at = UnderWay { step: at, steps: count, text: step.to_string(), ..UnderWay::default() };
         let told = Told { at, ..Told::default() };
         host.show(&told.at.text);
         tell(told.clone());
         let gauge = Gauge::new(&told, tell);
         let pace = |done, total| gauge.tell(done, total);
-        let applied = apply(host, order, &disks, step, &pace).await.map(|key| {
+        let applied = apply(host, keep, disks, step, &pace).await.map(|key| {
             if let Some(key) = key {
                 host.show(&format!("recovery key {}", *key));
                 host.show("write it down: it is shown this once, and opens the disk without its TPM");
@@ -107,17 +125,14 @@ async fn run(host: &impl Installs, order: &Order, now: Timestamp, tell: &Tell<'_
         });
         applied.map_err(|error| Refusal(format!("{step} failed: {}", error.message)))?;
     }
-    let names: Vec<String> = disks.iter().map(DiskSeen::name).collect();
-    let holds = if names.len() > 1 { "hold" } else { "holds" };
-    let text = format!("done: {} {holds} the system; switch off, and pull the stick out", names.join(" and "));
-    let at = UnderWay { step: count, steps: count, text, ..UnderWay::default() };
+    let at = UnderWay { step: count, steps: count, text: last, ..UnderWay::default() };
     Ok(Told { at, complete: true, ..Told::default() })
 }
 
 /// Does one step, and returns the recovery key if it is the one that makes it.
 async fn apply(
     host: &impl Installs,
-    order: &Order,
+    keep: Keep,
     disks: &[DiskSeen],
     step: &Step,
     pace: Pace<'_>,
@@ -129,9 +144,11 @@ async fn apply(
         Step::Mark(at) => host.mark(one(at)?).await?,
         Step::Write => host.write(disks, pace).await?,
         Step::ReadBack => host.read_back(disks, pace).await?,
-        Step::Keep => host.keep(disks, order.keep).await?,
+        Step::Keep => host.keep(disks, keep).await?,
         Step::Recovery => return host.recovery(disks).await.map(Some),
         Step::Finish(_) => host.finish(disks).await?,
+        Step::WriteHalf => host.write_half(one(&0)?, pace).await?,
+        Step::TakeIn => host.take_in(one(&0)?).await?,
     }
     Ok(None)
 }
@@ -166,6 +183,6 @@ fn obstacle(host: &impl Installs) -> Result<(), Refusal> {
     host.obstacle().map_or(Ok(()), |why| Err(Refusal(why)))
 }
 
-fn refusal(error: HostError) -> Refusal {
+pub(super) fn refusal(error: HostError) -> Refusal {
     Refusal(error.message)
 }

@@ -38,6 +38,10 @@ pub enum Step {
     Recovery,
     /// Makes one of the disks count.
     Finish(usize),
+    /// Writes partitions, start and system, with room for one half of the state.
+    WriteHalf,
+    /// Has the state lie on the disk too.
+    TakeIn,
 }
 
 /// Says whether a disk, one of all these, may be written to, and why.
@@ -109,12 +113,13 @@ impl fmt::Display for Step {
             Self::UseUp(..) => "using the ticket for the second disk up",
             Self::Mark(0) => "marking the disk",
             Self::Mark(_) => "marking the second disk",
-            Self::Write => "writing the system",
+            Self::Write | Self::WriteHalf => "writing the system",
             Self::ReadBack => "reading it back",
             Self::Keep => "copying who this machine is, and its manifests",
             Self::Recovery => "making the recovery key",
             Self::Finish(1) => "making the disk count",
             Self::Finish(_) => "making both disks count",
+            Self::TakeIn => "taking the disk in",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use piccolo_schema::install::Mirror;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -24,6 +25,8 @@ pub enum Asked {
     },
     /// An installation.
     Install(Box<Order>),
+    /// A disk in the place of a lost one of two.
+    Replace(Box<Mirror>),
 }
 
 /// A line that is told of an installation. The last one says that it is complete, or why it is not.

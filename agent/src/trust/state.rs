@@ -71,10 +71,10 @@ impl StateStanding {
 
 /// Says that one of its halves is missing, or not yet filled.
 fn lacking(halves: &StateHalves) -> Option<StateNote> {
-    if !halves.is_lacking {
-        return None;
-    }
     let on = halves.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>();
+    if !halves.is_lacking {
+        return halves.left_out.as_ref().map(|it| left_over(it, &on.join(" and ")));
+    }
     if let Some(left) = &halves.left_out {
         let (reason, message) = left_out(left, &on.join(" and "));
         return Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" });
@@ -95,12 +95,23 @@ fn lacking(halves: &StateHalves) -> Option<StateNote> {
             "HalfMissing",
             format!(
                 "the state lies on {} alone, its other half is missing, and what is lost with this disk is lost; plug the \
-                 other disk in: it is filled by itself",
+                 other disk in: it is filled by itself. A new one takes its place by `piccolo disk replace --state`",
                 on.join("")
             ),
         ),
     };
     Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" })
+}
+
+/// Says that a half is there that was replaced.
+fn left_over(left: &LeftOut, both: &str) -> StateNote {
+    let on = left.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>().join(" and ");
+    let message = format!(
+        "the state lies on {both}, and {on} says that it holds a half of it: it was replaced, or something else is encrypted in \
+         it, and it is left as it is; it may hold an older state, which the TPM of this machine opens if it is started, so \
+         unplug it and have it erased elsewhere"
+    );
+    StateNote { name: "HalfLeftOver", reason: "HalfStrange", message, help: "piccolo disk list" }
 }
 
 /// Says why a half takes no part that is there.
@@ -126,7 +137,7 @@ fn left_out(left: &LeftOut, alone: &str) -> (&'static str, String) {
             "HalfStrange",
             format!(
                 "the state lies on {alone} alone: {on} says that it holds its other half, but something else is encrypted in it, \
-                 so it is left as it is; plug the disk in that belongs to this one"
+                 as in one that was replaced, so it is left as it is; plug the disk in that belongs to this one"
             ),
         ),
         WhyLeftOut::Refused => (
@@ -242,6 +253,21 @@ mod tests {
             assert!(names.iter().all(|it| note.message.contains(it)), "{}", note.message);
             assert!(!note.message.contains("missing") && !note.message.contains("  "), "{}", note.message);
         }
+    }
+
+    #[test]
+    fn a_half_that_was_replaced_is_told_where_none_is_missing() {
+        let on = vec!["vda".to_owned(), "vdc".to_owned()];
+        let seen = |why| {
+            let left_out = Some(LeftOut { why, on: vec!["vdb".to_owned()] });
+            let halves = StateHalves { on: on.clone(), is_lacking: false, filled: None, left_out: None };
+            let left_out = left_out.filter(|it| halves.counts(it));
+            lacking(&StateHalves { left_out, ..halves })
+        };
+        assert_eq!(seen(WhyLeftOut::Several), None);
+        let note = seen(WhyLeftOut::Strange).unwrap();
+        let names = ["/dev/vda and /dev/vdc", "/dev/vdb says", "was replaced"];
+        assert!(note.name == "HalfLeftOver" && names.iter().all(|it| note.message.contains(it)), "{}", note.message);
     }
 
     #[test]

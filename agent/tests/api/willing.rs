@@ -12,7 +12,7 @@ use piccolo_agent::{
         StateStanding, Verdict, Why, Wish as SealWish,
     },
 };
-use piccolo_schema::DiskSpec;
+use piccolo_schema::{DiskSpec, install::Mirror};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -135,6 +135,11 @@ impl Installer for Willing {
             let last = Told { complete: true, at, ..begun.clone() };
             Ok(stream::iter([json!(begun), json!(key), json!(last)]).boxed())
         })
+    }
+
+    fn replace(&self, with: Mirror) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
+        let as_one = Order { select: with.select, wipe: with.wipe, ..Order::default() };
+        self.install(as_one)
     }
 }
 

@@ -89,6 +89,17 @@ async fn the_system_of_a_stick_comes_onto_a_disk_with_leave_alone() {
     let done = machine.run(&["install", "S4EVNX0N123456", "--erase", "--serial", "S4EVNX0N123456"]).await;
     assert_eq!((done.code, done.out.as_str()), (0, "key-of-wipe-0123456789abcdef01234567\n"), "{}", done.err);
     assert!(done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
+
+    // So does a disk in the place of a lost one.
+    let replace = ["disk", "replace", "--state", "S4EVNX0N123456"];
+    let refused = refused.replace("`piccolo install` lists", "`piccolo disk list` shows");
+    machine.run(&replace).await.is(5, "", &refused);
+    assert_eq!(machine.run(&["disk", "replace", "S4EVNX0N123456"]).await.code, 2);
+    let erase = |serial| [&replace[..], &["--erase", "--serial", serial]].concat();
+    let other = machine.run(&erase("S5")).await;
+    assert!(other.code == 5 && other.err.contains("`S5` is not the serial number"), "{}", other.err);
+    let done = machine.run(&erase("S4EVNX0N123456")).await;
+    assert!(done.code == 0 && done.err.ends_with("S4EVNX0N123456 holds the system\n"), "{}", done.err);
 }
 
 #[tokio::test]

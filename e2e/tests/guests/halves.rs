@@ -1,7 +1,14 @@
 //! A machine on two disks: installed on both, it starts with either alone and says so, and what was missing is filled by itself,
-//! also where the older one of the two is started.
+//! also where the older one of the two is started, and where one is pulled while the machine runs. A new disk takes the place of one
+//! that is lost, which then counts no more.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hasher},
+    io::Read,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use piccolo_e2e::guest::{Guest, Hardware};
@@ -29,6 +36,8 @@ async fn tell() -> anyhow::Result<()> {
     let mut hardware = Hardware::build(&place("halves")?).await?;
     hardware.stick(&image()?).await?;
     let (one, other) = (hardware.blank(4 << 30)?, hardware.blank(5 << 30)?);
+    let third = hardware.blank(4 << 30)?;
+    hardware.pull(&third)?;
     let mut guest = hardware.boot().await?;
     let person = claimed(&mut guest).await?;
 
@@ -75,16 +84,81 @@ async fn tell() -> anyhow::Result<()> {
     filled(&mut guest).await?;
     println!("the two again: filled {} s after the firmware", guest.seconds());
     ensure!(guest.run(ON).await?.trim() == "disk1 disk2", "the state does not lie on both");
+    pulled(&mut guest, &person).await?;
     guest.run("sync").await?;
     guest.cut().await?;
 
-    // The first alone has all of it by now.
+    // The first alone has all of it by now, and a new one takes the place of the second.
     hardware.pull(&other)?;
+    hardware.plug(third.clone());
     let mut guest = hardware.boot().await?;
     same_machine(&mut guest, &person).await?;
     alone(&mut guest, &person, "disk1").await?;
     reads(&mut guest, &CANARIES).await?;
-    guest.cut().await
+    replaced(&mut guest, &person, key.trim()).await?;
+    guest.cut().await?;
+
+    // The new one alone is the same machine. What it took the place of is there again, and is neither read nor written.
+    hardware.pull(&one)?;
+    hardware.plug(other.clone());
+    hardware.prefer(&third);
+    let before = digest(&other)?;
+    let mut guest = hardware.boot().await?;
+    same_machine(&mut guest, &person).await?;
+    println!("the new one alone: firmware to a complete start {} s", guest.seconds());
+    alone(&mut guest, &person, "disk3").await?;
+    reads(&mut guest, &CANARIES).await?;
+    told(&person, "as in one that was replaced").await?;
+    let refused = person.attempt(&["reset", "--keep-data", "--name", "piccolo"]).await?;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && why.contains("takes no part in it"), "{why}");
+    guest.run("sync").await?;
+    guest.cut().await?;
+    ensure!(digest(&other)? == before, "the disk that was replaced was written to");
+    Ok(())
+}
+
+/// Pulls the second disk while the machine runs, which tells so, and plugs it in again.
+async fn pulled(guest: &mut Guest, person: &Person) -> anyhow::Result<()> {
+    let disk = "$(basename $(readlink -f /dev/disk/by-id/virtio-disk2))";
+    guest.run(&format!("echo 1 >$(readlink -f /sys/block/{disk}/device)/../remove")).await?;
+    let gone = async {
+        while guest.run(ON).await?.trim() != "disk1" {
+            sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(FILLING, gone).await.context("what was pulled still takes part")??;
+    told(person, "StateDegraded").await?;
+    guest.run("echo 'written meanwhile' >/var/lib/meanwhile && sync").await?;
+    guest.run("echo 1 >/sys/bus/pci/rescan").await?;
+    filled(guest).await?;
+    ensure!(guest.run(ON).await?.trim() == "disk1 disk2", "what was pulled is not filled");
+    Ok(())
+}
+
+/// Has the third disk take the place of the second.
+async fn replaced(guest: &mut Guest, person: &Person, key: &str) -> anyhow::Result<()> {
+    guest.run("grep -q meanwhile /var/lib/meanwhile").await?;
+    let replace = ["disk", "replace", "--state"];
+    for disk in ["disk1", "disk9"] {
+        let refused = person.attempt(&[&replace[..], &[disk]].concat()).await?;
+        ensure!(!refused.status.success(), "{disk} was not refused");
+    }
+    let begun = guest.seconds();
+    person.piccolo(&[&replace[..], &["disk3"]].concat()).await?;
+    println!("a new disk taken in within {} s", guest.seconds() - begun);
+    filled(guest).await?;
+    println!("and filled after {} s", guest.seconds() - begun);
+    ensure!(guest.run(ON).await?.trim() == "disk1 disk3", "the state does not lie on the new disk");
+    // Its state has another UUID by now, and the keys that it had.
+    let proved = person.typed(&["disk", "recovery-key", "--state", "--check"], key).await?;
+    ensure!(proved.status.success(), "{}", String::from_utf8_lossy(&proved.stderr));
+    let again = person.attempt(&[&replace[..], &["disk3"]].concat()).await?;
+    let why = String::from_utf8_lossy(&again.stderr).into_owned();
+    ensure!(!again.status.success() && why.contains("none of its halves is missing"), "{why}");
+    guest.run("sync").await?;
+    Ok(())
 }
 
 /// Makes sure that it starts well, that its state is the one that was installed, and that the TPM opened it.
@@ -101,13 +175,18 @@ async fn same_machine(guest: &mut Guest, person: &Person) -> anyhow::Result<()> 
 async fn alone(guest: &mut Guest, person: &Person, disk: &str) -> anyhow::Result<()> {
     let on = guest.run(ON).await?;
     ensure!(on.trim() == disk, "the state lies on {on}");
+    told(person, "StateDegraded").await
+}
+
+/// Waits until these words are in what the machine says of itself.
+async fn told(person: &Person, words: &str) -> anyhow::Result<()> {
     let told = async {
-        while !person.piccolo(&["status"]).await?.contains("StateDegraded") {
+        while !person.piccolo(&["status"]).await?.contains(words) {
             sleep(Duration::from_millis(500)).await;
         }
         anyhow::Ok(())
     };
-    timeout(Duration::from_secs(120), told).await.context("nobody is told that a half is missing")?
+    timeout(Duration::from_secs(120), told).await.with_context(|| format!("nobody is told: {words}"))?
 }
 
 /// Waits until both hold the same.
@@ -140,8 +219,18 @@ async fn reads(guest: &mut Guest, canaries: &[&str]) -> anyhow::Result<()> {
 
 /// Looks whether a disk is as it left its maker, at its beginning.
 fn is_untouched(disk: &Path) -> anyhow::Result<bool> {
-    use std::io::Read;
     let mut head = vec![0; 1 << 20];
-    std::fs::File::open(disk)?.read_exact(&mut head)?;
+    File::open(disk)?.read_exact(&mut head)?;
     Ok(head.iter().all(|byte| *byte == 0))
+}
+
+/// Sums up all bytes of a disk.
+fn digest(disk: &Path) -> anyhow::Result<u64> {
+    let (mut disk, mut piece, mut sum) = (File::open(disk)?, vec![0; 1 << 20], DefaultHasher::new());
+    loop {
+        match disk.read(&mut piece)? {
+            0 => return Ok(sum.finish()),
+            length => sum.write(&piece[..length]),
+        }
+    }
 }

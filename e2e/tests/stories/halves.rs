@@ -34,7 +34,7 @@ ln -s ../a6 /dev/piccolo/half
 echo "echo run >>$HERE/done" >/dev/sdb
 mknod /dev/md127 b 9 127
 ln -s ../md127 /dev/piccolo/state
-PATH=$HERE/bin:$PATH PATIENCE=1 bash "$SCRIPT" "$1"
+PATH=$HERE/bin:$PATH PATIENCE=1 bash "$SCRIPT" $1
 [ ! -e /run/piccolo/halves ] || cat /run/piccolo/halves >"$HERE/verdict"
 "#;
 /// It takes none of these halves where the file is there.
@@ -62,13 +62,33 @@ const UDEVADM: &str = r#"#!/bin/bash
 name=${!#}
 sed -n 's/^called //p' "$HERE/halves/${name##*/}"
 "#;
-const SFDISK: &str = "#!/bin/sh\necho \"sfdisk $*\" >>\"$HERE/done\"\n";
+/// The table of the disk of each half, and what is written of it.
+const SFDISK: &str = r#"#!/bin/bash
+if [ "$1" = --dump ]; then
+  cat <<'TABLE'
+label: gpt
+/dev/disk1 : start=2048, size=9, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid=1, name="esp"
+/dev/disk6 : start=9999, size=9, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=2, name="piccolo-half-made", attrs="GUID:63"
+TABLE
+else
+  echo "sfdisk $*" >>"$HERE/done"
+  grep -o 'type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\|name=.*' >>"$HERE/done"
+fi
+"#;
+/// The UUID that an encryption is given is chance.
+const CRYPTSETUP: &str = r#"#!/bin/bash
+[[ $4 =~ ^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$ ]] || exit 1
+echo "cryptsetup ${*/$4/NEW}" >>"$HERE/done"
+"#;
 /// The array that the one that was started belongs to, and the encryption inside of it.
 const OURS: (&str, &str) = ("00000011:00000022:00000033:00000044", "11111111-2222-3333-4444-555555555555");
 const OTHERS: (&str, &str) = ("00000055:00000066:00000077:00000088", "66666666-2222-3333-4444-555555555555");
 /// A name by which an array once had whatever is on its disk run. It is as long as a name can be.
 const EVIL: &str = "\nData Offset : _[$(sh</dev/sdb)]";
 const JOINED: &str = "--assemble --run /dev/md/piccolo-state /dev/a6 /dev/b6\n";
+/// A table in which the half counts, and a firmware finds the start.
+const FINISHED: &str = "sfdisk --quiet --no-reread --no-tell-kernel --force /dev/disk\n\
+                        type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\nname=\"esp\"\nname=\"piccolo-state\"\n";
 const ALONE: &str = "--assemble --run /dev/md/piccolo-state /dev/a6\n";
 
 /// What a half says, as `mdadm` prints it.
@@ -125,14 +145,32 @@ struct Came {
 
 /// Runs the script where these halves are, of which `mdadm` takes none called `b6` if it `refuses`.
 async fn came(what: &str, halves: &[(&str, Half)], refuses: bool) -> anyhow::Result<Came> {
+    came_where("1", &[], what, halves, refuses).await
+}
+
+/// Runs it where so many halves are missing, and these are in use beside the one that was started.
+async fn came_where(
+    missing: &str,
+    used: &[&str],
+    what: &str,
+    halves: &[(&str, Half)],
+    refuses: bool,
+) -> anyhow::Result<Came> {
     let here = TempDir::with_prefix("piccolo-halves-")?;
     let at = |name: &str| here.path().join(name);
     for name in ["bin", "halves", "block/md127/md", "block/md127/slaves/a6", "disk"] {
         fs::create_dir_all(at(name))?;
     }
-    fs::write(at("block/md127/md/degraded"), "1\n")?;
-    let programs =
-        [("mdadm", MDADM), ("blkid", BLKID), ("udevadm", UDEVADM), ("sfdisk", SFDISK), ("modprobe", "#!/bin/sh\n")];
+    fs::write(at("block/md127/md/degraded"), format!("{missing}\n"))?;
+    used.iter().try_for_each(|it| fs::create_dir(at("block/md127/slaves").join(it)))?;
+    let programs = [
+        ("mdadm", MDADM),
+        ("blkid", BLKID),
+        ("udevadm", UDEVADM),
+        ("sfdisk", SFDISK),
+        ("cryptsetup", CRYPTSETUP),
+        ("modprobe", "#!/bin/sh\n"),
+    ];
     for (name, text) in programs {
         let path = at("bin").join(name);
         fs::write(&path, text)?;
@@ -161,6 +199,7 @@ async fn came(what: &str, halves: &[(&str, Half)], refuses: bool) -> anyhow::Res
     }
     // That which is told of disks that were pulled is no part of what is told of the halves.
     let done = read("done").replace("/dev/md127 --fail detached --remove detached\n", "");
+    let done = done.replace("/dev/md127 --fail detached --remove failed\n", "");
     Ok(Came { done, told: read("verdict").trim().to_owned(), ran: output.status.success() })
 }
 
@@ -201,8 +240,7 @@ async fn only_a_half_that_belongs_to_the_one_that_was_started_is_joined() -> any
 async fn only_one_half_that_nobody_wrote_to_alone_is_filled() -> anyhow::Result<()> {
     let (a, b) = (Half::STARTED, Half::OURS);
     let filled = "/dev/md127 --re-add /dev/b6\n";
-    let finished = "sfdisk --quiet --no-reread --no-tell-kernel --force --part-label /dev/disk 6 piccolo-state\nsfdisk --quiet \
-                    --no-reread --no-tell-kernel --force --part-attrs /dev/disk 6 \n";
+    let finished = FINISHED;
     let unfinished = Half { called: "piccolo-half-made", ..b.clone() };
     let both = format!("{filled}{finished}");
     let table = [
@@ -229,6 +267,26 @@ async fn only_one_half_that_nobody_wrote_to_alone_is_filled() -> anyhow::Result<
     }
     let came = came("fill", &[("a6", a), ("b6", b)], true).await?;
     ensure!(came.done == filled && came.told == "refused b6", "{}, {}", came.done, came.told);
+    Ok(())
+}
+
+/// A new disk takes the place of a lost one, which then is none of the two any more: what is encrypted has another UUID.
+#[tokio::test]
+async fn a_new_disk_takes_the_place_of_a_lost_one() -> anyhow::Result<()> {
+    let a = Half::STARTED;
+    // What the disk held, or holds now, is told by nobody yet.
+    let new = Half { array: OTHERS.0, called: "piccolo-half-made", ..Half::OURS };
+    let came = came("replace /dev/b6", &[("a6", a.clone()), ("b6", new)], false).await?;
+    let expected =
+        format!("cryptsetup luksUUID --batch-mode --uuid NEW /dev/md127\n/dev/md127 --add /dev/b6\n{FINISHED}");
+    ensure!(came.ran && came.done == expected && came.told == "none", "{}, {}", came.done, came.told);
+    // Where both are in use none is lost, and what was replaced is told.
+    let old = Half { inside: OTHERS.1, ..Half::OURS };
+    let halves = [("a6", a), ("b6", Half { own: "0000000c", ..Half::OURS }), ("c6", old)];
+    for (what, ran, told) in [("fill", true, "strange c6"), ("replace /dev/c6", false, "")] {
+        let came = came_where("0", &["b6"], what, &halves, false).await?;
+        ensure!(came.ran == ran && came.done.is_empty() && came.told == told, "{what}: {}, {}", came.done, came.told);
+    }
     Ok(())
 }
 

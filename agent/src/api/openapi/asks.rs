@@ -67,6 +67,11 @@ pub(super) fn erasure(paths: &mut Map<String, Value>) {
         ("/install/tickets", "Gives leave to erase a disk.", typed()),
         ("/install", "Installs the system on a disk, and tells how far it is.", install.clone()),
         (
+            "/disks/state/replace",
+            "Takes a disk in the place of a lost one of two that the system lies on, and tells how far it is.",
+            install["properties"]["mirror"].clone(),
+        ),
+        (
             "/reset/tickets",
             "Gives leave to reset the machine, to whoever types its name and says what becomes of disks for data.",
             object(&["machine", "data"], json!({ "machine": word(), "data": data })),

@@ -189,7 +189,7 @@ mod tests {
     /// Returns a way into this directory, where no manifest asks for anything.
     fn door(dir: &Path) -> Door {
         let manifests = watch::channel(Arc::default()).1;
-        Door { socket: dir.join("socket"), followed: Followed::default(), manifests }
+        Door { socket: dir.join("socket"), followed: Followed::default(), manifests, journal: Arc::new(drop) }
     }
 
     /// Answers one question with these lines, and returns it.

@@ -73,8 +73,17 @@ pub struct StateHalves {
     pub is_lacking: bool,
     /// How far one is filled that was missing, in percent.
     pub filled: Option<u8>,
-    /// What is there and takes no part.
+    /// What is there and takes no part. Where none is missing, that which was replaced.
     pub left_out: Option<LeftOut>,
+}
+
+impl StateHalves {
+    /// Returns true if this is still so: who is filled waits for no other one, and what was replaced is none.
+    pub fn counts(&self, left: &LeftOut) -> bool {
+        let is_alone = self.is_lacking && self.on.len() == 1;
+        let is_replaced = !self.is_lacking && left.why == WhyLeftOut::Strange;
+        (is_alone || is_replaced) && !left.on.iter().any(|it| self.on.contains(it))
+    }
 }
 
 /// Disks with a half that takes no part in the state.
@@ -93,7 +102,7 @@ pub enum WhyLeftOut {
     Differs,
     /// Several disks say that they hold it.
     Several,
-    /// It belongs to the state, and another encryption is in it.
+    /// It belongs to the state, and another encryption is in it: what it was before another disk took its place, too.
     Strange,
     /// The kernel did not take it.
     Refused,

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::power::{Power, Powered};
 use crate::host::{
-    DiskSeen, Ends, HostError, INSTALLING, Identity, InstallView, Installing, Installs, Marker, Order, Pace, Partition,
-    Reason, RunsFrom, STATE, Signature, Standing, Target, Ticket, UNFINISHED,
+    DiskSeen, Ends, Halved, HostError, INSTALLING, Identity, InstallView, Installing, Installs, Marker, Order, Pace,
+    Partition, Reason, RunsFrom, STATE, Signature, Standing, Target, Ticket, UNFINISHED,
 };
 
 /// The names of the partitions, the state last.
@@ -28,6 +28,7 @@ struct Inner {
     kept: Option<Keep>,
     hangs: bool,
     half_lost: bool,
+    halved: Option<Halved>,
 }
 
 /// A disk beside the stick.
@@ -82,6 +83,16 @@ impl FakeStick {
     /// Has one of two disks no longer take part in the state from now on.
     pub fn lose_a_half(&self) {
         self.lock().half_lost = true;
+    }
+
+    /// Has the system run from two disks.
+    pub fn run_from_two(&self, halved: Halved) {
+        self.lock().halved = Some(halved);
+    }
+
+    /// Returns the disks that the state lies on.
+    pub fn lies_on(&self) -> Vec<String> {
+        self.lock().halved.clone().unwrap_or_default().halves.on
     }
 
     /// Returns the first disk as it is.
@@ -226,6 +237,31 @@ impl Installs for FakeStick {
         };
         // The power may fail between the two all the same.
         disks.iter().try_for_each(|disk| self.lock().verb(|_| {}, |it| it.on(disk, counts)))
+    }
+
+    async fn halved(&self) -> Result<Option<Halved>, HostError> {
+        Ok(self.lock().halved.clone())
+    }
+
+    async fn write_half(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        let forget = |it: &mut Beside| it.on_disk = OnDisk::default();
+        self.lock().verb(|it| it.on(disk, forget), |it| it.on(disk, Beside::write))?;
+        pace(1, 1);
+        Ok(())
+    }
+
+    async fn take_in(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        let joins = |it: &mut Inner| {
+            let halves = it.halved.get_or_insert_default();
+            halves.halves.on.retain(|it| *it != disk.device);
+            halves.halves.on.push(disk.device.clone());
+        };
+        let counts = |it: &mut Beside| {
+            if let Some(name) = it.target.names.last_mut() {
+                STATE.clone_into(name);
+            }
+        };
+        self.lock().verb(joins, |it| it.on(disk, counts))
     }
 
     fn show(&self, text: &str) {

@@ -8,7 +8,7 @@ use crate::host::{LeftOut, StateHalves, WhyLeftOut};
 /// Where the kernel tells of devices.
 const BLOCK: &str = "/sys/class/block";
 /// What the two are together, by our rules of udev.
-const WHOLE: &str = "/dev/piccolo/state";
+pub(super) const WHOLE: &str = "/dev/piccolo/state";
 /// What is told of a half that is there and takes no part: by whom it would have been filled.
 const VERDICT: &str = "/run/piccolo/halves";
 /// How much of that is read.
@@ -17,16 +17,16 @@ const MOST: u64 = 256;
 /// Says on which disks a state lies that is one of two halves. None for one that lies in a partition.
 pub fn state_halves(device: &str) -> Option<StateHalves> {
     let mut seen = halves(Path::new(BLOCK), device)?;
-    if seen.is_lacking && seen.on.len() == 1 {
-        seen.left_out = left_out(Path::new(BLOCK), Path::new(VERDICT));
-    }
+    let left_out = left_out(Path::new(BLOCK), Path::new(VERDICT));
+    seen.left_out = left_out.filter(|it| seen.counts(it));
     Some(seen)
 }
 
 /// Says which halves of the state that the system stands on are there and take no part in it, if it lies on two disks.
 pub fn state_left_out() -> Option<LeftOut> {
-    let whole = fs::canonicalize(WHOLE).ok()?;
-    state_halves(whole.file_name()?.to_str()?)?.left_out
+    // The daemon has no devices of its own to look among. Nothing else is joined on the image, and elsewhere no verdict is told.
+    let names = fs::read_dir(BLOCK).ok()?.flatten().filter_map(|it| it.file_name().into_string().ok());
+    names.filter(|it| it.starts_with("md")).find_map(|it| state_halves(&it)?.left_out)
 }
 
 /// Reads what is told of halves that take no part. None if there is none any more.

@@ -2,11 +2,13 @@
 //! only. What is set up for that is in memory, and taken back by whoever comes next if it was left behind.
 
 mod compare;
+mod copied;
 mod halves;
 mod held;
 pub(super) mod keys;
 mod live;
 mod parts;
+mod replace;
 pub(super) mod state;
 
 use std::{
@@ -30,7 +32,7 @@ use self::{
     compare::{Piece, compare},
     held::Held,
     keys::{recovery, show, write_key},
-    live::{MAPPED, entries, left_behind, mapped, size, slots, version, written},
+    live::{MAPPED, mapped, size, slots, version, written},
     parts::{Part, State},
 };
 use super::{
@@ -39,7 +41,8 @@ use super::{
     volumes::blocking,
 };
 use crate::host::{
-    DiskSeen, Disks as _, HostError, INSTALLING, Installs, Pace, Reason, RunsFrom, STATE, Target, Ticket, UNFINISHED,
+    DiskSeen, Disks as _, Halved, HostError, INSTALLING, Installs, Pace, Reason, RunsFrom, STATE, Target, Ticket,
+    UNFINISHED,
 };
 
 /// How long a program may take that looks or changes little.
@@ -54,12 +57,7 @@ const TURN: Duration = Duration::from_secs(10);
 const LAYOUT: &str = "/usr/lib/piccolo/target.d";
 /// What of it is otherwise where the state lies on two disks.
 const HALVES: &str = "/usr/lib/piccolo/halves.d";
-/// What of `/etc` is the owner's.
-const OWN: &str = "var/lib/piccolo-etc/upper";
-/// What the machine remembers, without the store, which is a cache. Tickets of the installer are not in it: they lie in memory.
-const MEMORY: &str = "var/lib/piccolo";
-
-/// The live system of this stick.
+/// The live system of this stick, or a system that runs from two disks.
 pub struct Stick {
     /// Keys and mount points, in memory.
     dir: PathBuf,
@@ -175,35 +173,22 @@ impl Stick {
         // One that can't do it has lost nothing but speed. What lies before keeps our mark, until partitions take its place.
         drop(run("blkdiscard", ["--offset", "1M", &path], LONG).await);
         let begun = written(&disk.device);
-        let key = format!("--key-file={}", self.key());
-        let layout = layout.iter().map(|it| format!("--definitions={it}"));
-        let words = ["--dry-run=no", "--empty=force", "--discard=no", "--tpm2-device=auto", "--tpm2-pcrs=7"];
+        let mut words = ["--dry-run=no", "--empty=force", "--discard=no"].map(str::to_owned).to_vec();
+        words.extend(layout.iter().map(|it| format!("--definitions={it}")));
         // Two disks that one machine is installed on are told apart by the UUIDs of their partitions.
-        let words = words.map(str::to_owned).into_iter().chain(layout).chain(["--seed=random".to_owned(), key]);
+        words.push("--seed=random".to_owned());
+        // What lies on two disks is encrypted once.
+        if !layout.contains(&HALVES) {
+            words.extend(["--tpm2-device=auto".to_owned(), "--tpm2-pcrs=7".to_owned()]);
+            words.push(format!("--key-file={}", self.key()));
+        }
         self.held.is_still(disk)?;
-        let work = run("systemd-repart", words.chain([path.clone()]), LONG);
+        let work = run("systemd-repart", words.into_iter().chain([path.clone()]), LONG);
         with_pace(work, || pace(written(&disk.device).saturating_sub(begun).min(total), total)).await?;
         pace(total, total);
         // As we hold the disk nobody was the last to close it, by which the kernel would have done this.
         run("blockdev", ["--flushbufs", &path], SHORT).await?;
         run("udevadm", ["settle", "--timeout=60"], SHORT).await.map(drop)
-    }
-
-    async fn copy(&self, state: &str, keep: Keep) -> Result<(), HostError> {
-        run("cryptsetup", ["open", "--key-file", &self.key(), state, MAPPED], SHORT).await?;
-        let at = self.mount(&format!("/dev/mapper/{MAPPED}"), "state", "rw").await?;
-        let (own, memory) = left_behind(keep);
-        for (from, not) in [(OWN, own), (MEMORY, memory)] {
-            let to = at.join(from);
-            let sources = entries(&Path::new("/").join(from), &not)?;
-            run("mkdir", ["-p", &to.display().to_string()], SHORT).await?;
-            if !sources.is_empty() {
-                let words = ["-a".to_owned(), "-t".to_owned(), to.display().to_string(), "--".to_owned()];
-                run("cp", words.into_iter().chain(sources), LONG).await?;
-            }
-        }
-        // What can't be written shows here, and not only when nobody looks any more.
-        run("sync", ["--file-system", &at.display().to_string()], LONG).await.map(drop)
     }
 
     /// Compares the files of the start, which a firmware reads.
@@ -342,6 +327,18 @@ impl Installs for Stick {
         // In memory nothing of it stays.
         drop(fs::remove_file(self.dir.join("key")));
         Ok(())
+    }
+
+    async fn halved(&self) -> Result<Option<Halved>, HostError> {
+        replace::halved()
+    }
+
+    async fn write_half(&self, disk: &DiskSeen, pace: Pace<'_>) -> Result<(), HostError> {
+        self.write_beside(disk, pace).await
+    }
+
+    async fn take_in(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        self.join_half(disk).await
     }
 
     fn show(&self, text: &str) {

@@ -1,14 +1,19 @@
 //! What is on a disk: signatures as `wipefs` lists them, what its ends are like, and our marks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, blocking, encrypt, halves, parted, parted::Parted, program, tree::Node};
+use super::{
+    LOOK, blocking, encrypt, halves, parted,
+    parted::Parted,
+    program,
+    tree::{self, Node},
+};
 use crate::host::{Ends, Half, HostError, LUKS, LuksSeen, Marker, Reason, STATE, Signature};
 
 /// How much of each end is looked at.
@@ -35,6 +40,8 @@ pub(super) struct Content {
     pub(super) half: Option<Half>,
     /// Its table of partitions.
     pub(super) table: Option<Parted>,
+    /// What its partitions are joined with.
+    pub(super) fellows: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +61,8 @@ struct Found {
 
 /// Looks at a disk. The ends of one in use are left alone.
 pub(super) async fn look(name: &str, partitions: &[&Node], size: u64, in_use: bool) -> Result<Content, HostError> {
-    let mut content = Content { signatures: signatures(name).await?, ..Content::default() };
+    let fellows = tree::fellows(partitions);
+    let mut content = Content { signatures: signatures(name).await?, fellows, ..Content::default() };
     // One of which it can't be told whether it is a half is not taken for one that stands for itself.
     content.half = halves::half_of(name, &content.signatures).await?;
     if content.signatures.iter().any(|it| it.kind == "gpt") {

@@ -300,9 +300,10 @@ async fn look_at(drive: Drive, table: &Table, known: &mut Known) -> Option<DiskS
     };
     let idle = drive.idle_partitions(is_used);
     let writes = Writes::count(&name, parts, |it| idle.contains(it));
-    // The kernel may have heard of partitions since.
+    // The kernel may have heard of partitions since, or the other half of a state been replaced.
     let before =
         before.filter(|it| drive.partitions().iter().all(|part| it.content.partitions.contains_key(&part.name)));
+    let before = before.filter(|it| it.content.fellows == tree::fellows(&drive.partitions()));
     // What a disk in use holds does not change, but for one that is being made a half of something, and by a hand.
     let is_half = |found: &Found| !table.is_half(&name) || found.content.half.as_ref().is_some_and(|it| it.number > 0);
     let by_hand =

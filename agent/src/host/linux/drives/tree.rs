@@ -54,6 +54,13 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() < 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_!".contains(c))
 }
 
+/// Lists what these partitions are joined with. Where that changes, so may what they hold together.
+pub(super) fn fellows(partitions: &[&Node]) -> BTreeSet<String> {
+    let arrays = partitions.iter().flat_map(|it| it.joined());
+    let members = arrays.flat_map(|it| std::fs::read_dir(format!("/sys/block/{it}/slaves")).into_iter().flatten());
+    members.flatten().filter_map(|it| it.file_name().into_string().ok()).collect()
+}
+
 impl Node {
     /// Returns what it is joined to with others.
     pub(super) fn joined(&self) -> Vec<String> {

@@ -277,7 +277,9 @@ pub(in crate::host::linux) fn opened(uuid: &str, device: &str) -> Option<String>
     let wanted = format!("CRYPT-LUKS2-{}-", uuid.replace('-', ""));
     nodes().find_map(|node| {
         let (mapped, name) = (told(&node, "dm/uuid"), told(&node, "dm/name"));
-        let is_meant = mapped.starts_with(&wanted) || mapped.starts_with(&format!("{PASSING}pic-"));
+        // A state that lies on two disks is given another UUID, while it is open, when one of them is replaced.
+        let is_renamed = device.starts_with("md") && mapped.starts_with("CRYPT-LUKS2-");
+        let is_meant = is_renamed || mapped.starts_with(&wanted) || mapped.starts_with(&format!("{PASSING}pic-"));
         // One that was pulled out leaves what is inside behind.
         Some(name).filter(|name| is_meant && node.join("slaves").join(device).exists() && !name.is_empty())
     })
