@@ -19,6 +19,7 @@ use tokio::{
 };
 
 pub(crate) use self::{fetch::Remote, signed::Signers};
+use crate::words::told;
 
 /// How long one command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -179,9 +180,7 @@ async fn talk(name: &str, mut command: Command, input: &[u8]) -> Result<Vec<u8>,
     if child.wait().await.map_err(not_run)?.success() {
         return Ok(answer);
     }
-    let complaint = String::from_utf8_lossy(&complaint);
-    let words = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
-    let complaint = words.chars().filter(|c| !c.is_control()).take(MOST_WORDS).collect();
+    let complaint = told(&String::from_utf8_lossy(&complaint), MOST_WORDS);
     Err(GitError::Failed { command: name.to_owned(), complaint })
 }
 
@@ -214,4 +213,16 @@ async fn some(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec
         pipe.take(most + 1).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_git_complains_of_tells_no_login() {
+        let error = Git::new(PathBuf::from("/")).run(&["https://me:sec\u{1}ret@lan/x"], b"").await.unwrap_err();
+        let GitError::Failed { complaint, .. } = error else { panic!("{error}") };
+        assert!(complaint.contains("https://lan/x") && !complaint.contains("me:sec"), "{complaint}");
+    }
 }

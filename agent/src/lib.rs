@@ -28,3 +28,4 @@ pub mod secrets;
 pub mod sources;
 pub mod store;
 pub mod trust;
+mod words;

@@ -26,6 +26,6 @@ pub use self::{
     state::{StateNote, StateStanding},
 };
 pub use crate::host::{
-    Meant, Measured, Moved, Pcrs, Quote, Rebound, Versions,
+    Meant, Measured, Moved, Pcrs, Quote, Rebound, Undone, Versions,
     tpm::{LARGEST_NONCE, TpmSeen},
 };

@@ -5,7 +5,7 @@ use piccolo_schema::DiskSpec;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::trust::{Meant, Rebound};
+use crate::trust::{Meant, Rebound, Undone};
 
 /// A recovery key that was made, with its slot where it is one alone.
 type Made = (Option<u8>, Zeroizing<String>);
@@ -16,14 +16,13 @@ pub trait DiskDoor: Send + Sync {
     fn list(&self) -> BoxFuture<'_, Result<Vec<DiskShown>, String>>;
     /// Makes a ticket for a disk, if its serial number was typed.
     fn wipe_ticket<'a>(&'a self, disk: &'a str, typed: &'a str) -> BoxFuture<'a, Result<WipeTicket, String>>;
-    /// Opens the encrypted disk of a manifest by a key that a person typed, and returns what is not as it should be where it
-    /// opened only a part of it.
+    /// Opens the encrypted disk of a manifest by a key that a person typed, and returns what it left undone.
     fn unlock<'a>(
         &'a self,
         name: &'a str,
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<Option<String>, String>>;
+    ) -> BoxFuture<'a, Result<Option<Undone>, String>>;
     /// Makes a recovery key, by what the machine has or by a key that a person typed, and returns it with its slot, where it
     /// is one alone.
     fn recovery_key<'a>(

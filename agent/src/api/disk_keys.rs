@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{State, audit::Told, body, fault::Fault};
-use crate::trust::{Meant, Rebound};
+use crate::trust::{Meant, Rebound, Undone};
 
 /// Whose keys are meant, and one of them that a person typed where one is needed.
 #[derive(Deserialize)]
@@ -66,11 +66,18 @@ pub(super) async fn unlock(
         return Err(Fault::bad_request("the state is open while the system runs: say `disk`, the name of a manifest"));
     };
     let key = asked.typed()?;
-    // One that opens only a part is no right one: who has a key of one partition might guess at those of others.
-    let opened =
-        async { state.disks.unlock(name, spec, key).await.map_err(refused)?.map_or(Ok(()), |left| Err(partly(left))) };
-    tried(&state, &meant, opened).await?;
-    Ok(told(&meant, json!({})))
+    let opened = async {
+        match state.disks.unlock(name, spec, key).await.map_err(refused)? {
+            // It is no right one: who has a key of one partition might guess at those of others.
+            Some(Undone::Partly(left)) => Err(partly(&left)),
+            Some(Undone::NotAdded(left)) => Ok(Some(left)),
+            None => Ok(None),
+        }
+    };
+    match tried(&state, &meant, opened).await? {
+        Some(left) => Err(not_added(left)),
+        None => Ok(told(&meant, json!({}))),
+    }
 }
 
 /// Answers with a new recovery key, this once.
@@ -166,9 +173,16 @@ pub(super) fn unfinished(rebound: &Rebound) -> Fault {
         .help("once that is mended, the same command goes on where it was broken off")
 }
 
-/// Says what a key that opens something of a disk left undone.
-fn partly(left: String) -> Fault {
-    Fault::new(StatusCode::CONFLICT, "DiskPartlyUnlocked", left).help("see `piccolo describe disk NAME` for the rest")
+/// Says what a key that opens something of a disk left shut.
+fn partly(left: &str) -> Fault {
+    Fault::new(StatusCode::CONFLICT, "DiskPartlyUnlocked", format!("the key opens only a part of the disk: {left}"))
+        .help("see `piccolo describe disk NAME` for the rest")
+}
+
+/// Says which keys a disk lacks that is open.
+fn not_added(left: String) -> Fault {
+    Fault::new(StatusCode::CONFLICT, "DiskKeysUnfinished", left)
+        .help("the disk is open; once that is mended, the same command adds the key")
 }
 
 fn refused(why: String) -> Fault {

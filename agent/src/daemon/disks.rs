@@ -15,14 +15,14 @@ use crate::{
         linux::{self, Drives, is_rescue},
     },
     store::{Event, Writer},
-    trust::{Meant, Rebound},
+    trust::{Meant, Rebound, Undone},
 };
 
 /// What is told when keys are others now.
 const CHANGED: &str = "DiskKeysChanged";
-/// What is told when only some of them are.
+/// What is told when only some of them are, also where a key that was typed opened all and another one was not added.
 const UNFINISHED: &str = "DiskKeysUnfinished";
-/// What is told when a key that was typed opened only some of what it was to open, or left something else undone.
+/// What is told when a key that was typed opened only some of what it was to open.
 const PARTLY: &str = "DiskPartlyUnlocked";
 
 /// The disks of the machine as the API has them.
@@ -102,10 +102,10 @@ impl DiskDoor for Door {
         name: &'a str,
         spec: &'a DiskSpec,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<Option<String>, String>> {
+    ) -> BoxFuture<'a, Result<Option<Undone>, String>> {
         let (drives, own, spec, key) = (Arc::clone(&self.drives), name.to_owned(), spec.clone(), key.clone());
-        let turn = async move { Ok(drives.unlock(&own, &spec, &key).await?.map(|left| left.message)) };
-        Box::pin(self.turned(Some(name), turn, |left| unlocked(left.as_deref())))
+        let turn = async move { drives.unlock(&own, &spec, &key).await };
+        Box::pin(self.turned(Some(name), turn, |left| unlocked(left.as_ref())))
     }
 
     fn recovery_key<'a>(
@@ -161,9 +161,10 @@ impl DiskDoor for Door {
 }
 
 /// Says that a key was typed, and what it left undone.
-fn unlocked(left: Option<&str>) -> (&'static str, String) {
+fn unlocked(left: Option<&Undone>) -> (&'static str, String) {
     match left {
-        Some(left) => (PARTLY, format!("a key that was typed opened the disk, but not all is as it should be: {left}")),
+        Some(Undone::Partly(left)) => (PARTLY, format!("a key that was typed opened only a part of the disk: {left}")),
+        Some(Undone::NotAdded(left)) => (UNFINISHED, format!("a key that was typed opened the disk: {left}")),
         None => ("DiskUnlocked", "a key that was typed opened the disk".to_owned()),
     }
 }
@@ -204,11 +205,11 @@ mod tests {
     #[test]
     fn a_key_that_was_typed_is_told_of_with_what_it_left_undone() {
         assert_eq!(unlocked(None).0, "DiskUnlocked");
-        let (reason, message) = unlocked(Some("The key does not open /dev/sdb2"));
+        let (reason, message) = unlocked(Some(&Undone::Partly("/dev/sdb2 stays shut".to_owned())));
         assert_eq!(reason, PARTLY);
-        assert!(
-            message.contains("opened the disk") && message.ends_with("The key does not open /dev/sdb2"),
-            "{message}"
-        );
+        assert!(message.ends_with("opened only a part of the disk: /dev/sdb2 stays shut"), "{message}");
+        let (reason, message) = unlocked(Some(&Undone::NotAdded("/dev/sdb is open".to_owned())));
+        assert_eq!(reason, UNFINISHED);
+        assert!(message.ends_with("opened the disk: /dev/sdb is open"), "{message}");
     }
 }

@@ -31,7 +31,7 @@ pub use names::{human, label, label_of, swap_label};
 pub use pair::{Alone, Half, HalfOrder, JoinOrder, Mirrored, OpenHalf, PairSeen, RebuildOrder};
 use parted::PartOrder;
 pub use scrub::ScrubSeen;
-pub use state::{LeftOut, Meant, Moved, Rebound, Retrieved, StateHalves, StateSeen, WhyLeftOut};
+pub use state::{LeftOut, Meant, Moved, Rebound, Retrieved, StateHalves, StateSeen, Undone, WhyLeftOut};
 pub use ticket::{Standing, Ticket, named};
 
 /// The label of a file system that is being made and was not looked over yet.

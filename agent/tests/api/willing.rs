@@ -9,7 +9,7 @@ use piccolo_agent::{
     reset::{Asked, Data, Erase, ResetOrder},
     trust::{
         DiskKey, DiskRebinding, DiskRecovery, DiskWish, Meant, Moved, Pcrs, Quote, Rebinding, Rebound, Standing,
-        StateStanding, Verdict, Why, Wish as SealWish,
+        StateStanding, Undone, Verdict, Why, Wish as SealWish,
     },
 };
 use piccolo_schema::{DiskSpec, install::Mirror};
@@ -55,10 +55,11 @@ impl DiskDoor for Willing {
         _: &'a str,
         _: &'a DiskSpec,
         key: &'a Zeroizing<String>,
-    ) -> BoxFuture<'a, Result<Option<String>, String>> {
+    ) -> BoxFuture<'a, Result<Option<Undone>, String>> {
         let opened = match key.as_str() {
             key if key == recovery_key() => Ok(None),
-            "of one partition" => Ok(Some("Another partition is open, and this one is not as it should be".to_owned())),
+            "of one partition" => Ok(Some(Undone::Partly("/dev/sdb2 stays shut".to_owned()))),
+            "without a TPM" => Ok(Some(Undone::NotAdded("/dev/sdb is open, and a key was not added".to_owned()))),
             _ => Err("The key does not open /dev/sdb".to_owned()),
         };
         Box::pin(async move { opened })

@@ -49,7 +49,8 @@ pub struct Partition {
 pub struct PartitionStatus {
     /// Its name.
     pub name: String,
-    /// True where the manifest has it no more. It stays on the disk as it is, with the keys that it has.
+    /// True where the table was made for the manifest, which does not have it: it has it no more, or somebody else added it. It
+    /// stays on the disk as it is, with the keys that it has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlisted: bool,
     /// What the kernel calls it now.

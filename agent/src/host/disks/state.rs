@@ -26,6 +26,15 @@ pub enum Meant {
     State,
 }
 
+/// What a key that a person typed left undone, though it opened something. Each device is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// It opened only a part of what it was to open, and may be a wrong one for the rest.
+    Partly(String),
+    /// It opened all, and a key that the manifest asks for was not added.
+    NotAdded(String),
+}
+
 /// What became of the slots of the TPM that were to be bound to how the machine started this time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebound {

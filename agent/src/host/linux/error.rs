@@ -2,7 +2,13 @@
 
 use bollard::errors::Error;
 
-use crate::host::{HostError, Reason};
+use crate::{
+    host::{HostError, Reason},
+    words::told,
+};
+
+/// How much of what an engine says is told.
+const MOST_WORDS: usize = 400;
 
 /// What an engine writes when something is the matter, and what that means to us. First come, first served.
 const SIGNS: &[(&str, Reason, &str)] = &[
@@ -182,23 +188,7 @@ fn sign(signs: &[(&str, Reason, &'static str)], text: &str) -> Option<(Reason, &
 
 /// Keeps one line, a bounded length, and nobody's password.
 pub(super) fn clean(text: &str) -> String {
-    // Nothing in it may move a terminal.
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line = words.map(without_login).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(400) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// Cuts name and password out of an address. They end at an `@` before the path; one after it belongs to a digest.
-fn without_login(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => word.to_owned(),
-    }
+    told(text, MOST_WORDS)
 }
 
 #[cfg(test)]
@@ -248,11 +238,12 @@ mod tests {
 
     #[test]
     fn passwords_and_floods_are_cut() {
-        let text = clean("Get \"https://me:secret@registry.lan/v2/\": \n denied");
-        assert!(!text.contains("secret") && text.contains("registry.lan"), "{text}");
-        let digest = "Get https://registry.lan/v2/app@sha256:1f: denied";
-        assert_eq!(clean(digest), digest);
-        assert!(clean(&"x".repeat(5000)).chars().count() <= 401);
+        let said = format!("Get \"https://me:sec\u{1}ret@registry.lan/v2/\": \n denied{}", "x".repeat(5000));
+        for error in [answered(500, &said), pull_text("app", &said), unavailable(&said)] {
+            let told = &error.message;
+            assert!(!told.contains("me:sec") && told.contains("registry.lan/v2/\": denied"), "{told}");
+            assert!(told.chars().count() < 500, "{told}");
+        }
     }
 
     const SAID: &str =

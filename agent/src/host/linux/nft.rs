@@ -19,13 +19,18 @@ use std::{
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
 use self::boot::Boot;
-use crate::host::{
-    Firewall, HostError, Reason, Rules, RulesSeen,
-    firewall::{MACHINE_TABLE, TABLE, digest},
+use crate::{
+    host::{
+        Firewall, HostError, Reason, Rules, RulesSeen,
+        firewall::{MACHINE_TABLE, TABLE, digest},
+    },
+    words::told,
 };
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How much of a line of complaint is told.
+const MOST_WORDS: usize = 300;
 /// What `nft` says of a table, and of a part of the kernel, that is not there.
 const NOT_THERE: &str = "No such file or directory";
 /// What the kernel says of bridges, and has to say for their traffic to be seen.
@@ -153,7 +158,8 @@ async fn run(arguments: &[&str], input: &str) -> Result<String, Failure> {
 
 /// Tells apart what `nft` complains of.
 fn failure(text: &str) -> Failure {
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why").trim();
+    let first = text.lines().map(|line| told(line, MOST_WORDS)).find(|line| !line.is_empty());
+    let first = first.unwrap_or_else(|| "it does not say why".to_owned());
     if text.contains("Operation not permitted") {
         return Failure::Unusable("the daemon may not set rules; give it the capability CAP_NET_ADMIN".to_owned());
     }
@@ -254,6 +260,8 @@ mod tests {
     fn what_nft_complains_of_is_told_apart() {
         assert!(matches!(failure("Operation not permitted (you must be root)"), Failure::Unusable(_)));
         assert!(matches!(failure("x:1:1: Error: syntax error"), Failure::Failed(_)));
+        let error = HostError::from(failure("\u{1b}\n\u{1b}[31mx:1:1: Error:\tsyntax\u{7} error\nadd table\n"));
+        assert_eq!(error.message, "nft refuses: [31mx:1:1: Error: syntax error");
     }
 
     /// A table with a seal, which is that of other rules.
@@ -273,7 +281,7 @@ mod tests {
             prop_assert!(!seen(&text).intact || essence(&text) == essence(LISTING), "{:?}", text);
             prop_assert!(!seen(&listing).intact && !seen(&sealed_by_others).intact);
             let error = HostError::from(failure(&complaint));
-            prop_assert!(!error.message.contains('\n'), "{:?}", error);
+            prop_assert!(!error.message.contains(char::is_control), "{:?}", error);
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::host::{HostError, Reason};
+use crate::{
+    host::{HostError, Reason},
+    words::told,
+};
 
 /// How much of what a program complains about is told.
 const MOST_WORDS: usize = 300;
@@ -114,10 +117,7 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> HostError {
 
 /// Says what a program complained about.
 pub(super) fn failed(name: &str, complaint: &[u8]) -> HostError {
-    let text = String::from_utf8_lossy(complaint);
-    // Nothing in it may move a terminal.
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(MOST_WORDS).collect();
+    let line = told(&String::from_utf8_lossy(complaint), MOST_WORDS);
     let reason = if line.contains("No space left") || line.contains("quota exceeded") {
         Reason::DiskFull
     } else if line.contains("ermission denied") || line.contains("not permitted") {
@@ -134,6 +134,12 @@ mod tests {
 
     use super::*;
     use crate::malformed::{not_text, often};
+
+    #[test]
+    fn a_complaint_tells_no_login() {
+        let error = failed("git", b"fatal: unable to access 'https://me:sec\x01ret@lan/x.git/'\n");
+        assert_eq!(error.message, "`git` failed (fatal: unable to access 'https://lan/x.git/')");
+    }
 
     proptest! {
         #![proptest_config(often())]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     host::{
-        DisksView, HalfKey, HostError, KeyAct, KeyOrder, LuksSeen, Meant, NewKey, Reason, bound, disk_label,
+        DisksView, HalfKey, HostError, KeyAct, KeyOrder, LuksSeen, Meant, NewKey, Reason, Undone, bound, disk_label,
         linux::luks,
     },
     secrets::{Plain, RecoveryKey},
@@ -31,17 +31,17 @@ pub(super) struct Locked {
 
 /// What became of one that a key was to open.
 enum Tried {
-    /// It is open. The error says which key that its manifest asks for was not added.
+    /// It is open. The error says why a key that its manifest asks for was not added.
     Opened(Result<(), HostError>),
-    /// Another key opened it before; this is its device.
-    Before(String),
+    /// Another key opened it before.
+    Before,
     /// It stays shut.
     Shut(HostError),
 }
 
 impl Drives {
     /// Opens a disk by a key that a person typed: its recovery key or a passphrase. Of two, or of partitions, it opens each that it
-    /// can, and returns what is not as it should be of the rest.
+    /// can, and returns what it left undone.
     ///
     /// # Errors
     /// When there is no such disk, or the key opens nothing of it.
@@ -50,18 +50,19 @@ impl Drives {
         name: &str,
         spec: &DiskSpec,
         typed: &Zeroizing<String>,
-    ) -> Result<Option<HostError>, HostError> {
+    ) -> Result<Option<Undone>, HostError> {
         let (all, key) = (declared(name, spec, &*self.seen().await?)?, typed_key(typed)?);
         let mut tried = Vec::new();
         for it in &all {
-            tried.push(self.unlock_one((name, spec), it, &key).await.unwrap_or_else(Tried::Shut));
+            let became = self.unlock_one((name, spec), it, &key).await.unwrap_or_else(Tried::Shut);
+            tried.push((it.luks.device.as_str(), became));
         }
         unlocked(spec, tried)
     }
 
     async fn unlock_one(&self, (name, spec): (&str, &DiskSpec), it: &Locked, key: &Key) -> Result<Tried, HostError> {
         if it.luks.opened.is_some() && !self.does_open(it, key).await? {
-            return Ok(Tried::Before(it.luks.device.clone()));
+            return Ok(Tried::Before);
         }
         let subject = it.order.under(name).to_owned();
         self.work(&it.order, KeyWork::Open { subject, key: key.clone(), discard: spec.trim }).await?;
@@ -69,11 +70,7 @@ impl Drives {
         // It is open, whatever became of that.
         self.opened_by_hand(&it.luks.uuid);
         self.keys_changed(&it.order);
-        Ok(Tried::Opened(renewed.map_err(|error| {
-            let message =
-                format!("The disk is open, and a key that its manifest asks for was not added: {}", error.message);
-            HostError::new(error.reason, message)
-        })))
+        Ok(Tried::Opened(renewed))
     }
 
     /// Adds what the manifest asks for and does not open the disk yet, by the key that a person has typed: nothing else of this
@@ -245,29 +242,35 @@ fn encrypted_of(meant: &Meant, view: &DisksView) -> Result<Vec<Locked>, HostErro
     declared(name, spec, view)
 }
 
-/// Says what became of all that a key was to open, and what is not as it should be where it opened something. Of what was adopted
-/// each may have an owner's key of its own: there another one that is open already is no trouble.
-fn unlocked(spec: &DiskSpec, tried: Vec<Tried>) -> Result<Option<HostError>, HostError> {
-    let opened = tried.iter().filter(|it| matches!(it, Tried::Opened(_))).count();
-    let failed = tried.into_iter().find_map(|it| match it {
-        Tried::Opened(renewed) => renewed.err().map(|error| (error, opened - 1)),
-        Tried::Before(_) if opened > 0 && spec.adopt.is_some() => None,
-        Tried::Before(device) => {
-            let message = format!("The key does not open /dev/{device}, which is open already");
-            Some((HostError::new(Reason::PermissionDenied, message), opened))
+/// Says what a key left undone of all that it was to open. Of what was adopted each may have an owner's key of its own: there
+/// another one that is open already is no trouble.
+fn unlocked(spec: &DiskSpec, tried: Vec<(&str, Tried)>) -> Result<Option<Undone>, HostError> {
+    let is_open = tried.iter().any(|(_, it)| matches!(it, Tried::Opened(_)));
+    let (mut not_opened, mut not_added) = (Vec::new(), Vec::new());
+    for (device, it) in tried {
+        match it {
+            Tried::Opened(Ok(())) => {}
+            Tried::Opened(Err(error)) => not_added.push(format!(
+                "/dev/{device} is open, and a key that its manifest asks for was not added ({})",
+                error.message
+            )),
+            // A key that opens nothing is a wrong one, and one answer says so.
+            Tried::Before if !is_open => {
+                let message = format!("The key does not open /dev/{device}, which is open already");
+                return Err(HostError::new(Reason::PermissionDenied, message));
+            }
+            Tried::Shut(error) if !is_open => return Err(error),
+            Tried::Before if spec.adopt.is_some() => {}
+            Tried::Before => not_opened.push(format!("Another key opened /dev/{device} before")),
+            Tried::Shut(error) => not_opened.push(format!("/dev/{device} stays shut ({})", error.message)),
         }
-        Tried::Shut(error) => Some((error, opened)),
-    });
-    match failed {
-        Some((error, others)) if others > 0 => {
-            let rest = if spec.partitions.is_empty() { "The other half" } else { "Another partition" };
-            let message = format!("{rest} is open, and this one is not as it should be: {}", error.message);
-            Ok(Some(HostError::new(error.reason, message)))
-        }
-        Some((error, _)) if opened > 0 => Ok(Some(error)),
-        Some((error, _)) => Err(error),
-        None => Ok(None),
     }
+    let text = [&*not_opened, &*not_added].concat().join("; ");
+    Ok(match (not_opened.is_empty(), not_added.is_empty()) {
+        (false, _) => Some(Undone::Partly(text)),
+        (true, false) => Some(Undone::NotAdded(text)),
+        (true, true) => None,
+    })
 }
 
 /// Finds the encrypted disk of a manifest, or those two that it means.
@@ -324,37 +327,56 @@ pub(super) fn typed_key(typed: &Zeroizing<String>) -> Result<Key, HostError> {
 mod tests {
     use super::*;
 
+    /// Says what a key left undone that these were tried with, in the order of their devices.
+    fn told(spec: &DiskSpec, tried: Vec<Tried>) -> Result<Option<Undone>, String> {
+        let devices = ["sdb1", "sdb2", "sdb3"].into_iter();
+        unlocked(spec, devices.zip(tried).collect()).map_err(|error| error.message)
+    }
+
+    fn shut() -> Tried {
+        Tried::Shut(HostError::new(Reason::PermissionDenied, "no key does"))
+    }
+
+    fn not_renewed() -> Tried {
+        Tried::Opened(Err(HostError::new(Reason::Failed, "no TPM")))
+    }
+
     #[test]
     fn of_what_was_adopted_each_may_have_a_key_of_its_own() {
-        fn before() -> Tried {
-            Tried::Before("sdb1".to_owned())
-        }
-        fn shut() -> Tried {
-            Tried::Shut(HostError::new(Reason::PermissionDenied, "The key does not open /dev/sdb2"))
-        }
-        let adopted = DiskSpec { adopt: Some("6c1b7e0a".to_owned()), ..DiskSpec::default() };
-        let told = |spec: &DiskSpec, tried| {
-            unlocked(spec, tried).map(|left| left.map(|error| error.message)).map_err(|error| error.message)
-        };
         let opened = || Tried::Opened(Ok(()));
-        let already = "The key does not open /dev/sdb1, which is open already";
-        for of_both in [true, false] {
-            let tried = || if of_both { vec![before(), opened()] } else { vec![opened(), before()] };
-            assert_eq!(told(&adopted, tried()), Ok(None));
-            let message = format!("The other half is open, and this one is not as it should be: {already}");
-            assert_eq!(told(&DiskSpec::default(), tried()), Ok(Some(message)));
+        let adopted = DiskSpec { adopt: Some("6c1b7e0a".to_owned()), ..DiskSpec::default() };
+        for (at, tried) in [(1, [Tried::Before, opened()]), (2, [opened(), Tried::Before])] {
+            let message = format!("Another key opened /dev/sdb{at} before");
+            assert_eq!(told(&DiskSpec::default(), tried.into()), Ok(Some(Undone::Partly(message))));
         }
+        assert_eq!(told(&adopted, vec![Tried::Before, opened()]), Ok(None));
+        assert_eq!(told(&adopted, vec![opened(), Tried::Before]), Ok(None));
         // What opens nothing is wrong, and one that stays shut is told.
-        assert_eq!(told(&adopted, vec![before(), before()]), Err(already.to_owned()));
-        assert_eq!(told(&adopted, vec![before(), shut()]), Err(already.to_owned()));
-        let left = told(&adopted, vec![opened(), shut()]).unwrap().unwrap();
-        assert!(left.ends_with("The key does not open /dev/sdb2"), "{left}");
-        // One that is open counts as such, whatever its manifest asks for besides.
-        let unkept = || Tried::Opened(Err(HostError::new(Reason::Failed, "The disk is open, and a key was not added")));
-        let message = "The disk is open, and a key was not added";
-        assert_eq!(told(&DiskSpec::default(), vec![unkept()]), Ok(Some(message.to_owned())));
-        let both = told(&DiskSpec::default(), vec![unkept(), unkept()]).unwrap().unwrap();
-        assert_eq!(both, format!("The other half is open, and this one is not as it should be: {message}"));
+        let already = "The key does not open /dev/sdb1, which is open already";
+        assert_eq!(told(&adopted, vec![Tried::Before, Tried::Before]), Err(already.to_owned()));
+        assert_eq!(told(&adopted, vec![Tried::Before, shut()]), Err(already.to_owned()));
+        assert_eq!(told(&adopted, vec![shut(), Tried::Before]), Err("no key does".to_owned()));
+        let left = "/dev/sdb2 stays shut (no key does)".to_owned();
+        assert_eq!(told(&adopted, vec![opened(), shut()]), Ok(Some(Undone::Partly(left))));
+    }
+
+    #[test]
+    fn all_that_a_key_left_undone_is_told_and_what_stays_shut_comes_first() {
+        let spec = DiskSpec::default();
+        let renewal =
+            |at: u8| format!("/dev/sdb{at} is open, and a key that its manifest asks for was not added (no TPM)");
+        let stays = |at: u8| format!("/dev/sdb{at} stays shut (no key does)");
+        for (tried, text) in [
+            (vec![not_renewed(), shut()], [stays(2), renewal(1)].join("; ")),
+            (vec![shut(), not_renewed()], [stays(1), renewal(2)].join("; ")),
+            (vec![shut(), not_renewed(), shut()], [stays(1), stays(3), renewal(2)].join("; ")),
+        ] {
+            assert_eq!(told(&spec, tried), Ok(Some(Undone::Partly(text))));
+        }
+        // What is wholly open counts as such, whatever its manifest asks for besides.
+        assert_eq!(told(&spec, vec![not_renewed()]), Ok(Some(Undone::NotAdded(renewal(1)))));
+        let both = [renewal(1), renewal(2)].join("; ");
+        assert_eq!(told(&spec, vec![not_renewed(), not_renewed()]), Ok(Some(Undone::NotAdded(both))));
     }
 
     #[test]

@@ -15,11 +15,11 @@ use crate::{
 /// Says how a disk with partitions stands.
 pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView) -> Report {
     let name = manifest.name();
-    let own = |part: &Partition| view.mounts.iter().find(|it| it.present && it.subject == part_key(name, &part.name));
+    let own = |part: &str| view.mounts.iter().find(|it| it.present && it.subject == part_key(name, part));
     let asked = &manifest.spec.partitions;
-    let missing: Vec<&str> = asked.iter().filter(|it| own(it).is_none()).map(|it| it.name.as_str()).collect();
+    let missing: Vec<&str> = asked.iter().filter(|it| own(&it.name).is_none()).map(|it| it.name.as_str()).collect();
     let (reason, message) = if missing.is_empty() {
-        let places: Vec<String> = asked.iter().filter_map(&own).map(place).collect();
+        let places: Vec<String> = asked.iter().filter_map(|it| own(&it.name)).map(place).collect();
         ("Mounted", format!("Mounted: {}", places.join(", ")))
     } else {
         ("NotMounted", format!("Not mounted: {}", missing.join(", ")))
@@ -35,8 +35,8 @@ pub(super) fn report(manifest: &Disk, disk: Option<&DiskSeen>, view: &DisksView)
     };
     let partitions = asked
         .iter()
-        .map(|it| of_part(&it.name, seen_as(&it.name, disk), own(it), luks(it)))
-        .chain(unlisted(manifest, disk).map(|it| of_unlisted(it, kept(&it.name))))
+        .map(|it| of_part(&it.name, seen_as(&it.name, disk), own(&it.name), luks(it)))
+        .chain(unlisted(manifest, disk).map(|it| of_unlisted(it, own(&it.name), kept(&it.name))))
         .collect();
     let uuid = disk.and_then(|it| it.table.clone());
     let fields = serde_json::to_value(DiskStatus { partitions, uuid, ..status(disk, None) }).unwrap_or_default();
@@ -55,15 +55,17 @@ fn seen_as<'a>(name: &str, disk: Option<&'a DiskSeen>) -> Option<&'a Seen> {
     disk?.partitions.iter().find(|it| it.name == name)
 }
 
-/// Returns the partitions of a table that was made for a manifest which has them no more, as they lie on the disk.
+/// Returns the partitions of a table that was made for a manifest which does not have them, as they lie on the disk: it has them no
+/// more, or somebody else added them.
 fn unlisted<'a>(manifest: &Disk, disk: Option<&'a DiskSeen>) -> impl Iterator<Item = &'a Seen> {
     let disk = disk.filter(|it| it.table.as_deref() == Some(table_id(manifest.name()).as_str()));
     let is_asked = |it: &&Seen| manifest.spec.partitions.iter().any(|asked| asked.name == it.name);
     disk.map(DiskSeen::in_order).into_iter().flatten().filter(move |it| !is_asked(it))
 }
 
-fn of_unlisted(seen: &Seen, luks: Option<&LuksSeen>) -> PartitionStatus {
-    PartitionStatus { unlisted: true, ..of_part(&seen.name, Some(seen), None, luks) }
+/// Says how one of these stands. Until it is unmounted, its mount is told too.
+fn of_unlisted(seen: &Seen, own: Option<&MountSeen>, luks: Option<&LuksSeen>) -> PartitionStatus {
+    PartitionStatus { unlisted: true, ..of_part(&seen.name, Some(seen), own, luks) }
 }
 
 fn of_part(name: &str, seen: Option<&Seen>, own: Option<&MountSeen>, luks: Option<&LuksSeen>) -> PartitionStatus {

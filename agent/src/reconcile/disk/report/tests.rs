@@ -207,6 +207,17 @@ fn each_encrypted_partition_stands_for_itself() {
     assert_eq!([&rows[0], &rows[1]], [&fields["partitions"][0], &fields["partitions"][2]]);
     assert_eq!((&rows[2]["name"], &rows[2]["unlisted"]), (&dropped.name.into(), &true.into()));
     assert_eq!(rows[2]["encryption"], fields["partitions"][1]["encryption"]);
+    assert!(rows[2].get("mount").is_none());
+    // Until it is unmounted, so is where it is mounted; and what somebody else added is told like it.
+    let mut used = view.clone();
+    let mount = Mount { uuid: "d807e2ee".to_owned(), at: Some("/srv/papers".to_owned()), ..Mount::default() };
+    let (subject, total) = (part_key("media", "papers"), Some(1000));
+    used.mounts = vec![MountSeen { subject, mount, present: true, total, used: Some(250), ..MountSeen::default() }];
+    let stranger = Partition { name: "stranger".to_owned(), start: 1, ..Partition::default() };
+    used.disks[0].partitions.push(stranger);
+    let rows = one(&less, &used).fields["partitions"].clone();
+    assert_eq!((&rows[2]["mount"], &rows[2]["usedPercent"]), (&"/srv/papers".into(), &25.into()));
+    assert_eq!((&rows[3]["name"], &rows[3]["unlisted"]), (&"stranger".into(), &true.into()));
     let mut others = view.clone();
     others.disks[0].table = Some("aaaaaaaa-2222-4333-8444-555555555501".to_owned());
     assert_eq!(one(&less, &others).fields["partitions"].as_array().map(Vec::len), Some(2));
