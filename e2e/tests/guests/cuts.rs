@@ -69,6 +69,8 @@ const OTHER_TICKET: &str = "wipe-000000000000000000000000";
 /// Says that something of the disk is still open or mounted.
 const USED: &str =
     "{ ls /dev/mapper/pic-* || findmnt --raw --noheadings --output TARGET | grep '^/srv/'; } >/dev/null 2>&1";
+/// Has the kernel read the table of the disk anew; who looks at a partition just now is waited for.
+const REREAD: &str = "{ udevadm settle; for i in $(seq 30); do blockdev --rereadpt /dev/disk/by-id/virtio-disk1 && break; test $i -lt 30 && sleep 1; done; }";
 /// What is remembered of disks, also when the power fails.
 const BOOK: &str = "/var/lib/piccolo/disks/book.json";
 /// What is in it while a disk is being made.
@@ -221,7 +223,7 @@ async fn resumed(guest: &mut Guest, person: &Person, making: &Making, cut: &Cut)
         "" => format!("rm -f {BOOK}"),
         book => format!("cat >{BOOK} <<'END'\n{book}\nEND"),
     };
-    guest.run(&format!("{book}\nblockdev --flushbufs /dev/disk/by-id/virtio-disk1 && blockdev --rereadpt /dev/disk/by-id/virtio-disk1 && udevadm trigger --settle --name-match=/dev/disk/by-id/virtio-disk1 && systemctl start piccolod")).await?;
+    guest.run(&format!("{book}\nblockdev --flushbufs /dev/disk/by-id/virtio-disk1 && {REREAD} && udevadm trigger --settle --name-match=/dev/disk/by-id/virtio-disk1 && systemctl start piccolod")).await?;
     refused(guest, person, making, cut).await?;
     person.piccolo(&["apply", "-f", &making.manifest]).await?;
     if cut.stage == UNTOUCHED && cut.book.contains(RECORD) {
