@@ -201,7 +201,7 @@ async fn two_disks_of_which_one_took_no_part_do_not_count() {
 
 #[test]
 fn each_disk_that_is_not_written_to_is_told_why() {
-    let target = |disk| Target { disk, names: Vec::new() };
+    let target = |disk| Target { disk, ..Target::default() };
     let blank = || FakeStick::blank(LEAST);
     let part = Partition { device: "vdb1".to_owned(), ..Partition::default() };
     let cases = [
@@ -219,6 +219,7 @@ fn each_disk_that_is_not_written_to_is_told_why() {
             Target {
                 disk: DiskSeen { partitions: vec![Partition::default()], ..blank() },
                 names: vec!["piccolo-half-made".to_owned(), "Windows".to_owned()],
+                ..Target::default()
             },
             "it is not blank",
         ),
@@ -231,6 +232,7 @@ fn each_disk_that_is_not_written_to_is_told_why() {
                     ..blank()
                 },
                 names: vec!["piccolo-state".to_owned()],
+                ..Target::default()
             },
             "it is not blank",
         ),
@@ -258,7 +260,7 @@ fn each_disk_that_is_not_written_to_is_told_why() {
 
 #[test]
 fn of_two_disks_with_one_number_none_is_written_to() {
-    let one = Target { disk: FakeStick::blank(LEAST), names: Vec::new() };
+    let one = Target { disk: FakeStick::blank(LEAST), ..Target::default() };
     let mut twin = one.clone();
     twin.disk.seq += 1;
     let judged = |all: &[Target]| judge(&one, all, &[], None, Timestamp::UNIX_EPOCH).map_err(|why| why.to_string());
@@ -269,7 +271,7 @@ fn of_two_disks_with_one_number_none_is_written_to() {
 
 #[test]
 fn a_ticket_is_worth_something_for_its_disk_and_its_hour() {
-    let target = Target { disk: with_photos(), names: Vec::new() };
+    let target = Target { disk: with_photos(), ..Target::default() };
     let ticket = Ticket::new("wipe-1".to_owned(), &target.disk, Timestamp::UNIX_EPOCH);
     let later = Timestamp::from_second(3600).unwrap();
     let judged = |ticket: &Ticket, name, now| {
@@ -289,7 +291,7 @@ fn one_disk_is_meant_or_none() {
     let target = |serial: &str| {
         let mut disk = FakeStick::blank(LEAST);
         serial.clone_into(&mut disk.identity.serial);
-        Target { disk, names: Vec::new() }
+        Target { disk, ..Target::default() }
     };
     let both = [target("A"), target("B")];
     assert_eq!(choose(&by_serial("B"), &both), Ok(&both[1]));

@@ -27,6 +27,7 @@ fn lost() -> Halved {
     Halved {
         halves: StateHalves { on: vec!["vda".to_owned()], is_lacking: true, ..StateHalves::default() },
         least: LEAST,
+        block: 512,
     }
 }
 
@@ -61,7 +62,7 @@ async fn a_blank_disk_takes_the_place_of_the_lost_one() {
     let stick = beside(FakeStick::blank(LEAST));
     let told = run(&stick, None).await;
     let last = told.last().unwrap();
-    assert!(last.complete && last.at.text.contains("is filled now"), "{told:?}");
+    assert!(last.complete && last.at.text.contains("is being filled now"), "{told:?}");
     assert_eq!((last.at.steps, stick.lies_on()), (4, vec!["vda".to_owned(), "vdb".to_owned()]));
     assert!(told.iter().all(|it| it.recovery_key.is_none()), "it has the keys that there were");
     assert_eq!(stick.target().names.last().unwrap(), "piccolo-state");
@@ -75,7 +76,8 @@ async fn a_blank_disk_takes_the_place_of_the_lost_one() {
 async fn after_every_moment_a_disk_is_untouched_or_unfinished_or_a_half() {
     for wipe in [None, Some("wipe-1")] {
         let before = if wipe.is_some() { with_photos() } else { FakeStick::blank(LEAST) };
-        let mut outcomes = [0; 3];
+        // Untouched, unfinished, unfinished where the lost half is a stranger already, filled and not yet said to count, a half.
+        let mut outcomes = [0; 5];
         for moment in 0.. {
             let stick = beside(before.clone());
             stick.give(Ticket::new("wipe-1".to_owned(), &before, Timestamp::UNIX_EPOCH));
@@ -90,9 +92,12 @@ async fn after_every_moment_a_disk_is_untouched_or_unfinished_or_a_half() {
             if stick.target().disk == before {
                 outcomes[0] += 1;
             } else if stick.lies_on().len() > 1 {
-                outcomes[2] += 1;
+                assert!(stick.lost_is_strange(), "{moment}: the lost half could be filled from, or joined");
+                outcomes[if stick.target().is_unfinished() { 3 } else { 4 }] += 1;
+                // Nobody takes what is filled for one to be begun anew.
+                assert!(run(&stick, None).await[0].refused.as_ref().unwrap().contains("is filled now"), "{moment}");
             } else {
-                outcomes[1] += 1;
+                outcomes[if stick.lost_is_strange() { 2 } else { 1 }] += 1;
                 assert!(stick.target().is_unfinished(), "{moment}: {:?}", stick.target());
                 assert!(run(&stick, None).await.last().unwrap().complete, "{moment}");
             }
@@ -123,16 +128,16 @@ fn where_no_half_is_lost_none_is_replaced() {
     let why = |halved: Option<&Halved>| lacking(halved).unwrap_err().to_string();
     assert!(why(None).contains("lies on one disk alone"));
     let both = vec!["vda".to_owned(), "vdb".to_owned()];
-    let whole = Halved { halves: StateHalves { on: both, ..StateHalves::default() }, least: LEAST };
+    let whole = Halved { halves: StateHalves { on: both, ..StateHalves::default() }, ..lost() };
     assert!(why(Some(&whole)).contains("on /dev/vda and /dev/vdb, and none of its halves is missing"));
-    let filled = Halved { halves: StateHalves { is_lacking: true, ..whole.halves }, least: LEAST };
+    let filled = Halved { halves: StateHalves { is_lacking: true, ..whole.halves }, ..lost() };
     assert!(why(Some(&filled)).contains("is filled now on /dev/vda and /dev/vdb"));
     assert_eq!(lacking(Some(&lost())), Ok(&lost()));
 }
 
 #[test]
 fn a_half_that_is_there_is_seen_to_first() {
-    let target = Target { disk: FakeStick::blank(LEAST), names: Vec::new() };
+    let target = Target { disk: FakeStick::blank(LEAST), ..Target::default() };
     let told = |why, on: &[&str]| {
         let left_out = Some(LeftOut { why, on: on.iter().map(|it| (*it).to_owned()).collect() });
         let halved = Halved { halves: StateHalves { left_out, ..lost().halves }, ..lost() };
@@ -143,8 +148,17 @@ fn a_half_that_is_there_is_seen_to_first() {
     assert!(told(WhyLeftOut::Several, &["vdc", "vdd"]).contains("is said to be on /dev/vdc and /dev/vdd"));
     // What was replaced before, or belongs to another state, is in nobody's way, nor is one whose own disk is to be erased.
     assert_eq!(told(WhyLeftOut::Strange, &["vdc"]), "");
+    // But what this one was replaced by is never erased from here, not even by its name.
+    for on in [&["vdb"][..], &["vdc"], &["vdb", "vdc"]] {
+        let why = told(WhyLeftOut::Newer, on);
+        assert!(why.contains("runs an older state") && why.contains(&format!("on /dev/{}", on[0])), "{why}");
+    }
     assert_eq!(told(WhyLeftOut::Differs, &["vdb"]), "");
     let small = Halved { least: LEAST + 1, ..lost() };
     assert!(takes_its_place(&small, &target).unwrap_err().to_string().contains("it is too small"));
     assert_eq!(takes_its_place(&lost(), &target), Ok(()));
+    // What is written in small blocks can't be written in large ones.
+    let of = |block, with| takes_its_place(&Halved { block, ..lost() }, &Target { block: with, ..target.clone() });
+    assert!(of(512, 4096).unwrap_err().to_string().contains("its blocks have 4096 bytes"));
+    assert_eq!((of(4096, 512), of(4096, 4096)), (Ok(()), Ok(())));
 }

@@ -16,13 +16,13 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
-use piccolo_schema::install::Mirror;
+use piccolo_schema::{disk::Selector, install::Mirror};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take},
     net::{UnixStream, unix::OwnedReadHalf},
-    sync::watch,
+    sync::{mpsc, watch},
     time::timeout,
 };
 
@@ -128,12 +128,35 @@ impl Installer for Door {
 
     fn replace(&self, with: Mirror) -> BoxFuture<'_, Result<BoxStream<'static, Value>, String>> {
         async move {
-            let (journal, disk) = (Arc::clone(&self.journal), with.select.serial.clone().unwrap_or_default());
+            let (journal, disk) = (Arc::clone(&self.journal), called(&with.select));
             let told = self.told(Asked::Replace(Box::new(with))).await?;
-            Ok(told.inspect(move |it| replacing(&disk, it).into_iter().for_each(|event| journal(event))).boxed())
+            Ok(heard(told, move |it| replacing(&disk, it).into_iter().for_each(|event| journal(event))))
         }
         .boxed()
     }
+}
+
+/// Returns all that is told, which is heard to its end whether somebody reads it or not: who goes away ends nothing.
+fn heard(mut told: BoxStream<'static, Value>, hear: impl Fn(&Value) + Send + 'static) -> BoxStream<'static, Value> {
+    let (to, from) = mpsc::channel(16);
+    drop(tokio::spawn(async move {
+        let mut to = Some(to);
+        while let Some(it) = told.next().await {
+            hear(&it);
+            if let Some(reader) = &to
+                && !matches!(timeout(STILL, reader.send(it)).await, Ok(Ok(())))
+            {
+                to = None;
+            }
+        }
+    }));
+    stream::unfold(from, |mut from| async { from.recv().await.map(|it| (it, from)) }).boxed()
+}
+
+/// Returns what a disk is called that was asked for.
+fn called(select: &Selector) -> String {
+    let known = [&select.serial, &select.wwn, &select.id, &select.model].into_iter().flatten().next();
+    known.map_or_else(|| "that was chosen".to_owned(), Clone::clone)
 }
 
 /// Returns what is written down of a disk that takes the place of a lost one.
@@ -142,7 +165,10 @@ fn replacing(disk: &str, told: &Value) -> Option<Event> {
         return Some(Event::new("DiskNotTakenIn", format!("the disk {disk} is not taken in: {why}")).warning());
     }
     if told["complete"] == true {
-        return Some(Event::new("DiskTakenIn", format!("the disk {disk} holds the system, and its state is filled")));
+        return Some(Event::new(
+            "DiskTakenIn",
+            format!("the disk {disk} holds the system, and its half of the state is being filled"),
+        ));
     }
     let begins = told["step"] == 1 && told["done"].is_null();
     begins.then(|| Event::new("DiskReplacing", format!("the disk {disk} is to take the place of a lost one of two")))
@@ -275,6 +301,24 @@ mod tests {
         assert!(
             written(json!({ "step": 0, "refused": "it is in use" })).unwrap().contains("not taken in: it is in use")
         );
+    }
+
+    #[tokio::test]
+    async fn the_end_is_written_down_though_nobody_reads_it() {
+        let told = || stream::iter((0..9).map(|step| json!({ "step": step }))).boxed();
+        let (to, mut written) = mpsc::channel(16);
+        let hear = move |it: &Value| to.try_send(it.clone()).unwrap();
+        drop(heard(told(), hear.clone()));
+        for step in 0..9 {
+            assert_eq!(written.recv().await, Some(json!({ "step": step })));
+        }
+        assert_eq!(heard(told(), hear).count().await, 9);
+    }
+
+    #[test]
+    fn a_disk_without_a_serial_number_has_a_name() {
+        let wwn = Selector { wwn: Some("0x5000".to_owned()), ..Selector::default() };
+        assert_eq!((called(&wwn), called(&Selector::default())), ("0x5000".to_owned(), "that was chosen".to_owned()));
     }
 
     #[test]

@@ -31,6 +31,14 @@ pub struct Target {
     /// What its partitions are called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// How large its blocks are, in bytes. Nothing smaller is written to it.
+    #[serde(skip_serializing_if = "is_unknown")]
+    pub block: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+fn is_unknown(block: &u64) -> bool {
+    *block == 0
 }
 
 /// What shall be installed on, and what comes along.
@@ -57,6 +65,8 @@ pub struct Halved {
     pub halves: StateHalves,
     /// How large a disk is at least that holds the start, the slots and one half.
     pub least: u64,
+    /// How large the blocks are that it is written in, in bytes.
+    pub block: u64,
 }
 
 /// What this system runs from.

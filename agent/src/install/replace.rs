@@ -26,7 +26,7 @@ async fn run(host: &impl Installs, with: &Mirror, now: Timestamp, tell: &Tell<'_
     let leave = judge(target, &targets, &tickets, with.wipe.as_deref(), now)?;
     takes_its_place(halved, target)?;
     let text = format!(
-        "done: {} holds the system; its half of the state is filled now, and `piccolo status` says how far it is",
+        "done: {} holds the system; its half of the state is being filled now, and `piccolo status` says how far it is",
         target.disk.name()
     );
     go(host, Keep::default(), std::slice::from_ref(&target.disk), &replacement(&leave), text, tell).await
@@ -66,16 +66,32 @@ pub fn takes_its_place(halved: &Halved, target: &Target) -> Result<(), Refusal> 
         let (name, least) = (disk.name(), human(halved.least));
         return Err(Refusal(format!("{name}: it is too small; the system and one half of this state take {least}")));
     }
+    if target.block > halved.block {
+        return Err(Refusal(format!(
+            "{}: its blocks have {} bytes, and the state is written in those of {}; take a disk whose blocks are as small",
+            disk.name(),
+            target.block,
+            halved.block
+        )));
+    }
     Ok(())
 }
 
 /// Says why a half that is there and takes no part is to be seen to first. One whose own disk is to be erased is in nobody's way, nor
-/// is one that belongs to another state.
+/// is one that was replaced before.
 fn in_the_way(left: &LeftOut, chosen: &str) -> Option<String> {
     let others: Vec<String> = left.on.iter().filter(|it| *it != chosen).cloned().collect();
     let on = named(&others);
     let why = match left.why {
         WhyLeftOut::Strange => return None,
+        // What is chosen may be the true state, whatever leave there is.
+        WhyLeftOut::Newer => {
+            return Some(format!(
+                "this machine runs an older state, of a disk that was replaced, and what came after it is on {}: switch off, and \
+                 start from there; to give that up, have it erased elsewhere",
+                named(&left.on)
+            ));
+        }
         WhyLeftOut::Differs => format!(
             "the other half is there, on {on}, and was written to without this one: start from it alone to see what it holds, \
              and unplug the one that you give up, or name it here with leave to erase it"

@@ -53,7 +53,7 @@ impl StateStanding {
             keys: luks.keys.iter().map(|it| format!("{}: {}", it.slot, it.words())).collect(),
             by_the_tpm: seen.shut.is_none() && luks.keys.iter().any(|it| it.by == OpenedBy::Tpm2),
             recovery_proved: proved,
-            notes: [halves.and_then(lacking), shut(seen), recovery(luks.retrieved(now))]
+            notes: [halves.and_then(lacking), halves.and_then(left_over), shut(seen), recovery(luks.retrieved(now))]
                 .into_iter()
                 .flatten()
                 .collect(),
@@ -73,9 +73,9 @@ impl StateStanding {
 fn lacking(halves: &StateHalves) -> Option<StateNote> {
     let on = halves.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>();
     if !halves.is_lacking {
-        return halves.left_out.as_ref().map(|it| left_over(it, &on.join(" and ")));
+        return None;
     }
-    if let Some(left) = &halves.left_out {
+    if let Some(left) = halves.left_out.as_ref().filter(|_| on.len() < 2) {
         let (reason, message) = left_out(left, &on.join(" and "));
         return Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" });
     }
@@ -103,15 +103,29 @@ fn lacking(halves: &StateHalves) -> Option<StateNote> {
     Some(StateNote { name: "StateDegraded", reason, message, help: "piccolo disk list" })
 }
 
-/// Says that a half is there that was replaced.
-fn left_over(left: &LeftOut, both: &str) -> StateNote {
-    let on = left.on.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>().join(" and ");
+/// Says that a half is there that was replaced, or that the two in use were.
+fn left_over(halves: &StateHalves) -> Option<StateNote> {
+    let left = halves.left_out.as_ref().filter(|_| halves.on.len() > 1)?;
+    let names = |all: &[String]| all.iter().map(|it| format!("/dev/{it}")).collect::<Vec<_>>().join(" and ");
+    let (both, on) = (names(&halves.on), names(&left.on));
+    if left.why == WhyLeftOut::Newer {
+        let message = newer(&both, &on);
+        return Some(StateNote { name: "HalfLeftOver", reason: "HalfNewer", message, help: "piccolo disk list" });
+    }
     let message = format!(
         "the state lies on {both}, and {on} says that it holds a half of it: it was replaced, or something else is encrypted in \
          it, and it is left as it is; it may hold an older state, which the TPM of this machine opens if it is started, so \
          unplug it and have it erased elsewhere"
     );
-    StateNote { name: "HalfLeftOver", reason: "HalfStrange", message, help: "piccolo disk list" }
+    Some(StateNote { name: "HalfLeftOver", reason: "HalfStrange", message, help: "piccolo disk list" })
+}
+
+/// Says that what the system stands on was replaced.
+fn newer(here: &str, there: &str) -> String {
+    format!(
+        "this machine runs an older state, of a disk that was replaced: it lies on {here}, and what came after it is on {there}; \
+         what is changed now is not there, so switch off, start from {there}, and have the older one erased elsewhere"
+    )
 }
 
 /// Says why a half takes no part that is there.
@@ -137,9 +151,11 @@ fn left_out(left: &LeftOut, alone: &str) -> (&'static str, String) {
             "HalfStrange",
             format!(
                 "the state lies on {alone} alone: {on} says that it holds its other half, but something else is encrypted in it, \
-                 as in one that was replaced, so it is left as it is; plug the disk in that belongs to this one"
+                 as in one that was replaced, so it is left as it is; plug the disk in that belongs to this one, or have a new \
+                 one take its place by `piccolo disk replace --state`"
             ),
         ),
+        WhyLeftOut::Newer => ("HalfNewer", newer(&format!("{alone} alone"), &on)),
         WhyLeftOut::Refused => (
             "HalfRefused",
             format!(
@@ -238,11 +254,12 @@ mod tests {
 
     #[test]
     fn a_half_that_is_there_is_not_said_to_be_missing() {
-        use WhyLeftOut::{Differs, Refused, Several, Strange};
+        use WhyLeftOut::{Differs, Newer, Refused, Several, Strange};
         for (why, expected, word) in [
             (Differs, "HalvesDiffer", "each written to without the other"),
             (Several, "HalfAmbiguous", "unplug those that are not meant"),
-            (Strange, "HalfStrange", "something else is encrypted in it"),
+            (Strange, "HalfStrange", "`piccolo disk replace --state`"),
+            (Newer, "HalfNewer", "runs an older state"),
             (Refused, "HalfRefused", "can't be taken back"),
         ] {
             let left_out = Some(LeftOut { why, on: vec!["vdb".to_owned(), "vdc".to_owned()] });
@@ -258,16 +275,28 @@ mod tests {
     #[test]
     fn a_half_that_was_replaced_is_told_where_none_is_missing() {
         let on = vec!["vda".to_owned(), "vdc".to_owned()];
-        let seen = |why| {
+        let seen = |why, is_lacking| {
             let left_out = Some(LeftOut { why, on: vec!["vdb".to_owned()] });
-            let halves = StateHalves { on: on.clone(), is_lacking: false, filled: None, left_out: None };
+            let halves = StateHalves { on: on.clone(), is_lacking, filled: None, left_out: None };
             let left_out = left_out.filter(|it| halves.counts(it));
-            lacking(&StateHalves { left_out, ..halves })
+            let halves = StateHalves { left_out, ..halves };
+            (lacking(&halves).map(|it| it.reason), left_over(&halves))
         };
-        assert_eq!(seen(WhyLeftOut::Several), None);
-        let note = seen(WhyLeftOut::Strange).unwrap();
-        let names = ["/dev/vda and /dev/vdc", "/dev/vdb says", "was replaced"];
-        assert!(note.name == "HalfLeftOver" && names.iter().all(|it| note.message.contains(it)), "{}", note.message);
+        // Nor does it hide behind one that is filled.
+        for (is_lacking, filling) in [(false, None), (true, Some("Filling"))] {
+            assert_eq!(seen(WhyLeftOut::Several, is_lacking), (filling, None));
+            for (why, word) in [(WhyLeftOut::Strange, "/dev/vdb says"), (WhyLeftOut::Newer, "start from /dev/vdb")] {
+                let (degraded, note) = seen(why, is_lacking);
+                let note = note.unwrap();
+                let names = ["/dev/vda and /dev/vdc", word, "was replaced"];
+                assert!(
+                    note.name == "HalfLeftOver" && names.iter().all(|it| note.message.contains(it)),
+                    "{}",
+                    note.message
+                );
+                assert_eq!(degraded, filling);
+            }
+        }
     }
 
     #[test]

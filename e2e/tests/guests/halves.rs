@@ -151,6 +151,7 @@ async fn replaced(guest: &mut Guest, person: &Person, key: &str) -> anyhow::Resu
     filled(guest).await?;
     println!("and filled after {} s", guest.seconds() - begun);
     ensure!(guest.run(ON).await?.trim() == "disk1 disk3", "the state does not lie on the new disk");
+    startable(guest, "disk3").await?;
     // Its state has another UUID by now, and the keys that it had.
     let proved = person.typed(&["disk", "recovery-key", "--state", "--check"], key).await?;
     ensure!(proved.status.success(), "{}", String::from_utf8_lossy(&proved.stderr));
@@ -159,6 +160,18 @@ async fn replaced(guest: &mut Guest, person: &Person, key: &str) -> anyhow::Resu
     ensure!(!again.status.success() && why.contains("none of its halves is missing"), "{why}");
     guest.run("sync").await?;
     Ok(())
+}
+
+/// Waits until a firmware finds the start of a disk, which it does once its half is full.
+async fn startable(guest: &mut Guest, disk: &str) -> anyhow::Result<()> {
+    let look = format!("sfdisk --part-type $(readlink -f /dev/disk/by-id/virtio-{disk}) 1");
+    let found = async {
+        while guest.run(&look).await?.trim() != "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" {
+            sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(FILLING, found).await.context("no firmware finds the start of the new disk")?
 }
 
 /// Makes sure that it starts well, that its state is the one that was installed, and that the TPM opened it.

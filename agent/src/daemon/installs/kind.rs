@@ -243,7 +243,7 @@ mod tests {
         let door = door(dir.path());
         let identity = Identity { serial: "A".to_owned(), ..Identity::default() };
         let disk = DiskSeen { device: "sda".to_owned(), seq: 7, identity, ..DiskSeen::default() };
-        door.followed.lock().view.targets = vec![Target { disk, names: Vec::new() }];
+        door.followed.lock().view.targets = vec![Target { disk, ..Target::default() }];
         let select = Selector { serial: Some("A".to_owned()), ..Selector::default() };
         let order = Order { select, ..Order::default() };
         let socket = UnixListener::bind(&door.socket).unwrap();

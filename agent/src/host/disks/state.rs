@@ -82,15 +82,15 @@ pub struct StateHalves {
     pub is_lacking: bool,
     /// How far one is filled that was missing, in percent.
     pub filled: Option<u8>,
-    /// What is there and takes no part. Where none is missing, that which was replaced.
+    /// What is there and takes no part. Where two are in use, that which was replaced, or what they were replaced by.
     pub left_out: Option<LeftOut>,
 }
 
 impl StateHalves {
-    /// Returns true if this is still so: who is filled waits for no other one, and what was replaced is none.
+    /// Returns true if this is still so: who is filled waits for no other one, and what was replaced is none, also meanwhile.
     pub fn counts(&self, left: &LeftOut) -> bool {
         let is_alone = self.is_lacking && self.on.len() == 1;
-        let is_replaced = !self.is_lacking && left.why == WhyLeftOut::Strange;
+        let is_replaced = self.on.len() > 1 && matches!(left.why, WhyLeftOut::Strange | WhyLeftOut::Newer);
         (is_alone || is_replaced) && !left.on.iter().any(|it| self.on.contains(it))
     }
 }
@@ -113,6 +113,8 @@ pub enum WhyLeftOut {
     Several,
     /// It belongs to the state, and another encryption is in it: what it was before another disk took its place, too.
     Strange,
+    /// The state is one that was replaced, and this is what came after it.
+    Newer,
     /// The kernel did not take it.
     Refused,
 }

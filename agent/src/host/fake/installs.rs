@@ -29,6 +29,7 @@ struct Inner {
     hangs: bool,
     half_lost: bool,
     halved: Option<Halved>,
+    lost_is_strange: bool,
 }
 
 /// A disk beside the stick.
@@ -54,7 +55,7 @@ impl FakeStick {
 
     /// Returns a stick beside these disks.
     pub fn beside_all(disks: impl IntoIterator<Item = DiskSeen>) -> Self {
-        let one = |disk| Beside { target: Target { disk, names: Vec::new() }, ..Beside::default() };
+        let one = |disk| Beside { target: Target { disk, ..Target::default() }, ..Beside::default() };
         let disks = disks.into_iter().map(one).collect();
         Self(Mutex::new(Inner { disks, ..Inner::default() }), Notify::new())
     }
@@ -93,6 +94,11 @@ impl FakeStick {
     /// Returns the disks that the state lies on.
     pub fn lies_on(&self) -> Vec<String> {
         self.lock().halved.clone().unwrap_or_default().halves.on
+    }
+
+    /// Returns true if the half that was lost belongs to the state no more.
+    pub fn lost_is_strange(&self) -> bool {
+        self.lock().lost_is_strange
     }
 
     /// Returns the first disk as it is.
@@ -251,6 +257,7 @@ impl Installs for FakeStick {
     }
 
     async fn take_in(&self, disk: &DiskSeen) -> Result<(), HostError> {
+        let strange = |it: &mut Inner| it.lost_is_strange = true;
         let joins = |it: &mut Inner| {
             let halves = it.halved.get_or_insert_default();
             halves.halves.on.retain(|it| *it != disk.device);
@@ -261,7 +268,10 @@ impl Installs for FakeStick {
                 STATE.clone_into(name);
             }
         };
-        self.lock().verb(joins, |it| it.on(disk, counts))
+        // The other UUID, the half, the table: the power may fail after each.
+        self.lock().verb(|_| {}, strange)?;
+        self.lock().verb(|_| {}, joins)?;
+        self.lock().verb(|_| {}, |it| it.on(disk, counts))
     }
 
     fn show(&self, text: &str) {

@@ -39,6 +39,7 @@ fn left_out(block: &Path, verdict: &Path) -> Option<LeftOut> {
         "differ" => WhyLeftOut::Differs,
         "several" => WhyLeftOut::Several,
         "strange" => WhyLeftOut::Strange,
+        "newer" => WhyLeftOut::Newer,
         "refused" => WhyLeftOut::Refused,
         _ => return None,
     };
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(read("differ vdb6\n"), told(WhyLeftOut::Differs, "vdb"));
         assert_eq!(read("several vdb6 vdc6\n"), told(WhyLeftOut::Several, "vdb vdc"));
         assert_eq!(read("strange vdc6\n"), told(WhyLeftOut::Strange, "vdc"));
+        assert_eq!(read("newer vdb6 vdc6\n"), told(WhyLeftOut::Newer, "vdb vdc"));
         assert_eq!(read("refused vdb6 vdd6\n"), told(WhyLeftOut::Refused, "vdb"));
         let long = format!("differ vdb6{}\n", " vdb6".repeat(60));
         for text in [

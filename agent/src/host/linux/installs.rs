@@ -32,7 +32,7 @@ use self::{
     compare::{Piece, compare},
     held::Held,
     keys::{recovery, show, write_key},
-    live::{MAPPED, mapped, size, slots, version, written},
+    live::{MAPPED, block_of, mapped, size, slots, version, written},
     parts::{Part, State},
 };
 use super::{
@@ -216,7 +216,8 @@ impl Installs for Stick {
         let mut targets = Vec::new();
         for disk in self.drives.disks().await?.disks {
             let names = parts::of(&disk.device).await?.into_iter().map(|it| it.name).collect();
-            targets.push(Target { disk, names });
+            let block = block_of(&disk.device);
+            targets.push(Target { disk, names, block });
         }
         Ok(targets)
     }

@@ -166,7 +166,7 @@ fn reason(target: &Target, observed: &InstallView, has_ticket: bool) -> &'static
         ends: Ends::Zero,
         ..target.disk.clone()
     };
-    let blank = Target { disk, names: Vec::new() };
+    let blank = Target { disk, ..Target::default() };
     match judge(&blank, &observed.targets, &[], None, observed.now) {
         Err(_) => "DiskUnfit",
         Ok(_) if has_ticket => "TicketWorthless",

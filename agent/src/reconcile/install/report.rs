@@ -81,7 +81,7 @@ mod tests {
         InstallView {
             runs_from: RunsFrom::Stick,
             version: Some("1.2.0".to_owned()),
-            targets: vec![Target { disk, names }],
+            targets: vec![Target { disk, names, ..Target::default() }],
             ..InstallView::default()
         }
     }

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use piccolo_schema::install::Keep;
 
-use super::{SHORT, run};
+use super::{LONG, SHORT, run};
 use crate::host::{HostError, Reason, RunsFrom};
 
 /// What the state is called while it is open here.
@@ -17,6 +17,25 @@ pub(super) async fn slots() -> Result<(String, String), HostError> {
     let text = run("veritysetup", ["status", "usr"], SHORT).await?;
     let strange = || HostError::new(Reason::Failed, "`veritysetup` does not tell from where the system runs");
     devices(&text).ok_or_else(strange)
+}
+
+/// Makes sure that a copy of the files of the system that runs is the one that was signed. What was read from a dying disk may be
+/// copied, and read back, with all its mistakes.
+pub(super) async fn prove(files: &str, hashes: &str) -> Result<(), HostError> {
+    let text = run("veritysetup", ["status", "usr"], SHORT).await?;
+    let untold = || HostError::new(Reason::Failed, "`veritysetup` does not tell by which sum the system is known");
+    let root = root_hash(&text).ok_or_else(untold)?;
+    run("veritysetup", ["verify", files, hashes, root], LONG).await.map(drop).map_err(|error| {
+        let why = format!("The copy of the system is not the one that was signed: {}", error.message);
+        HostError::new(Reason::Failed, why)
+    })
+}
+
+/// Reads from what `veritysetup status` says what the sum of all its hashes is.
+fn root_hash(text: &str) -> Option<&str> {
+    let root = text.lines().find_map(|line| line.trim().strip_prefix("root hash:"))?.trim();
+    let is_hash = root.len() >= 32 && root.bytes().all(|it| it.is_ascii_hexdigit());
+    is_hash.then_some(root)
 }
 
 /// Reads from what `veritysetup status` says which devices hold the files, and their hashes.
@@ -90,6 +109,12 @@ pub(super) fn size(device: &str) -> Result<u64, HostError> {
     measured.map_err(|error| HostError::new(Reason::Failed, format!("`{device}` can't be read ({error})")))
 }
 
+/// Returns how large the blocks of a disk are, in bytes. Nothing smaller is written to it.
+pub(super) fn block_of(device: &str) -> u64 {
+    let text = fs::read_to_string(format!("/sys/class/block/{device}/queue/logical_block_size"));
+    text.ok().and_then(|it| it.trim().parse().ok()).unwrap_or(512)
+}
+
 /// Returns how many bytes were written to a disk since it was plugged in.
 pub(super) fn written(device: &str) -> u64 {
     let text = fs::read_to_string(format!("/sys/block/{device}/stat")).unwrap_or_default();
@@ -152,6 +177,16 @@ mod tests {
         assert_eq!(devices(STATUS), Some(("/dev/vda2".to_owned(), "/dev/vda3".to_owned())));
         for text in ["", "/dev/mapper/usr is inactive.", "data device: (null)\nhash device: /dev/vda3\n"] {
             assert_eq!(devices(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_copy_is_proved_by_the_whole_sum() {
+        let of = |root: &str| root_hash(&STATUS.replace("4567", root)).map(str::to_owned);
+        let root = "0123456789abcdef".repeat(4);
+        assert_eq!(of(&root), Some(root));
+        for text in ["", "4567", "(null)", "--no-superblock", &format!("{}x", "0".repeat(63))] {
+            assert_eq!(of(text), None, "{text}");
         }
     }
 

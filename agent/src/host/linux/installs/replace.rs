@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use super::{
     super::halves::{WHOLE, state_halves},
     HALVES, LAYOUT, SHORT, Stick,
-    live::{running, size, slots},
+    live::{block_of, prove, running, size, slots, version},
     run,
 };
 use crate::host::{DiskSeen, Halved, HostError, Pace, Reason, RunsFrom, STATE, UNFINISHED};
@@ -33,7 +33,7 @@ pub(super) fn halved() -> Result<Option<Halved>, HostError> {
     let Some(halves) = state_halves(name) else { return Ok(None) };
     let untold = || HostError::new(Reason::Failed, "The kernel does not tell how large a half of the state is");
     let least = least(Path::new(BLOCK), name).ok_or_else(untold)?;
-    Ok(Some(Halved { halves, least }))
+    Ok(Some(Halved { halves, least, block: block_of(name) }))
 }
 
 /// Returns how large a disk is at least that holds what the others do up to the end of a half.
@@ -61,10 +61,15 @@ impl Stick {
     /// Has the state lie on it too.
     pub(super) async fn join_half(&self, disk: &DiskSeen) -> Result<(), HostError> {
         self.held.is_still(disk)?;
+        let version = version()?;
+        let files = self.part(disk, &format!("piccolo_{version}")).await?.path;
+        prove(&files, &self.part(disk, &format!("piccolo_{version}_v")).await?.path).await?;
         let part = self.part(disk, UNFINISHED).await?.path;
         run("bash", [SCRIPT, "replace", &part], PATIENCE).await?;
-        // It is not said to count before whoever looks next sees it so.
-        self.part(disk, STATE).await?;
+        // It is not said to count before whoever looks next sees it so. It is filled in any case, which is not to be told as a failure.
+        if let Err(error) = self.part(disk, STATE).await {
+            tracing::warn!(error = error.message, "the half is filled, and does not count yet");
+        }
         self.held.let_go(&disk.device);
         drop(run("udevadm", ["settle", "--timeout=60"], SHORT).await);
         Ok(())
