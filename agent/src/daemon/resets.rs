@@ -18,7 +18,7 @@ use crate::{
     api::Resetter,
     clock,
     host::{
-        DiskSeen, LeftOut, ResetView, RunsFrom,
+        DiskSeen, LeftOut, ResetView, RunsFrom, WhyLeftOut,
         linux::{
             Drives, Renewal, ResetWork, hostname, is_rescue, nonce, reset_done, reset_pending, reset_word, running,
             show_of_reset, state_left_out,
@@ -174,6 +174,13 @@ fn obstacle(from: RunsFrom, mode: Mode, is_rescue: bool, has_tpm: bool) -> Resul
 fn whole(left: Option<&LeftOut>) -> Result<(), String> {
     let Some(left) = left else { return Ok(()) };
     let on: Vec<String> = left.on.iter().map(|it| format!("/dev/{it}")).collect();
+    if left.why == WhyLeftOut::Newer {
+        return Err(format!(
+            "this machine runs an older state, of a disk that was replaced, and what came after it is on {}: start from there, and \
+             order it there, or unplug what is not to be reset",
+            on.join(" and ")
+        ));
+    }
     Err(format!(
         "a half of the state on {} takes no part in it, and would keep the old state, which the TPM of this machine opens: \
          unplug it and have it erased elsewhere, or see in `piccolo status` how it is filled",
@@ -228,7 +235,6 @@ pub async fn reset_now() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::WhyLeftOut;
 
     #[test]
     fn only_an_installed_machine_is_reset() {
@@ -247,5 +253,8 @@ mod tests {
         assert_eq!(whole(None), Ok(()));
         let left = LeftOut { why: WhyLeftOut::Differs, on: vec!["vdb".to_owned()] };
         assert!(whole(Some(&left)).unwrap_err().contains("on /dev/vdb takes no part"));
+        // It is not said of the true state that it is to be erased.
+        let why = whole(Some(&LeftOut { why: WhyLeftOut::Newer, ..left })).unwrap_err();
+        assert!(why.contains("start from there") && !why.contains("erased"), "{why}");
     }
 }
