@@ -86,6 +86,7 @@ label: gpt
 /dev/disk6 : start=9999, size=9, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=2, name="$called"$attrs
 TABLE
 else
+  [ ! -e "$HERE/stubborn" ] || exec rm "$HERE/stubborn" /none
   [ ! -e "$HERE/unwritable" ] || { echo "$HERE" >>"$HERE/tried"; exit 1; }
   echo "sfdisk $*" >>"$HERE/done"
   grep -o 'type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\|name=.*' >>"$HERE/done"
